@@ -1,0 +1,20 @@
+//! Time, chance, files, sockets and named faults come in through here, so that a simulated world can hand in its own.
+//!
+//! * [`clock`]: wall time and elapsed time
+//! * [`rng`]: random numbers, for fresh ids
+//! * [`fs`]: the file operations the log is made of
+//! * [`net`]: listening
+//! * [`fault`]: named points at which tests kill the process, and bugs that tests plant
+//!
+//! Nothing here decides anything. Pure crates do not use it: they get times and random numbers as arguments.
+
+pub mod clock;
+pub mod fault;
+pub mod fs;
+pub mod net;
+pub mod rng;
+
+pub use clock::{Clock, RealClock};
+pub use fs::{File, Fs, RealFs};
+pub use net::{Net, RealNet};
+pub use rng::{RealRng, Rng};
