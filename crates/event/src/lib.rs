@@ -7,10 +7,12 @@
 //! * [`key`]: partitioning and the hashes identity rests on
 //! * [`time`]: microseconds since 1970, RFC 3339 in and out
 //! * [`failure`]: what can be wrong with an event, as data
+//! * [`dead_letter`]: the value of a record in `dlq`
 //! * [`topic`]: the one table of topics
 //!
 //! It does not parse JSON (`wire` does), keep state, or know where bytes come from.
 
+pub mod dead_letter;
 pub mod failure;
 pub mod field;
 pub mod header;
