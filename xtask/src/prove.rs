@@ -1,0 +1,25 @@
+//! The long forms of the tests: hundreds of kill cycles, power loss, many seeds. They run the same code as the short
+//! forms, which read `OUZEL_PROVE` for their numbers, and those too slow for every change, which are `#[ignore]`d.
+
+use anyhow::Result;
+
+use crate::step::{self, Steps};
+use crate::{test, workspace};
+
+pub fn run() -> Result<()> {
+    let data = workspace::test_data()?;
+    let features = test::fault_features()?;
+    let mut steps = Steps::new();
+    let tests = || {
+        let mut command = test::tests(&features);
+        command.env("OUZEL_PROVE", "1").env("OUZEL_TEST_DATA", &data);
+        command
+    };
+    steps.step("build", || step::run(tests().arg("--no-run")))?;
+    // One test at a time: kill loops measure rates, and their processes would take each other's cores.
+    steps.step("long tests", || {
+        step::run(tests().args(["--", "--include-ignored", "--test-threads=1", "--nocapture"]))
+    })?;
+    steps.summary();
+    Ok(())
+}
