@@ -51,7 +51,8 @@ pub struct Commit {
     /// Records to append, at most one block per partition and commit where order between blocks matters.
     pub blocks: Vec<Block>,
     pub positions: Vec<Position>,
-    /// The membership under which `positions` of topics are committed; `None` for doors, which own nothing.
+    /// The membership under which `positions` of topics are committed; `None` for doors, which own nothing. Positions of
+    /// topics without a generation are for tools: they are fenced while the group has a member.
     pub generation: Option<Generation>,
 }
 
@@ -84,17 +85,29 @@ pub enum Aborted {
     /// Injected, or the broker's own decision; the same commit may be submitted again.
     #[error("the log aborted the commit")]
     Retriable,
+    /// A bug of the caller (no such partition, metadata over [`METADATA_MAX`], a commit too large): never submit it again.
+    #[error("the commit is not valid: {0}")]
+    Invalid(String),
 }
 
 /// The answer to a submitted commit, when there is one. Dropping it does not cancel the commit.
-#[derive(Debug)]
-pub struct Ticket(oneshot::Receiver<Outcome>);
+pub struct Ticket {
+    receiver: oneshot::Receiver<Outcome>,
+    /// What a wrapping log makes of the inner log's answer.
+    map: Option<Box<dyn FnOnce(Outcome) -> Outcome + Send>>,
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket").field("receiver", &self.receiver).finish_non_exhaustive()
+    }
+}
 
 impl Ticket {
     /// A ticket and the sender that answers it. A sender that is dropped answers [`Outcome::Unknown`].
     pub fn new() -> (oneshot::Sender<Outcome>, Ticket) {
         let (sender, receiver) = oneshot::channel();
-        (sender, Ticket(receiver))
+        (sender, Ticket { receiver, map: None })
     }
 
     /// A ticket that is answered already.
@@ -104,17 +117,39 @@ impl Ticket {
         ticket
     }
 
-    /// Blocks this thread until the outcome is known. There is no deadline of our own.
+    /// The same answer as another log's callers see it. Wrapping a log needs no thread for this.
+    pub fn map(self, f: impl FnOnce(Outcome) -> Outcome + Send + 'static) -> Ticket {
+        let inner = self.map;
+        let map: Box<dyn FnOnce(Outcome) -> Outcome + Send> = match inner {
+            Some(inner) => Box::new(move |outcome| f(inner(outcome))),
+            None => Box::new(f),
+        };
+        Ticket { receiver: self.receiver, map: Some(map) }
+    }
+
+    /// Blocks this thread until the outcome is known. There is no deadline of our own. Not for async code.
     pub fn wait(self) -> Outcome {
-        self.0.blocking_recv().unwrap_or(Outcome::Unknown)
+        let outcome = self.receiver.blocking_recv().unwrap_or(Outcome::Unknown);
+        match self.map {
+            Some(map) => map(outcome),
+            None => outcome,
+        }
     }
 
     /// The outcome if it is known now.
     pub fn try_take(&mut self) -> Option<Outcome> {
-        match self.0.try_recv() {
-            Ok(outcome) => Some(outcome),
-            Err(oneshot::error::TryRecvError::Empty) => None,
-            Err(oneshot::error::TryRecvError::Closed) => Some(Outcome::Unknown),
+        let outcome = match self.receiver.try_recv() {
+            Ok(outcome) => outcome,
+            Err(oneshot::error::TryRecvError::Empty) => return None,
+            Err(oneshot::error::TryRecvError::Closed) => Outcome::Unknown,
+        };
+        Some(self.finish(outcome))
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Outcome {
+        match self.map.take() {
+            Some(map) => map(outcome),
+            None => outcome,
         }
     }
 }
@@ -123,7 +158,8 @@ impl Future for Ticket {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        Pin::new(&mut self.0).poll(cx).map(|r| r.unwrap_or(Outcome::Unknown))
+        let answer = std::task::ready!(Pin::new(&mut self.receiver).poll(cx));
+        Poll::Ready(self.finish(answer.unwrap_or(Outcome::Unknown)))
     }
 }
 
@@ -177,6 +213,11 @@ pub enum LogError {
     /// The directory was written by a version this one cannot read.
     #[error("{dir} has format {found}; this program reads format {known}")]
     Format { dir: String, found: String, known: u32 },
+    /// The number of partitions of a topic never changes in place.
+    #[error(
+        "{dir} has {stored} partitions per topic and the configuration asks for {asked}; the number never changes in place: set `data.partitions = {stored}`, or start a new directory"
+    )]
+    Partitions { dir: String, stored: u32, asked: u32 },
     #[error("the log stopped: {0}")]
     Stopped(String),
 }
@@ -186,7 +227,10 @@ pub trait Log: Send + Sync + 'static {
     /// Partitions of a topic; never changes.
     fn partitions(&self, topic: TopicId) -> u32;
 
-    /// Hands in a commit. Commits of one caller are decided in the order they were submitted.
+    /// Hands in a commit; never blocks. Commits of one caller are decided in the order they were submitted.
+    ///
+    /// IMPORTANT: an abort does not abort what was submitted after it. A caller that commits positions of an input has at
+    /// most one such commit in flight, or a later one may pass over the outputs of an aborted one.
     fn submit(&self, commit: Commit) -> Ticket;
 
     /// Committed records of a partition at or after `from`, about `max_bytes` of them and at least one if there is one.

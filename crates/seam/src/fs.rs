@@ -19,6 +19,33 @@ pub trait Fs: Send + Sync + 'static {
     fn exists(&self, path: &Path) -> bool;
     /// (free for us, total) bytes of the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<(u64, u64)>;
+
+    /// Takes the advisory lock of the file `path` (made if it is missing, readable by its owner only) until the guard is
+    /// dropped or the process ends. `Err(text)`: another holds it, with what that one wrote into it.
+    ///
+    /// A world with one process may leave this as it is: the lock is always free.
+    fn lock(&self, _path: &Path) -> io::Result<Result<Box<dyn FileLock>, String>> {
+        Ok(Ok(Box::new(NoLock)))
+    }
+
+    /// What the holder of the lock at `path` wrote into it; `None` if nobody holds it.
+    fn lock_holder(&self, _path: &Path) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+/// A lock that is held.
+pub trait FileLock: Send + Sync {
+    /// Replaces what others find in the file while the lock is held.
+    fn write(&self, contents: &str) -> io::Result<()>;
+}
+
+struct NoLock;
+
+impl FileLock for NoLock {
+    fn write(&self, _contents: &str) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An open file. All positions are absolute; there is no cursor.
@@ -108,6 +135,69 @@ impl Fs for RealFs {
             s.assume_init()
         };
         Ok((s.f_bavail * s.f_frsize, s.f_blocks * s.f_frsize))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn FileLock>, String>> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file =
+            std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        // One that only looks holds the lock for a moment (see `lock_holder`), so a refusal counts when it lasts.
+        for attempt in 0..LOCK_ATTEMPTS {
+            if flock(&file, libc::LOCK_EX | libc::LOCK_NB)? {
+                return Ok(Ok(Box::new(RealLock(file))));
+            }
+            if attempt + 1 < LOCK_ATTEMPTS {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
+        Ok(Err(std::fs::read_to_string(path)?))
+    }
+
+    fn lock_holder(&self, path: &Path) -> io::Result<Option<String>> {
+        let file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        if flock(&file, libc::LOCK_SH | libc::LOCK_NB)? {
+            return Ok(None);
+        }
+        Ok(Some(std::fs::read_to_string(path)?))
+    }
+}
+
+const LOCK_ATTEMPTS: u32 = 10;
+
+/// Whether the lock was taken. It goes with the open file, so with the process too.
+fn flock(file: &std::fs::File, operation: libc::c_int) -> io::Result<bool> {
+    use std::os::fd::AsRawFd;
+    loop {
+        // SAFETY: the descriptor is open; the call has no memory effects.
+        if unsafe { libc::flock(file.as_raw_fd(), operation) } == 0 {
+            return Ok(true);
+        }
+        let e = io::Error::last_os_error();
+        match e.kind() {
+            io::ErrorKind::WouldBlock => return Ok(false),
+            io::ErrorKind::Interrupted => {}
+            _ => return Err(e),
+        }
+    }
+}
+
+struct RealLock(std::fs::File);
+
+impl FileLock for RealLock {
+    fn write(&self, contents: &str) -> io::Result<()> {
+        self.0.set_len(0)?;
+        std::os::unix::fs::FileExt::write_all_at(&self.0, contents.as_bytes(), 0)
+    }
+}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // The file stays: removing it would let two processes hold locks of two files with one name.
+        let _ = self.0.set_len(0);
     }
 }
 

@@ -15,6 +15,6 @@ pub mod net;
 pub mod rng;
 
 pub use clock::{Clock, RealClock};
-pub use fs::{File, Fs, RealFs};
+pub use fs::{File, FileLock, Fs, RealFs};
 pub use net::{Net, RealNet};
 pub use rng::{RealRng, Rng};
