@@ -1,0 +1,3 @@
+//! Decoders: bytes in, events out.
+
+pub mod json;
