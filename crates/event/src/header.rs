@@ -114,6 +114,8 @@ const VERSION: u8 = 1;
 /// Bytes before the spans.
 pub const FIXED: usize = 96;
 const SPAN: usize = 8;
+/// Where the output hash stands.
+pub(crate) const OUTPUT_HASH_AT: usize = 80;
 
 impl Header {
     /// Appends the encoding to `out`. Inherited values are cut at 65,535 bytes (no door lets one be that long).
@@ -266,11 +268,6 @@ pub fn patch(encoded: &mut [u8], source: Source, watermark: Micros, output_hash:
     encoded[80..88].copy_from_slice(&output_hash.to_le_bytes());
     encoded[88..92].copy_from_slice(&source.partition.to_le_bytes());
     encoded[92..94].copy_from_slice(&source.topic.to_le_bytes());
-}
-
-/// The bytes of an encoded header that an output hash covers: all but the hash itself.
-pub fn hashed_parts(encoded: &[u8]) -> (&[u8], &[u8]) {
-    (&encoded[..80], &encoded[88..])
 }
 
 #[cfg(test)]

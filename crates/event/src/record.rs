@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use crate::header::HeaderRef;
+use crate::header::{HeaderRef, OUTPUT_HASH_AT};
 use crate::topic::{Offset, TopicPartition};
 
 /// A record in place.
@@ -70,6 +70,38 @@ impl BlockBuilder {
             self.bytes.extend_from_slice(part);
         }
         self.count += 1;
+    }
+
+    /// As [`BlockBuilder::push`], with the output hash of the header made from the record's encoded bytes (hash field
+    /// zero) by `hash`; gives the hash.
+    pub fn push_hashed(
+        &mut self,
+        key: &[u8],
+        header: &[u8],
+        value: Option<&[&[u8]]>,
+        hash: impl FnOnce(&[u8]) -> u64,
+    ) -> u64 {
+        let start = self.bytes.len();
+        self.push(key, header, value);
+        let field = start + PREFIX + key.len() + OUTPUT_HASH_AT;
+        self.bytes[field..field + 8].fill(0);
+        let hash = hash(&self.bytes[start..]);
+        self.bytes[field..field + 8].copy_from_slice(&hash.to_le_bytes());
+        hash
+    }
+
+    /// Cuts back to an earlier `count` and `len`.
+    pub fn truncate(&mut self, count: u32, len: usize) {
+        self.count = count;
+        self.bytes.truncate(len);
+    }
+
+    pub fn to(&self) -> TopicPartition {
+        self.to
+    }
+
+    pub fn count(&self) -> u32 {
+        self.count
     }
 
     /// Makes room for `bytes` more, so that a batch of known size is built without growing.

@@ -1,0 +1,20 @@
+//! The enrich stage: judges duplicates, asks for what is known about an event, and writes the event again with one more
+//! member. A recording stage: what it learned is in its outputs, a fact from then on.
+//!
+//! * [`stage`]: the operator
+//! * [`enricher`]: the trait of one enricher, and **their order as one list**; one file each below it
+//! * [`dedup`]: the table of (source, id) pairs that were passed on
+//! * [`address`]: an address as people write it
+//! * [`splice`]: adding a member to a JSON object without writing it anew
+//!
+//! It does not parse JSON, open databases, or know where facts come from.
+
+pub mod address;
+pub mod dedup;
+pub mod enricher;
+pub mod splice;
+pub mod stage;
+
+pub use dedup::{Dedup, Run};
+pub use enricher::Enricher;
+pub use stage::{Enrich, EnrichConfig, StatusMode};

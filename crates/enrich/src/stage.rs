@@ -1,0 +1,251 @@
+//! The operator of the enrich stage.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use event::dead_letter::DeadLetter;
+use event::topic::{DLQ, ENRICHED};
+use event::{Code, Field, Flags, HeaderRef, Micros, Offset, RecordRef, Source, header, key};
+use flow::{AskId, Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Status, Verdict};
+
+use crate::dedup::Dedup;
+use crate::enricher::{Enricher, Event, Sources, in_order};
+use crate::splice;
+
+/// Which outcomes `enriched.status` lists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum StatusMode {
+    #[default]
+    NotOk,
+    All,
+}
+
+#[derive(Clone, Debug)]
+pub struct EnrichConfig {
+    /// The member that is added.
+    pub member: String,
+    pub status: StatusMode,
+    /// Of `enriched` and `dlq`.
+    pub partitions: u32,
+    /// An event is late behind the highest time seen by this much, in microseconds.
+    pub out_of_order_us: i64,
+    pub sources: Sources,
+}
+
+pub struct Enrich {
+    config: EnrichConfig,
+    enrichers: Vec<Box<dyn Enricher>>,
+    /// `"geo":` for each enricher, so that the hot path copies it.
+    labels: Vec<Vec<u8>>,
+    /// `,"enriched":{"v":1,"at":"`.
+    opening: Vec<u8>,
+}
+
+/// What an enricher planned for a record.
+type Planned = Result<AskId, Status>;
+
+/// What `enriched` and its status need beside the event's own bytes; a guess to size buffers by.
+const ADDED_BYTES: usize = 420;
+
+thread_local! {
+    /// The enriched member and the header being made: one buffer of each per thread, reused.
+    static SCRATCH: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
+impl Enrich {
+    pub fn new(config: EnrichConfig) -> Enrich {
+        let enrichers = in_order(&config.sources);
+        let labels = enrichers
+            .iter()
+            .map(|e| {
+                let mut label = Vec::new();
+                splice::write_string(e.name().as_bytes(), &mut label);
+                label.push(b':');
+                label
+            })
+            .collect();
+        let mut opening = Vec::new();
+        splice::write_string(config.member.as_bytes(), &mut opening);
+        opening.extend_from_slice(br#":{"v":1,"at":""#);
+        Enrich { config, enrichers, labels, opening }
+    }
+
+    /// Writes `"enriched":{...}` without the separating comma.
+    fn write_member(&self, event: &Event<'_>, at: Micros, planned: &[Planned], facts: &Facts, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.opening);
+        at.write_rfc3339(out);
+        out.extend_from_slice(br#"","revision":0"#);
+        let mut statuses: Vec<(usize, Status)> = Vec::new();
+        for (n, (enricher, planned)) in self.enrichers.iter().zip(planned).enumerate() {
+            let start = out.len();
+            out.push(b',');
+            out.extend_from_slice(&self.labels[n]);
+            let status = match *planned {
+                Ok(ask) => enricher.apply(event, ask, facts, out),
+                Err(status) => status,
+            };
+            if !matches!(status, Status::Ok | Status::Stale(_)) {
+                out.truncate(start);
+            }
+            if status != Status::Ok || self.config.status == StatusMode::All {
+                statuses.push((n, status));
+            }
+        }
+        out.extend_from_slice(br#","visitor":{"id":"#);
+        splice::write_string(event.record.key, out);
+        out.extend_from_slice(br#","how":""#);
+        out.extend_from_slice(how(event.header.flags()).as_bytes());
+        out.extend_from_slice(br#""},"status":{"#);
+        for (i, (n, status)) in statuses.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&self.labels[*n]);
+            out.push(b'"');
+            status.write(out);
+            out.push(b'"');
+        }
+        out.extend_from_slice(br#"},"data_versions":"#);
+        out.extend_from_slice(if facts.versions.is_empty() { "{}" } else { &facts.versions }.as_bytes());
+        out.push(b'}');
+    }
+
+    fn emit(&self, batch: &Batch, entry: &Entry<'_>, planned: &[Planned], facts: &Facts, out: &mut Effects) {
+        let Some(value) = entry.record.value else { return };
+        let event = Event { record: entry.record, header: entry.header };
+        let (to, size_hint) = (
+            ENRICHED.partition(key::partition_of(entry.record.key, self.config.partitions)),
+            batch.bytes() + batch.len() * ADDED_BYTES,
+        );
+        SCRATCH.with_borrow_mut(|(member, header_bytes)| {
+            member.clear();
+            header_bytes.clear();
+            header_bytes.extend_from_slice(entry.record.header_bytes);
+            let source = Source::of(batch.input.topic, batch.input.partition, entry.offset);
+            header::patch(header_bytes, source, out.progress.watermark, 0);
+            let place = splice::place(value).expect("the door let only objects through");
+            if !place.empty {
+                member.push(b',');
+            }
+            self.write_member(&event, batch.at, planned, facts, member);
+            let parts = [&value[..place.at], &member[..], &value[place.at..]];
+            out.emit(to, entry.record.key, header_bytes, Some(&parts), size_hint);
+        });
+    }
+
+    fn set_aside(&self, batch: &Batch, entry: &Entry<'_>, code: Code, message: &str, out: &mut Effects) {
+        let header = entry.header;
+        let id = header.json(Field::ID, entry.record.value.unwrap_or_default());
+        let id = id.or(header.inherited_value(Field::ID)).unwrap_or_default();
+        // A string loses its quotes; what is escaped in it stays so.
+        let id = id.strip_prefix(b"\"").and_then(|i| i.strip_suffix(b"\"")).unwrap_or(id);
+        let position = format!("{}@{}", batch.input, entry.offset);
+        let mut value = Vec::new();
+        DeadLetter {
+            code,
+            pointer: "",
+            message,
+            source: &String::from_utf8_lossy(header.inherited_value(Field::SOURCE).unwrap_or_default()),
+            position: &position,
+            received: header.received_time(),
+            id: Some(id),
+        }
+        .write(entry.record.value.unwrap_or_default(), &mut value);
+        let dead = event::Header {
+            flags: header.flags(),
+            event_time: header.event_time(),
+            received_time: header.received_time(),
+            watermark: out.progress.watermark,
+            id_hash: header.id_hash(),
+            type_hash: header.type_hash(),
+            visitor_hash: header.visitor_hash(),
+            payload_hash: header.payload_hash(),
+            source: Source::of(batch.input.topic, batch.input.partition, entry.offset),
+            ..event::Header::default()
+        };
+        let mut header_bytes = Vec::new();
+        dead.encode(&mut header_bytes);
+        let to = DLQ.partition(key::partition_of(id, self.config.partitions));
+        out.emit(to, id, &header_bytes, Some(&[&value]), 0);
+        out.progress.quarantined += 1;
+    }
+
+    /// Moves the watermark for a record: an event counts as the earlier of its own time and its receipt, so that one fast
+    /// clock makes nobody late.
+    fn watermark(&self, entry: &Entry<'_>, out: &mut Effects) {
+        let counts = entry.header.event_time().min(entry.header.received_time());
+        let to = Micros(counts.0.saturating_sub(self.config.out_of_order_us));
+        out.progress.watermark = out.progress.watermark.max(to);
+    }
+}
+
+impl Operator for Enrich {
+    type Prefix = Dedup;
+
+    fn group(&self) -> &'static str {
+        "enrich"
+    }
+
+    fn observe(&self, prefix: &mut Dedup, offset: Offset, record: &RecordRef<'_>, header: HeaderRef<'_>) -> Verdict {
+        if record.value.is_none() {
+            return Verdict::Control;
+        }
+        prefix.judge(header.id_hash(), header.payload_hash(), offset)
+    }
+
+    fn plan(&self, batch: &Batch, asks: &mut Asks) {
+        // One note per record and enricher, in this order.
+        for entry in batch.entries() {
+            let event = Event { record: entry.record, header: entry.header };
+            for enricher in &self.enrichers {
+                let fresh = entry.verdict == Verdict::Fresh;
+                let planned = if fresh { enricher.plan(&event, asks) } else { Err(Status::Skipped) };
+                asks.note(planned);
+            }
+        }
+    }
+
+    fn apply(
+        &self,
+        batch: &Batch,
+        range: Range<usize>,
+        asks: &Asks,
+        facts: &Facts,
+        _state: &mut Keyed,
+        out: &mut Effects,
+    ) {
+        for n in range {
+            let entry = batch.entry(n);
+            match entry.verdict {
+                Verdict::Fresh => {
+                    let notes = &asks.notes()[n * self.enrichers.len()..][..self.enrichers.len()];
+                    self.emit(batch, &entry, notes, facts, out);
+                    out.progress.processed += 1;
+                }
+                Verdict::Duplicate => out.progress.deduplicated += 1,
+                Verdict::Conflict => {
+                    let message = "the id was used before by another payload; the first one was passed on";
+                    self.set_aside(batch, &entry, Code::ConflictingDuplicate, message, out);
+                }
+                Verdict::Control => out.progress.control += 1,
+            }
+            self.watermark(&entry, out);
+        }
+    }
+
+    fn quarantine(&self, batch: &Batch, n: usize, out: &mut Effects) {
+        let entry = batch.entry(n);
+        let message = "an enricher failed on this event; its neighbours went on";
+        self.set_aside(batch, &entry, Code::OperatorPanic, message, out);
+    }
+}
+
+fn how(flags: Flags) -> &'static str {
+    if flags.has(Flags::VISITOR_GIVEN) {
+        "given"
+    } else if flags.has(Flags::VISITOR_USER) {
+        "user"
+    } else {
+        "hash"
+    }
+}

@@ -1,0 +1,188 @@
+//! What a batch needs to know, and the answers. A fact's value is JSON bytes: its source renders it once, everybody
+//! splices it.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A lookup source, by its place in the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SourceId(pub u16);
+
+/// An ask of one batch; also the place of its fact in [`Facts`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AskId(pub u32);
+
+/// The asks of a batch. The same key asked of the same source twice is one ask.
+#[derive(Default)]
+pub struct Asks {
+    list: Vec<(SourceId, u32, u32)>,
+    keys: Vec<u8>,
+    /// Places in `list`, hashed by (source, key). Never iterated.
+    index: HashTable<u32>,
+    planned: Vec<Result<AskId, Status>>,
+}
+
+impl Asks {
+    /// Asks `source` for `key` (for an address its 4 or 16 bytes; for others what the source documents).
+    pub fn ask(&mut self, source: SourceId, key: &[u8]) -> AskId {
+        let hash = hash_of(source, key);
+        if let Some(at) = self.index.find(hash, |at| self.at(*at) == (source, key)) {
+            return AskId(*at);
+        }
+        let at = self.list.len() as u32;
+        self.list.push((source, self.keys.len() as u32, key.len() as u32));
+        self.keys.extend_from_slice(key);
+        let (list, keys) = (&self.list, &self.keys);
+        self.index.insert_unique(hash, at, |at| {
+            let (source, start, len) = list[*at as usize];
+            hash_of(source, &keys[start as usize..(start + len) as usize])
+        });
+        AskId(at)
+    }
+
+    /// Notes what an enricher planned, so that `apply` need not plan again. The operator defines the order.
+    pub fn note(&mut self, planned: Result<AskId, Status>) {
+        self.planned.push(planned);
+    }
+
+    /// The notes, in the order they were made.
+    pub fn notes(&self) -> &[Result<AskId, Status>] {
+        &self.planned
+    }
+
+    fn at(&self, at: u32) -> (SourceId, &[u8]) {
+        let (source, start, len) = self.list[at as usize];
+        (source, &self.keys[start as usize..(start + len) as usize])
+    }
+
+    /// Every ask, in the order of its id.
+    pub fn iter(&self) -> impl Iterator<Item = (SourceId, &[u8])> {
+        (0..self.list.len() as u32).map(|at| self.at(at))
+    }
+
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+fn hash_of(source: SourceId, key: &[u8]) -> u64 {
+    xxh3_64(key) ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// How an ask ended, or why an enricher added nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    Ok,
+    /// The source was asked and has nothing under that key.
+    Miss,
+    /// From a cache, this many seconds past its time.
+    Stale(u32),
+    Timeout,
+    /// The source answered with an error, or the key cannot be asked; the code is a word of the documentation.
+    Error(&'static str),
+    /// Not asked: its breaker is open.
+    Open,
+    /// Not asked: there is no such source, or the event has no key for it.
+    Skipped,
+}
+
+impl Status {
+    /// The status as it stands in `enriched.status`.
+    pub fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Status::Ok => out.extend_from_slice(b"ok"),
+            Status::Miss => out.extend_from_slice(b"miss"),
+            Status::Stale(secs) => out.extend_from_slice(format!("stale:{secs}s").as_bytes()),
+            Status::Timeout => out.extend_from_slice(b"timeout"),
+            Status::Error(code) => {
+                out.extend_from_slice(b"error:");
+                out.extend_from_slice(code.as_bytes());
+            }
+            Status::Open => out.extend_from_slice(b"open"),
+            Status::Skipped => out.extend_from_slice(b"skipped"),
+        }
+    }
+}
+
+/// One answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fact<'a> {
+    pub status: Status,
+    /// JSON; empty unless the status is `Ok` or `Stale`.
+    pub json: &'a [u8],
+}
+
+/// The answers to a batch's asks, in the order of their ids.
+#[derive(Default)]
+pub struct Facts {
+    list: Vec<(Status, u32, u32)>,
+    bytes: Vec<u8>,
+    /// JSON object: the version of each source that answered, as of this batch.
+    pub versions: Arc<str>,
+}
+
+impl Facts {
+    pub fn new(versions: Arc<str>) -> Facts {
+        Facts { versions, ..Facts::default() }
+    }
+
+    /// Adds the fact of the next ask; `render` appends its JSON and says how it ended.
+    pub fn push_with(&mut self, render: impl FnOnce(&mut Vec<u8>) -> Status) {
+        let start = self.bytes.len();
+        let status = render(&mut self.bytes);
+        if !matches!(status, Status::Ok | Status::Stale(_)) {
+            self.bytes.truncate(start);
+        }
+        self.list.push((status, start as u32, (self.bytes.len() - start) as u32));
+    }
+
+    /// The fact of an ask; `Skipped` for one that nobody answered.
+    pub fn fact(&self, id: AskId) -> Fact<'_> {
+        match self.list.get(id.0 as usize) {
+            Some((status, start, len)) => {
+                Fact { status: *status, json: &self.bytes[*start as usize..(*start + *len) as usize] }
+            }
+            None => Fact { status: Status::Skipped, json: &[] },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_asks_are_one() {
+        let mut asks = Asks::default();
+        let a = asks.ask(SourceId(0), b"k");
+        let b = asks.ask(SourceId(1), b"k");
+        let c = asks.ask(SourceId(0), b"l");
+        assert_eq!(asks.ask(SourceId(0), b"k"), a);
+        assert_eq!(asks.ask(SourceId(1), b"k"), b);
+        assert!(a != b && b != c && asks.len() == 3);
+        let all: Vec<_> = asks.iter().map(|(s, k)| (s.0, k.to_vec())).collect();
+        assert_eq!(all, [(0, b"k".to_vec()), (1, b"k".to_vec()), (0, b"l".to_vec())]);
+    }
+
+    #[test]
+    fn a_fact_that_is_not_ok_has_no_bytes() {
+        let mut facts = Facts::default();
+        facts.push_with(|out| {
+            out.extend_from_slice(b"half");
+            Status::Error("io")
+        });
+        facts.push_with(|out| {
+            out.extend_from_slice(b"{}");
+            Status::Ok
+        });
+        assert_eq!(facts.fact(AskId(0)), Fact { status: Status::Error("io"), json: b"" });
+        assert_eq!(facts.fact(AskId(1)), Fact { status: Status::Ok, json: b"{}" });
+        assert_eq!(facts.fact(AskId(2)).status, Status::Skipped);
+    }
+}

@@ -1,0 +1,25 @@
+//! The contract between an operator and whoever drives it: a batch comes in, asks go out, facts come back, effects and
+//! changed state are committed together. Everything here is pure.
+//!
+//! * [`operator`]: the trait a stage implements
+//! * [`batch`]: records of one input partition, in order
+//! * [`ask`]: what a batch needs to know, deduplicated, and the facts that answer
+//! * [`keyed`]: keyed state and timers, with one overlay of changes per open commit
+//! * [`effects`]: output records, with the rolling hash over them
+//! * [`progress`]: what is committed beside a position
+//!
+//! It does not read or write a log, keep time, or know any operator.
+
+pub mod ask;
+pub mod batch;
+pub mod effects;
+pub mod keyed;
+pub mod operator;
+pub mod progress;
+
+pub use ask::{AskId, Asks, Fact, Facts, SourceId, Status};
+pub use batch::{Batch, Entry};
+pub use effects::Effects;
+pub use keyed::Keyed;
+pub use operator::{Operator, Verdict};
+pub use progress::Progress;

@@ -1,0 +1,86 @@
+//! What is committed beside a position: the counts that must add up, the watermark and the rolling output hash.
+
+use event::Micros;
+
+/// Totals of one input partition since its beginning, as of a committed position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// Records passed on.
+    pub processed: u64,
+    pub quarantined: u64,
+    pub deduplicated: u64,
+    /// Control records.
+    pub control: u64,
+    pub watermark: Micros,
+    /// Over every output of the stage for this input.
+    pub output_hash: u64,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress { processed: 0, quarantined: 0, deduplicated: 0, control: 0, watermark: Micros::MIN, output_hash: 0 }
+    }
+}
+
+const VERSION: u8 = 1;
+const LEN: usize = 1 + 6 * 8;
+
+impl Progress {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(LEN);
+        out.push(VERSION);
+        for v in [
+            self.processed,
+            self.quarantined,
+            self.deduplicated,
+            self.control,
+            self.watermark.0 as u64,
+            self.output_hash,
+        ] {
+            out.extend_from_slice(&v.to_le_bytes());
+        }
+        out
+    }
+
+    /// `None` for metadata of another version.
+    pub fn decode(bytes: &[u8]) -> Option<Progress> {
+        if bytes.len() != LEN || bytes[0] != VERSION {
+            return None;
+        }
+        let v = |n: usize| u64::from_le_bytes(bytes[1 + n * 8..9 + n * 8].try_into().expect("eight bytes"));
+        Some(Progress {
+            processed: v(0),
+            quarantined: v(1),
+            deduplicated: v(2),
+            control: v(3),
+            watermark: Micros(v(4) as i64),
+            output_hash: v(5),
+        })
+    }
+
+    /// Records done, of all kinds.
+    pub fn total(&self) -> u64 {
+        self.processed + self.quarantined + self.deduplicated + self.control
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_reads_back_and_refuses_other_bytes() {
+        let p = Progress {
+            processed: 1,
+            quarantined: 2,
+            deduplicated: 3,
+            control: 4,
+            watermark: Micros(-5),
+            output_hash: 6,
+        };
+        let bytes = p.encode();
+        assert_eq!(Progress::decode(&bytes), Some(p));
+        assert_eq!(Progress::decode(&bytes[..LEN - 1]), None);
+        assert_eq!(Progress::decode(b""), None);
+    }
+}
