@@ -1,0 +1,61 @@
+//! What can go wrong with a source. No text here has an address, a key or a value in it: they are personal data.
+
+use std::io;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    #[error("{} cannot be read: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody is writing the file; what was read is neither the old one nor the new one.
+    #[error("{} changed while it was read", path.display())]
+    Changing { path: PathBuf },
+    #[error("{} has {bytes} bytes; a database may have {max}", path.display())]
+    TooLarge { path: PathBuf, bytes: u64, max: u64 },
+    #[error("{} is not a file", path.display())]
+    NotFile { path: PathBuf },
+    /// The bytes are not a database, or a part of it is damaged.
+    #[error("{database} is damaged or not an MMDB file: {what}")]
+    Corrupt { database: String, what: String },
+    /// It is a good database of something else (networks, domains, risk).
+    #[error("{database} has no places in it (its type is \"{database_type}\"); geo needs a city or country database")]
+    NotGeo { database: String, database_type: String },
+}
+
+/// What to do about an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The same call may succeed a moment later.
+    Retry,
+    /// The path, or what lies there, has to be put right.
+    FixConfig,
+    /// A file has to be fetched anew.
+    Data,
+}
+
+impl LookupError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            LookupError::Changing { .. } => Kind::Retry,
+            LookupError::Io { .. } | LookupError::TooLarge { .. } | LookupError::NotFile { .. } => Kind::FixConfig,
+            LookupError::NotGeo { .. } => Kind::FixConfig,
+            LookupError::Corrupt { .. } => Kind::Data,
+        }
+    }
+
+    /// The code after `error:` in an event's `status`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LookupError::Io { .. } => "io",
+            LookupError::Changing { .. } => "changing",
+            LookupError::TooLarge { .. } => "too_large",
+            LookupError::NotFile { .. } => "not_file",
+            LookupError::Corrupt { .. } => "corrupt",
+            LookupError::NotGeo { .. } => "not_geo",
+        }
+    }
+}

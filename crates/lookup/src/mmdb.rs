@@ -1,0 +1,194 @@
+//! One version of an MMDB file: address to record. The format is MaxMind's (https://maxmind.github.io/MaxMind-DB/); the
+//! decoder is the `maxminddb` crate, which bounds depth, values and text of a record (docs/decisions/0002-mmdb-reader.md).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use event::Micros;
+use maxminddb::{MaxMindDbError, Reader, WithinOptions};
+
+use crate::error::LookupError;
+use crate::json::Rendered;
+use crate::place::Place;
+use crate::watch::{self, Stamp};
+
+/// Largest file that is read. A path that names something else entirely (a disk image, a device) is refused before memory
+/// is taken; city databases have 130 MB.
+const FILE_MAX: u64 = 2 << 30;
+
+/// One version of a database. Immutable, shared by `Arc`.
+///
+/// The bytes are in our own memory. A mapped file would save the copy, but whoever truncates it in place (`cp` onto it, a
+/// half-finished download) would end the process with SIGBUS.
+pub struct Mmdb {
+    reader: Reader<Vec<u8>>,
+    bytes: usize,
+    /// The file's name, for texts.
+    name: String,
+    version: String,
+}
+
+/// How much of a database is looked at before it is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// At most the first [`SAMPLE`] networks, and addresses spread over all: for a start, which must be quick.
+    Sample,
+    /// Every network and every record.
+    Whole,
+}
+
+/// Networks in [`Extent::Sample`]: all of a country database, and about 0.1 s of a city database.
+pub const SAMPLE: usize = 1 << 18;
+
+/// What a look at a database found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Findings {
+    /// Networks in the tree that were visited, those without a record included.
+    pub networks: usize,
+    /// Different records that were decoded.
+    pub records: usize,
+    /// Some record says where its network is.
+    pub has_place: bool,
+    /// Some record has a postal code.
+    pub has_postal: bool,
+}
+
+impl Mmdb {
+    /// Reads the file into memory and checks its layout, not yet its records: see [`Mmdb::check`].
+    pub fn open(path: &Path) -> Result<Mmdb, LookupError> {
+        Ok(Mmdb::open_stamped(path)?.0)
+    }
+
+    pub(crate) fn open_stamped(path: &Path) -> Result<(Mmdb, Stamp), LookupError> {
+        let (bytes, stamp) = watch::read(path, FILE_MAX)?;
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        Ok((Mmdb::from_bytes(&name, bytes)?, stamp))
+    }
+
+    /// A database from its bytes. `name` is the file's name; it stands in texts and, without its extension, in the version.
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Mmdb, LookupError> {
+        let len = bytes.len();
+        let reader = Reader::from_source(bytes).map_err(|e| corrupt(name, &e))?;
+        let epoch = reader.metadata().build_epoch;
+        let built = i64::try_from(epoch).ok().and_then(|s| s.checked_mul(Micros::SECOND)).map(Micros);
+        let Some(built) = built.filter(|t| (Micros::EARLIEST..Micros::LATEST).contains(t)) else {
+            let what = format!("build_epoch {epoch} is outside the years 1970 to 2200");
+            return Err(LookupError::Corrupt { database: name.to_owned(), what });
+        };
+        let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
+        let version = format!("{stem}-{}", &built.to_string()[..10]);
+        Ok(Mmdb { reader, bytes: len, name: name.to_owned(), version })
+    }
+
+    /// `dbip-city-2026-11-05`: the file's name and the day it was built (UTC).
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The name of its file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its maker calls it: `GeoLite2-City`.
+    pub fn database_type(&self) -> &str {
+        &self.reader.metadata().database_type
+    }
+
+    /// Bytes of memory it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends the whole record of `ip` as JSON; false, and nothing, if there is none. On an error nothing is appended.
+    pub fn record(&self, ip: IpAddr, out: &mut Vec<u8>) -> Result<bool, LookupError> {
+        let Some(found) = self.find(ip)? else { return Ok(false) };
+        let record: Option<Rendered> = found.decode().map_err(|e| corrupt(&self.name, &e))?;
+        Ok(record.inspect(|record| out.extend_from_slice(&record.0)).is_some())
+    }
+
+    /// Appends `{"country","region","city","postal","lat","lon","tz"}` of `ip`, unknown members left out; false, and
+    /// nothing, if none is known. On an error nothing is appended.
+    pub fn geo(&self, ip: IpAddr, out: &mut Vec<u8>) -> Result<bool, LookupError> {
+        let Some(found) = self.find(ip)? else { return Ok(false) };
+        let place: Option<Place<'_>> = found.decode().map_err(|e| corrupt(&self.name, &e))?;
+        Ok(place.is_some_and(|place| place.write(out)))
+    }
+
+    /// Decodes records, each once, and says what they hold. Takes a bit of memory for every byte of the file; time is bounded
+    /// by the file's size whatever its tree looks like.
+    pub fn check(&self, extent: Extent) -> Result<Findings, LookupError> {
+        let corrupt = |e: &MaxMindDbError| corrupt(&self.name, e);
+        let mut findings = Findings::default();
+        let mut seen = vec![0u64; self.bytes / 64 + 1];
+        let mut scratch = Vec::new();
+        let mut look = |found: &maxminddb::LookupResult<'_, Vec<u8>>, findings: &mut Findings| {
+            let Some(offset) = found.offset() else { return Ok(()) };
+            let (word, bit) = (&mut seen[offset / 64], 1 << (offset % 64));
+            if *word & bit != 0 {
+                return Ok(());
+            }
+            *word |= bit;
+            findings.records += 1;
+            found.decode::<Rendered>()?;
+            if let Some(place) = found.decode::<Place<'_>>()? {
+                scratch.clear();
+                findings.has_place |= place.write(&mut scratch);
+                findings.has_postal |= place.has_postal();
+            }
+            Ok(())
+        };
+
+        // Leaves are one more than nodes in a tree. More of them means that nodes are shared, and a walk may have no end.
+        let leaves_max = self.reader.metadata().node_count as usize + 1;
+        let walk = self.reader.networks(WithinOptions::default().include_networks_without_data());
+        for found in walk.map_err(|e| corrupt(&e))? {
+            if extent == Extent::Sample && findings.networks == SAMPLE {
+                break;
+            }
+            if findings.networks == leaves_max {
+                let what = "the search tree has a cycle".to_owned();
+                return Err(LookupError::Corrupt { database: self.name.clone(), what });
+            }
+            findings.networks += 1;
+            look(&found.map_err(|e| corrupt(&e))?, &mut findings).map_err(|e| corrupt(&e))?;
+        }
+        // The walk begins with the lowest addresses; where it ended early these reach the others.
+        for ip in spread() {
+            if let Some(found) = self.find(ip)? {
+                look(&found, &mut findings).map_err(|e| corrupt(&e))?;
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Where the record of `ip` lies. An IPv4 address in IPv6 clothes (`::ffff:...`) is asked for as itself, because not
+    /// every database has both.
+    fn find(&self, ip: IpAddr) -> Result<Option<maxminddb::LookupResult<'_, Vec<u8>>>, LookupError> {
+        let ip = ip.to_canonical();
+        if ip.is_ipv6() && self.reader.metadata().ip_version == 4 {
+            return Ok(None);
+        }
+        let found = self.reader.lookup(ip).map_err(|e| corrupt(&self.name, &e))?;
+        Ok(found.has_data().then_some(found))
+    }
+}
+
+/// 2,048 addresses, spread evenly over IPv4 and the assigned eighth of IPv6.
+fn spread() -> impl Iterator<Item = IpAddr> {
+    let v4 = (0..1024u32).map(|i| IpAddr::V4(Ipv4Addr::from(i << 22 | 1 << 8 | 1)));
+    let v6 = (0..1024u128).map(|i| IpAddr::V6(Ipv6Addr::from(1 << 125 | i << 115 | 1)));
+    v4.chain(v6)
+}
+
+/// The decoder's words where they are about the layout. Where a value is of a wrong type they may quote it, so they are
+/// left out.
+fn corrupt(name: &str, e: &MaxMindDbError) -> LookupError {
+    let what = match e {
+        MaxMindDbError::InvalidDatabase { message, offset: Some(at) } => format!("{message}, at byte {at}"),
+        MaxMindDbError::InvalidDatabase { message, offset: None } => message.clone(),
+        MaxMindDbError::ResourceLimit { message, .. } => message.clone(),
+        _ => "a value is of a type it cannot be".to_owned(),
+    };
+    LookupError::Corrupt { database: name.to_owned(), what }
+}

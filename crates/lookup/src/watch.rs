@@ -1,0 +1,110 @@
+//! When a file of the operator's is read again. A file is judged by its stamp, never by its content: looking must be cheap
+//! enough for every half second.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::LookupError;
+
+/// What differs when a file was written or replaced. The change time catches a copy that keeps the modification time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(m: &Metadata) -> Stamp {
+        Stamp {
+            device: m.dev(),
+            inode: m.ino(),
+            len: m.len(),
+            modified: (m.mtime(), m.mtime_nsec()),
+            changed: (m.ctime(), m.ctime_nsec()),
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)] // a file of the operator's, not of ours
+    fn at(path: &Path) -> Option<Stamp> {
+        fs::metadata(path).ok().map(|m| Stamp::of(&m))
+    }
+}
+
+/// The whole file and the stamp it had before and after. Takes no more memory than the file has bytes, and none at all for
+/// what is longer than `max` or is not a file.
+#[allow(clippy::disallowed_methods)] // a file of the operator's, not of ours
+pub(crate) fn read(path: &Path, max: u64) -> Result<(Vec<u8>, Stamp), LookupError> {
+    let failed = |source: io::Error| LookupError::Io { path: path.to_owned(), source };
+    // IMPORTANT: asked before opening. Opening a pipe waits for a writer.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(LookupError::NotFile { path: path.to_owned() });
+    }
+    let file = File::open(path).map_err(failed)?;
+    let stamp = Stamp::of(&file.metadata().map_err(failed)?);
+    if stamp.len > max {
+        return Err(LookupError::TooLarge { path: path.to_owned(), bytes: stamp.len, max });
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(stamp.len as usize).map_err(|e| failed(io::Error::new(io::ErrorKind::OutOfMemory, e)))?;
+    (&file).take(stamp.len).read_to_end(&mut bytes).map_err(failed)?;
+    let after = Stamp::of(&file.metadata().map_err(failed)?);
+    if after != stamp || bytes.len() as u64 != stamp.len {
+        return Err(LookupError::Changing { path: path.to_owned() });
+    }
+    Ok((bytes, stamp))
+}
+
+/// Attempts beyond the first at one stamp that turned out bad. A writer may go on within the tick of the clock in which we
+/// read, and leave the stamp as it was.
+const MORE_ATTEMPTS: u32 = 1;
+
+/// One file and what came of reading it.
+pub(crate) struct Watch {
+    path: PathBuf,
+    /// The stamp that was last judged; `None` while there is no file.
+    judged: Option<Stamp>,
+    attempts_left: u32,
+    /// Why the file as it is now is not in use.
+    problem: Option<String>,
+}
+
+impl Watch {
+    /// A file that was read and taken.
+    pub(crate) fn new(path: &Path, stamp: Stamp) -> Watch {
+        Watch { path: path.to_owned(), judged: Some(stamp), attempts_left: 0, problem: None }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// The stamp to judge, if there is something to judge: the file changed, or is to be tried once more.
+    pub(crate) fn due(&self) -> Option<Option<Stamp>> {
+        let now = Stamp::at(&self.path);
+        (now != self.judged || self.attempts_left > 0).then_some(now)
+    }
+
+    /// The file was read whole at this stamp, and taken.
+    pub(crate) fn took(&mut self, stamp: Stamp) {
+        *self = Watch { path: std::mem::take(&mut self.path), judged: Some(stamp), attempts_left: 0, problem: None };
+    }
+
+    /// The file was not taken. True if that is news.
+    pub(crate) fn refused(&mut self, stamp: Option<Stamp>, why: &LookupError) -> bool {
+        self.attempts_left = if stamp == self.judged { self.attempts_left.saturating_sub(1) } else { MORE_ATTEMPTS };
+        self.judged = stamp;
+        let why = why.to_string();
+        let news = self.problem.as_ref() != Some(&why);
+        self.problem = Some(why);
+        news
+    }
+}
