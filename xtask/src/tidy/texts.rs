@@ -16,7 +16,7 @@ struct Forbidden {
     why: &'static str,
 }
 
-const FORBIDDEN: [Forbidden; 14] = [
+const FORBIDDEN: [Forbidden; 15] = [
     rust("to", "do!(", "finish it, or leave it out"),
     rust("unimple", "mented!(", "finish it, or leave it out"),
     rust("FIX", "ME", "mend it, or file it"),
@@ -29,6 +29,7 @@ const FORBIDDEN: [Forbidden; 14] = [
     text("index.cra", "tes.io", "registries are the client's business"),
     text("static.cra", "tes.io", "registries are the client's business"),
     text("registry.np", "mjs.org", "registries are the client's business"),
+    text("https://py", "pi.org", "registries are the client's business"),
     text("files.python", "hosted.org", "registries are the client's business"),
     text("BEGIN PRIV", "ATE KEY", "a secret"),
 ];
