@@ -1,0 +1,353 @@
+//! From the merged tree to [`Config`], key by key, with the rules that hold between keys.
+
+use std::path::PathBuf;
+
+use wire::json::Limits;
+use wire::map::Preset;
+
+use super::map::{self, MapFlag};
+use super::model::{
+    ClientAddress, Clock, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source,
+    SourceKind, Status, Time,
+};
+use super::problem::{Found, ProblemKind};
+use super::read::{At, Reader};
+use super::text::Spot;
+use super::units::show_size;
+
+/// Members of `enriched` that are not free for lookups: its own, and those of the built-in enrichers, also of later ones.
+pub const TAKEN: [&str; 13] = [
+    "v", "at", "revision", "status", "data_versions", "geo", "network", "device", "referrer", "campaign", "visitor", "bot",
+    "score",
+];
+
+/// A file the configuration names, to be looked for by `ouzel check`.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedFile {
+    pub key: &'static str,
+    pub path: PathBuf,
+    pub spot: Option<Spot>,
+    /// Whether the run cannot start without it.
+    pub needed: bool,
+}
+
+pub(crate) struct Built {
+    pub config: Config,
+    pub warnings: Vec<Found>,
+    pub files: Vec<NamedFile>,
+}
+
+/// What flags decide beside the keys.
+pub(crate) struct Circumstances {
+    pub insecure: bool,
+    pub open_port: bool,
+    /// The text of the file, if there is one: then it has to have a version.
+    pub file: Option<usize>,
+    /// `--map` flags, and the name of the source they are for.
+    pub maps: (String, Vec<MapFlag>),
+}
+
+const DEFAULT: &str = "the key has a default";
+
+/// Reads everything. The configuration is to be used only when `reader.found` is empty afterwards.
+pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumstances) -> Built {
+    let mut built = Building { reader, warnings: Vec::new(), files: Vec::new() };
+    if let Some(text) = circumstances.file {
+        built.version(root, text);
+    }
+    let config = Config {
+        data: built.data(&root.section("data")),
+        http: built.http(&root.section("http"), circumstances),
+        limits: built.limits(&root.section("limits")),
+        sources: built.sources(root, circumstances),
+        geo: built.geo(&root.section("geo")),
+        lookups: built.lookups(root),
+        enrich: built.enrich(&root.section("enrich")),
+        dedup: built.dedup(&root.section("dedup")),
+        time: Time { out_of_order: built.reader.duration(&root.section("time"), "out_of_order").expect(DEFAULT) },
+    };
+    built.between(root, &config);
+    let Building { warnings, files, .. } = built;
+    Built { config, warnings, files }
+}
+
+struct Building<'r> {
+    reader: &'r mut Reader,
+    warnings: Vec<Found>,
+    files: Vec<NamedFile>,
+}
+
+impl Building<'_> {
+    fn version(&mut self, root: &At<'_>, text: usize) {
+        if root.member("version").is_some() {
+            self.reader.version(root, "version");
+            return;
+        }
+        let top = Spot { text, start: 0, end: 0 };
+        let found = Found::new(ProblemKind::MissingKey, Some(top), "`version` is missing");
+        self.reader.found.push(found.help("write `version = 1` before everything else"));
+    }
+
+    fn data(&mut self, at: &At<'_>) -> Data {
+        let r = &mut *self.reader;
+        let keep = at.section("keep");
+        let data = Data {
+            dir: r.path(at, "dir").expect(DEFAULT),
+            durability: match r.word(at, "durability").as_deref() {
+                Some("os") => Durability::Os,
+                _ => Durability::Fsync,
+            },
+            partitions: r.count(at, "partitions").expect(DEFAULT) as u32,
+            keep: Keep {
+                raw: r.duration(&keep, "raw").expect(DEFAULT),
+                enriched: r.duration(&keep, "enriched").expect(DEFAULT),
+                dlq: r.duration(&keep, "dlq").expect(DEFAULT),
+            },
+            max_bytes: r.size(at, "max_bytes").expect(DEFAULT),
+            min_free: r.space(at, "min_free").expect(DEFAULT),
+            segment: r.size(at, "segment").expect(DEFAULT),
+            cache: r.size(at, "cache").expect(DEFAULT),
+        };
+        if data.durability == Durability::Os {
+            let message = "events are acknowledged before the disk has them: a power cut may lose some";
+            self.warnings.push(Found::new(ProblemKind::BadValue, at.spot_of("durability"), message));
+        }
+        data
+    }
+
+    fn http(&mut self, at: &At<'_>, circumstances: &Circumstances) -> Http {
+        let r = &mut *self.reader;
+        let listen = r.address(at, "listen").expect(DEFAULT);
+        let http = Http {
+            listen: circumstances.open_port.then_some(listen),
+            connections: r.count(at, "connections").expect(DEFAULT) as usize,
+            connections_per_address: r.count(at, "connections_per_address").expect(DEFAULT) as usize,
+            header_timeout: r.duration(at, "header_timeout").expect(DEFAULT),
+            idle_timeout: r.duration(at, "idle_timeout").expect(DEFAULT),
+            min_body_rate: r.size(at, "min_body_rate").expect(DEFAULT) as u32,
+            batch: r.size(at, "batch").expect(DEFAULT) as usize,
+            in_flight: r.size(at, "in_flight").expect(DEFAULT) as usize,
+        };
+        if !listen.ip().to_canonical().is_loopback() {
+            let message = format!("other machines can reach {listen}, and there are no keys and no TLS yet");
+            let found = Found::new(ProblemKind::BadValue, at.spot_of("listen"), message);
+            if circumstances.insecure {
+                self.warnings.push(found.help("it is served all the same, because of `--insecure`"));
+            } else {
+                r.found.push(
+                    found.help(format!("listen on this machine only: \"127.0.0.1:{}\"", listen.port())).help(
+                        "or put a proxy with authentication before it; `--insecure` serves everybody all the same",
+                    ),
+                );
+            }
+        }
+        http
+    }
+
+    fn limits(&mut self, at: &At<'_>) -> Limits {
+        Limits {
+            event: self.reader.size(at, "event").expect(DEFAULT) as usize,
+            depth: self.reader.count(at, "depth").expect(DEFAULT) as usize,
+            members: self.reader.count(at, "members").expect(DEFAULT) as usize,
+        }
+    }
+
+    fn sources(&mut self, root: &At<'_>, circumstances: &Circumstances) -> Vec<Source> {
+        let mut sources: Vec<Source> = Vec::new();
+        for at in root.list("source") {
+            let mut source = self.source(&at);
+            let (flags_for, flags) = &circumstances.maps;
+            if source.name == *flags_for {
+                self.reader.found.extend(flags.iter().filter_map(|flag| map::apply(flag, &mut source.map)));
+            }
+            let conflict = if source.name.is_empty() {
+                None
+            } else if sources.iter().any(|s| s.name == source.name) {
+                Some(("name", format!("there is a [[source]] \"{}\" already", source.name), "names are unique"))
+            } else if matches!(source.kind, SourceKind::File { .. }) || at.member("kind").is_none() {
+                None
+            } else {
+                sources.iter().find(|s| s.kind == source.kind).map(|other| {
+                    let message = format!("\"{}\" is a source of kind {} already", other.name, source.kind.name());
+                    ("kind", message, "until there are keys that tell senders apart, there is one of it")
+                })
+            };
+            if let Some((key, message, help)) = conflict {
+                self.reader.found.push(Found::new(ProblemKind::Conflict, at.spot_of(key), message).help(help));
+            }
+            sources.push(source);
+        }
+        sources
+    }
+
+    fn source(&mut self, at: &At<'_>) -> Source {
+        let r = &mut *self.reader;
+        let name = r.name(at, "name").unwrap_or_default();
+        let kind = r.word(at, "kind");
+        let path = r.path(at, "path");
+        let follow = r.switch(at, "follow").expect(DEFAULT);
+        let preset = r.word(at, "preset").expect(DEFAULT);
+        let preset = Preset::named(&preset).expect("the table of keys has the names of presets");
+        let address = r.word(at, "client_address");
+        let clock = r.word(at, "clock");
+        let map = map::read(r, at, "map", preset);
+        let mut refuse = |key: &str, message: String| {
+            r.found.push(Found::new(ProblemKind::Conflict, at.key_spot(key).or(at.spot), message));
+        };
+        let kind = match kind.as_deref() {
+            Some("file") => {
+                let spot = at.spot_of("path");
+                match path {
+                    Some(path) => {
+                        let file = NamedFile { key: "source.path", path: path.clone(), spot, needed: true };
+                        self.files.push(file);
+                        SourceKind::File { path, follow }
+                    }
+                    None => {
+                        if at.member("path").is_none() {
+                            let found = Found::new(ProblemKind::MissingKey, at.spot, "a source of kind file needs `path`");
+                            r.found.push(found.help("for example: path = \"events.ndjson\""));
+                        }
+                        SourceKind::Stdin
+                    }
+                }
+            }
+            Some(other) => {
+                for key in ["path", "follow"] {
+                    if at.member(key).is_some() {
+                        refuse(key, format!("`{key}` is for sources of kind file, and this one is {other}"));
+                    }
+                }
+                if other == "http" { SourceKind::Http } else { SourceKind::Stdin }
+            }
+            None => SourceKind::Stdin,
+        };
+        let live = kind == SourceKind::Http;
+        if address.as_deref() == Some("connection") && !live && at.member("kind").is_some() {
+            let message = "there is no connection whose address events could get: `connection` is for kind http";
+            r.found.push(Found::new(ProblemKind::Conflict, at.spot_of("client_address"), message));
+        }
+        Source {
+            name,
+            preset,
+            client_address: match address.as_deref() {
+                Some("connection") => ClientAddress::Connection,
+                Some(_) => ClientAddress::None,
+                None if live => ClientAddress::Connection,
+                None => ClientAddress::None,
+            },
+            clock: match clock.as_deref() {
+                Some("live") => Clock::Live,
+                Some(_) => Clock::AsSent,
+                None if live => Clock::Live,
+                None => Clock::AsSent,
+            },
+            kind,
+            map,
+        }
+    }
+
+    fn geo(&mut self, at: &At<'_>) -> Geo {
+        let databases = self.reader.paths(at, "database");
+        let geo = Geo {
+            databases: databases.iter().map(|(p, _)| p.clone()).collect(),
+            reload: self.reader.duration(at, "reload").expect(DEFAULT),
+            required: self.reader.switch(at, "required").expect(DEFAULT),
+        };
+        self.files.extend(databases.into_iter().map(|(path, spot)| NamedFile {
+            key: "geo.database",
+            path,
+            spot,
+            needed: geo.required,
+        }));
+        if geo.required && geo.databases.is_empty() {
+            let found = Found::new(
+                ProblemKind::Conflict,
+                at.spot_of("required"),
+                "`geo.required` is true, but `geo.database` names no file",
+            );
+            self.reader.found.push(found.help("for example: database = [\"city.mmdb\"]"));
+        }
+        geo
+    }
+
+    fn lookups(&mut self, root: &At<'_>) -> Vec<Lookup> {
+        let mut lookups: Vec<Lookup> = Vec::new();
+        for at in root.list("lookup") {
+            let name = self.reader.name(&at, "name").unwrap_or_default();
+            self.reader.word(&at, "kind");
+            let path = self.reader.path(&at, "path").unwrap_or_default();
+            let conflict = if TAKEN.contains(&name.as_str()) {
+                Some(format!("`enriched.{name}` is taken: take another name"))
+            } else if lookups.iter().any(|l| l.name == name) && !name.is_empty() {
+                Some(format!("there is a [[lookup]] \"{name}\" already"))
+            } else {
+                None
+            };
+            if let Some(message) = conflict {
+                self.reader.found.push(Found::new(ProblemKind::Conflict, at.spot_of("name"), message));
+            }
+            let file = NamedFile { key: "lookup.path", path: path.clone(), spot: at.spot_of("path"), needed: false };
+            self.files.push(file);
+            lookups.push(Lookup { name, kind: LookupKind::Mmdb { path } });
+        }
+        lookups
+    }
+
+    fn enrich(&mut self, at: &At<'_>) -> Enrich {
+        let r = &mut *self.reader;
+        Enrich {
+            deadline: r.duration(at, "deadline").expect(DEFAULT),
+            status: match r.word(at, "status").as_deref() {
+                Some("all") => Status::All,
+                _ => Status::NotOk,
+            },
+            member: r.name(at, "member").expect(DEFAULT),
+            max_future: r.duration(at, "max_future").expect(DEFAULT),
+            workers: r.count(at, "workers").expect(DEFAULT) as usize,
+        }
+    }
+
+    fn dedup(&mut self, at: &At<'_>) -> Dedup {
+        Dedup {
+            memory: self.reader.size(at, "memory").expect(DEFAULT),
+            horizon: self.reader.duration(at, "horizon").expect(DEFAULT),
+        }
+    }
+
+    /// Rules between keys of different sections.
+    fn between(&mut self, root: &At<'_>, config: &Config) {
+        let (http, limits) = (root.section("http"), root.section("limits"));
+        let (batch, in_flight, event) = (config.http.batch, config.http.in_flight, config.limits.event);
+        if batch > in_flight {
+            let spot = at_written(&http, &["in_flight", "batch"]);
+            let message = format!(
+                "`http.batch` ({}) is above `http.in_flight` ({}): a full batch could never be taken in",
+                show_size(batch as u64),
+                show_size(in_flight as u64)
+            );
+            self.reader.found.push(Found::new(ProblemKind::Conflict, spot, message));
+        }
+        if event > batch {
+            let spot = at_written(&limits, &["event"]).or(at_written(&http, &["batch"]));
+            let message = format!(
+                "`limits.event` ({}) is above `http.batch` ({}): events that large cannot come in by HTTP",
+                show_size(event as u64),
+                show_size(batch as u64)
+            );
+            self.warnings.push(Found::new(ProblemKind::Conflict, spot, message));
+        }
+        if config.http.connections_per_address > config.http.connections
+            && http.member("connections_per_address").is_some()
+        {
+            let message = "`http.connections_per_address` is above `http.connections`, and so has no effect";
+            let spot = http.spot_of("connections_per_address");
+            self.warnings.push(Found::new(ProblemKind::Conflict, spot, message));
+        }
+    }
+}
+
+/// Where the first of `keys` that is written stands.
+fn at_written(at: &At<'_>, keys: &[&str]) -> Option<Spot> {
+    keys.iter().find_map(|k| at.member(k).map(|m| m.node.spot))
+}

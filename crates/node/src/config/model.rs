@@ -1,0 +1,165 @@
+//! The configuration as the rest of the program uses it: every value is within its bounds, every path is resolved.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wire::json::Limits;
+use wire::map::{FieldMap, Preset};
+
+use super::units::Space;
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    pub data: Data,
+    pub http: Http,
+    pub limits: Limits,
+    /// At least one; names are unique, and at most one is HTTP and one is the standard input.
+    pub sources: Vec<Source>,
+    pub geo: Geo,
+    pub lookups: Vec<Lookup>,
+    pub enrich: Enrich,
+    pub dedup: Dedup,
+    pub time: Time,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Data {
+    pub dir: PathBuf,
+    pub durability: Durability,
+    /// Of each topic.
+    pub partitions: u32,
+    pub keep: Keep,
+    /// Most bytes per topic.
+    pub max_bytes: u64,
+    pub min_free: Space,
+    /// Bytes of one file of the journal.
+    pub segment: u64,
+    /// Bytes of the tail cache.
+    pub cache: u64,
+}
+
+/// When an event counts as safe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// When the disk has it.
+    Fsync,
+    /// When the operating system has it. Had to be asked for, and is shown.
+    Os,
+}
+
+/// How long each topic is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keep {
+    pub raw: Duration,
+    pub enriched: Duration,
+    pub dlq: Duration,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Http {
+    /// `None`: no port is opened (`--input` without a port asked for).
+    pub listen: Option<SocketAddr>,
+    pub connections: usize,
+    pub connections_per_address: usize,
+    pub header_timeout: Duration,
+    pub idle_timeout: Duration,
+    /// Bytes a second.
+    pub min_body_rate: u32,
+    /// Bytes of one body, decompressed.
+    pub batch: usize,
+    /// Bytes taken in and not yet durable.
+    pub in_flight: usize,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Source {
+    pub name: String,
+    pub kind: SourceKind,
+    pub preset: Preset,
+    pub client_address: ClientAddress,
+    pub clock: Clock,
+    /// The preset with what was written over it.
+    pub map: FieldMap,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SourceKind {
+    Http,
+    File { path: PathBuf, follow: bool },
+    Stdin,
+}
+
+/// Whose address an event gets that has none of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientAddress {
+    Connection,
+    None,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// Corrected by `sent_at`.
+    Live,
+    AsSent,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Geo {
+    /// In the order they are asked; may be empty.
+    pub databases: Vec<PathBuf>,
+    pub reload: Duration,
+    pub required: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Lookup {
+    /// The member of `enriched` it writes.
+    pub name: String,
+    pub kind: LookupKind,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum LookupKind {
+    Mmdb { path: PathBuf },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Enrich {
+    pub deadline: Duration,
+    pub status: Status,
+    /// The member that is added to events.
+    pub member: String,
+    pub max_future: Duration,
+    /// 0: one per core.
+    pub workers: usize,
+}
+
+/// Which enrichers `status` lists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    NotOk,
+    All,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Dedup {
+    /// Bytes.
+    pub memory: u64,
+    pub horizon: Duration,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Time {
+    pub out_of_order: Duration,
+}
+
+impl SourceKind {
+    pub fn name(&self) -> &'static str {
+        match self {
+            SourceKind::Http => "http",
+            SourceKind::File { .. } => "file",
+            SourceKind::Stdin => "stdin",
+        }
+    }
+}

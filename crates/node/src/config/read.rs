@@ -1,0 +1,420 @@
+//! The merged tree against the schema: unknown keys, and typed reading of known ones. Every problem is noted and reading
+//! goes on with the default, so that one look finds all of them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::layers::{Layers, Spelling, join, suggest};
+use super::mask;
+use super::problem::{Found, ProblemKind};
+use super::schema::{Absent, Key, Kind, Schema, VERSION, show_section};
+use super::secret::SecretRef;
+use super::suggest::nearest;
+use super::text::{Spot, Texts};
+use super::tree::{self, Member, Node, Table, Value};
+use super::units::{self, Space, show_duration, show_size};
+
+pub(crate) struct Reader {
+    schema: Schema,
+    pub texts: Texts,
+    pub found: Vec<Found>,
+}
+
+/// A table that is being read.
+#[derive(Clone)]
+pub(crate) struct At<'t> {
+    table: Option<&'t Table>,
+    /// Of the schema.
+    path: String,
+    /// Where the table begins.
+    pub spot: Option<Spot>,
+}
+
+/// Why a value cannot be taken.
+enum Wrong {
+    Type,
+    /// With the reason.
+    Value(String),
+    /// With the whole message and help.
+    Other(ProblemKind, String, String),
+}
+
+impl<'t> At<'t> {
+    pub fn top(root: &'t Table) -> At<'t> {
+        At { table: Some(root), path: String::new(), spot: None }
+    }
+
+    pub fn section(&self, name: &str) -> At<'t> {
+        let member = self.member(name);
+        let table = member.and_then(|m| match &m.node.value {
+            Value::Table(t) => Some(t),
+            _ => None,
+        });
+        At { table, path: join(&self.path, name), spot: member.map(|m| m.node.spot) }
+    }
+
+    pub fn list(&self, name: &str) -> Vec<At<'t>> {
+        let Some(Value::List(nodes)) = self.member(name).map(|m| &m.node.value) else { return Vec::new() };
+        let path = format!("{}[]", join(&self.path, name));
+        nodes
+            .iter()
+            .filter_map(|n| match &n.value {
+                Value::Table(t) => Some(At { table: Some(t), path: path.clone(), spot: Some(n.spot) }),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn member(&self, name: &str) -> Option<&'t Member> {
+        self.table.and_then(|t| t.get(name))
+    }
+
+    /// Where the value of `name` stands, or the table if it is not written.
+    pub fn spot_of(&self, name: &str) -> Option<Spot> {
+        self.member(name).map(|m| m.node.spot).or(self.spot)
+    }
+
+    /// Where the key `name` stands, if it is written.
+    pub fn key_spot(&self, name: &str) -> Option<Spot> {
+        self.member(name).map(|m| m.key)
+    }
+}
+
+impl Reader {
+    /// Looks for unknown keys in all layers.
+    pub fn new(layers: Layers) -> (Reader, Table) {
+        let Layers { schema, texts, root, found } = layers;
+        let mut reader = Reader { schema, texts, found };
+        reader.known(&root, "");
+        (reader, root)
+    }
+
+    fn known(&mut self, table: &Table, path: &str) {
+        for (name, member) in &table.members {
+            let here = join(path, name);
+            let value = &member.node.value;
+            if let Some(key) = self.schema.key(&here) {
+                if key.kind == Kind::Secret && !mask::is_reference(&member.node) {
+                    mask::mask_values(&member.node, &mut self.texts);
+                }
+            } else if self.schema.is_list(&here) {
+                match value {
+                    Value::List(nodes) if nodes.iter().all(|n| matches!(n.value, Value::Table(_))) => {
+                        for node in nodes {
+                            if let Value::Table(element) = &node.value {
+                                self.known(element, &format!("{here}[]"));
+                            }
+                        }
+                    }
+                    other => self.found.push(
+                        Found::new(
+                            ProblemKind::WrongType,
+                            Some(member.key),
+                            format!("`{here}` is a list of tables, not {}", other.what()),
+                        )
+                        .help(format!("begin each with [[{here}]]")),
+                    ),
+                }
+            } else if self.schema.is_section(&here) {
+                match value {
+                    Value::Table(inner) => self.known(inner, &here),
+                    other => self.found.push(
+                        Found::new(
+                            ProblemKind::WrongType,
+                            Some(member.key),
+                            format!("`{here}` is a table, not {}", other.what()),
+                        )
+                        .help(format!("write its keys below [{here}]")),
+                    ),
+                }
+            } else {
+                self.unknown(path, name, member);
+            }
+        }
+    }
+
+    fn unknown(&mut self, path: &str, name: &str, member: &Member) {
+        let message = match &member.node.value {
+            Value::Table(_) => format!("unknown section [{}]", join(path, name).replace("[]", "")),
+            Value::List(l) if l.iter().any(|n| matches!(n.value, Value::Table(_))) => {
+                format!("unknown section [[{}]]", join(path, name).replace("[]", ""))
+            }
+            _ if path.is_empty() => format!("unknown key `{name}`"),
+            _ => format!("unknown key `{name}` in {}", show_section(path)),
+        };
+        let found = Found::new(ProblemKind::UnknownKey, Some(member.key), message);
+        let mut found = suggest(&self.schema, found, path, name, path, Spelling::File);
+        if mask::sounds_secret(name) && !mask::is_reference(&member.node) {
+            found = found.help(SECRET_HELP);
+        }
+        self.found.push(found);
+    }
+
+    fn value<T>(&mut self, at: &At<'_>, name: &str, read: impl Fn(&Key, &Node) -> Result<T, Wrong>) -> Option<T> {
+        let path = join(&at.path, name);
+        let key = self.schema.key(&path).unwrap_or_else(|| panic!("{path} is not in the table of keys"));
+        if let Some(member) = at.member(name) {
+            match read(key, &member.node) {
+                Ok(value) => return Some(value),
+                Err(wrong) => self.wrong(key, &member.node, wrong),
+            }
+        }
+        match key.absent {
+            Absent::Is(default) => {
+                let node = tree::parse_value(default, 0, 0).unwrap_or_else(|_| panic!("the default of {path} is no TOML"));
+                Some(read(key, &node).unwrap_or_else(|_| panic!("the default of {path} is not in its own bounds")))
+            }
+            Absent::Refused if at.member(name).is_none() => {
+                let found = Found::new(
+                    ProblemKind::MissingKey,
+                    at.spot,
+                    format!("`{name}` is missing in {}", show_section(&at.path)),
+                );
+                self.found.push(found.help(format!("for example: {name} = {}", key.example)));
+                None
+            }
+            Absent::Refused | Absent::Means(_) => None,
+        }
+    }
+
+    fn wrong(&mut self, key: &Key, node: &Node, wrong: Wrong) {
+        let shown = key.path.replace("[]", "");
+        let found = match wrong {
+            Wrong::Type => Found::new(
+                ProblemKind::WrongType,
+                Some(node.spot),
+                format!("`{shown}` is {}, not {}", wanted(key.kind), node.value.what()),
+            )
+            .help(format!("for example: {} = {}", key.name(), key.example)),
+            Wrong::Value(why) => {
+                let value = match &node.value {
+                    Value::Text(t) => format!("\"{t}\""),
+                    Value::Integer(i) => i.to_string(),
+                    other => other.what().into(),
+                };
+                let found =
+                    Found::new(ProblemKind::BadValue, Some(node.spot), format!("`{shown}` cannot be {value}: {why}"));
+                match (key.kind, &node.value) {
+                    (Kind::Word(words), Value::Text(t)) => match nearest(t, words.iter().copied()) {
+                        Some(near) => found.help(format!("did you mean \"{near}\"?")),
+                        None => found,
+                    },
+                    _ => found,
+                }
+            }
+            Wrong::Other(kind, message, help) => Found::new(kind, Some(node.spot), message).help(help),
+        };
+        self.found.push(found);
+    }
+
+    /// What a relative path written at `spot` is relative to.
+    fn base(&self, spot: Spot) -> PathBuf {
+        self.texts.get(spot.text).base.clone()
+    }
+
+    pub fn version(&mut self, at: &At<'_>, name: &str) -> Option<u64> {
+        self.value(at, name, |_, node| match node.value {
+            Value::Integer(i) if i == i128::from(VERSION) => Ok(VERSION),
+            Value::Integer(_) => Err(Wrong::Value(format!("this program reads version {VERSION}"))),
+            _ => Err(Wrong::Type),
+        })
+    }
+
+    /// A text that is a name: letters, digits, `_` and `-`.
+    pub fn name(&mut self, at: &At<'_>, name: &str) -> Option<String> {
+        self.value(at, name, |_, node| {
+            let text = text(node)?;
+            if text.is_empty() || text.len() > NAME_MAX {
+                return Err(Wrong::Value(format!("a name has 1 to {NAME_MAX} characters")));
+            }
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if !text.chars().all(plain) || !text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+                return Err(Wrong::Value("a name has letters, digits, `_` and `-`, and does not begin with `-`".into()));
+            }
+            Ok(text)
+        })
+    }
+
+    pub fn word(&mut self, at: &At<'_>, name: &str) -> Option<String> {
+        self.value(at, name, |key, node| {
+            let Kind::Word(words) = key.kind else { panic!("{} is not a word", key.path) };
+            let text = text(node)?;
+            if words.contains(&text.as_str()) {
+                return Ok(text);
+            }
+            Err(Wrong::Value(match words {
+                [one] => format!("it can only be \"{one}\""),
+                _ => format!("it is one of {}", words.join(", ")),
+            }))
+        })
+    }
+
+    pub fn switch(&mut self, at: &At<'_>, name: &str) -> Option<bool> {
+        self.value(at, name, |_, node| match node.value {
+            Value::Switch(b) => Ok(b),
+            _ => Err(Wrong::Type),
+        })
+    }
+
+    pub fn count(&mut self, at: &At<'_>, name: &str) -> Option<u64> {
+        self.value(at, name, |key, node| {
+            let Kind::Count { min, max } = key.kind else { panic!("{} is not a count", key.path) };
+            let Value::Integer(i) = node.value else { return Err(Wrong::Type) };
+            match u64::try_from(i) {
+                Ok(n) if (min..=max).contains(&n) => Ok(n),
+                _ => Err(Wrong::Value(format!("it goes from {min} to {max}"))),
+            }
+        })
+    }
+
+    pub fn duration(&mut self, at: &At<'_>, name: &str) -> Option<Duration> {
+        self.value(at, name, |key, node| {
+            let Kind::Duration { min_ms, max_ms } = key.kind else { panic!("{} is not a duration", key.path) };
+            let read = match &node.value {
+                Value::Text(t) => units::duration(t),
+                // Without a unit it is refused, but with the right example.
+                Value::Integer(i) => units::duration(&i.to_string()),
+                _ => return Err(Wrong::Type),
+            };
+            let (min, max) = (Duration::from_millis(min_ms), Duration::from_millis(max_ms));
+            match read.map_err(Wrong::Value)? {
+                d if (min..=max).contains(&d) => Ok(d),
+                _ => Err(Wrong::Value(format!("it goes from {} to {}", show_duration(min), show_duration(max)))),
+            }
+        })
+    }
+
+    pub fn size(&mut self, at: &At<'_>, name: &str) -> Option<u64> {
+        self.value(at, name, |key, node| {
+            let Kind::Size { min, max } = key.kind else { panic!("{} is not a size", key.path) };
+            let read = match &node.value {
+                Value::Text(t) => units::size(t),
+                Value::Integer(i) => units::size(&i.to_string()),
+                _ => return Err(Wrong::Type),
+            };
+            match read.map_err(Wrong::Value)? {
+                n if (min..=max).contains(&n) => Ok(n),
+                _ => Err(Wrong::Value(format!("it goes from {} to {}", show_size(min), show_size(max)))),
+            }
+        })
+    }
+
+    pub fn space(&mut self, at: &At<'_>, name: &str) -> Option<Space> {
+        self.value(at, name, |_, node| match &node.value {
+            Value::Text(t) => units::space(t).map_err(Wrong::Value),
+            Value::Integer(i) => units::space(&i.to_string()).map_err(Wrong::Value),
+            _ => Err(Wrong::Type),
+        })
+    }
+
+    pub fn address(&mut self, at: &At<'_>, name: &str) -> Option<SocketAddr> {
+        self.value(at, name, |_, node| {
+            let Value::Text(t) = &node.value else { return Err(Wrong::Type) };
+            address(t).map_err(Wrong::Value)
+        })
+    }
+
+    pub fn path(&mut self, at: &At<'_>, name: &str) -> Option<PathBuf> {
+        let base = at.member(name).map(|m| self.base(m.node.spot)).unwrap_or_default();
+        self.value(at, name, |_, node| path(node, &base))
+    }
+
+    /// Each path with where it stands.
+    pub fn paths(&mut self, at: &At<'_>, name: &str) -> Vec<(PathBuf, Option<Spot>)> {
+        let base = at.member(name).map(|m| self.base(m.node.spot)).unwrap_or_default();
+        let written = at.member(name).is_some();
+        let read = self.value(at, name, |_, node| match &node.value {
+            Value::List(nodes) => nodes.iter().map(|n| Ok((path(n, &base)?, n.spot))).collect::<Result<Vec<_>, _>>(),
+            _ => Ok(vec![(path(node, &base)?, node.spot)]),
+        });
+        read.unwrap_or_default().into_iter().map(|(p, s)| (p, written.then_some(s))).collect()
+    }
+
+    /// Where a secret is to be found. A secret that stands there itself is a problem, and is not shown.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no key of this version is a secret; the type comes first"))]
+    pub fn secret(&mut self, at: &At<'_>, name: &str) -> Option<SecretRef> {
+        let base = at.member(name).map(|m| self.base(m.node.spot)).unwrap_or_default();
+        self.value(at, name, |key, node| {
+            if let (true, Value::Table(table)) = (mask::is_reference(node), &node.value) {
+                match (table.text_at("env"), table.text_at("file")) {
+                    (Some(variable), _) if !variable.is_empty() => return Ok(SecretRef::Env(variable.to_owned())),
+                    (_, Some(file)) if !file.is_empty() => return Ok(SecretRef::File(base.join(file))),
+                    _ => {}
+                }
+            }
+            let shown = key.path.replace("[]", "");
+            Err(match node.value {
+                Value::Table(_) => Wrong::Type,
+                _ => Wrong::Other(
+                    ProblemKind::SecretInPlace,
+                    format!("`{shown}` is a secret, and a secret does not stand in the configuration"),
+                    SECRET_HELP.into(),
+                ),
+            })
+        })
+    }
+}
+
+const SECRET_HELP: &str = "a secret comes from the environment or a file: { env = \"NAME\" } or { file = \"path\" }";
+
+/// Longest name of a source or lookup: it is in every record of its source, and in metrics.
+pub const NAME_MAX: usize = 64;
+
+fn text(node: &Node) -> Result<String, Wrong> {
+    match (&node.value, &node.bare) {
+        (Value::Text(t), _) => Ok(t.clone()),
+        (_, Some(bare)) => Ok(bare.clone()),
+        _ => Err(Wrong::Type),
+    }
+}
+
+fn path(node: &Node, base: &std::path::Path) -> Result<PathBuf, Wrong> {
+    let text = text(node)?;
+    if text.is_empty() {
+        return Err(Wrong::Value("a path cannot be empty".into()));
+    }
+    if text.contains('\0') {
+        return Err(Wrong::Value("a path cannot contain a zero byte".into()));
+    }
+    Ok(base.join(text))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|p| p.parse().ok()) {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Err("an address and a port, without http://".into());
+    }
+    if let Some(port) = text.trim_start_matches([':', '*']).parse::<u16>().ok().filter(|_| !text.contains('.')) {
+        return Err(format!("the address is missing: \"127.0.0.1:{port}\""));
+    }
+    if text.parse::<std::net::Ipv4Addr>().is_ok() {
+        return Err(format!("the port is missing: \"{text}:7070\""));
+    }
+    if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err(format!("the port is missing: \"[{text}]:7070\""));
+    }
+    Err("it is an IP address and a port, such as \"127.0.0.1:7070\" or \"[::1]:7070\"".into())
+}
+
+/// What a value of this kind is, with its article.
+pub(crate) fn wanted(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Version | Kind::Count { .. } => "a whole number",
+        Kind::Text | Kind::Name | Kind::Word(_) => "a text",
+        Kind::Switch => "true or false",
+        Kind::Duration { .. } => "a duration",
+        Kind::Size { .. } => "a size",
+        Kind::Space => "a share or a size",
+        Kind::Address => "an address and a port",
+        Kind::Path => "a path",
+        Kind::Paths => "a path or a list of paths",
+        Kind::Secret => "a secret's place",
+        Kind::FieldMap => "a table of fields",
+    }
+}

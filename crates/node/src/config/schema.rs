@@ -1,0 +1,546 @@
+//! Every key there is, described once. From this table come the defaults, the bounds, the suggestions for unknown keys
+//! and the reference in the docs; a key that is not here does not exist.
+
+/// What a key's value is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The version of the configuration's own form.
+    Version,
+    Text,
+    /// A name that other names are made of: letters, digits, `_` and `-`.
+    Name,
+    /// One of a few words.
+    Word(&'static [&'static str]),
+    Switch,
+    /// A whole number within bounds, both included.
+    Count { min: u64, max: u64 },
+    /// "5s"; bounds in milliseconds, both included.
+    Duration { min_ms: u64, max_ms: u64 },
+    /// "64MiB"; bounds in bytes, both included.
+    Size { min: u64, max: u64 },
+    /// "10%" or a size.
+    Space,
+    /// An address and a port.
+    Address,
+    /// A path, relative to the file it stands in (from flags and the environment: to the working directory).
+    Path,
+    /// One path or a list of them.
+    Paths,
+    /// `{ env = "NAME" }` or `{ file = "path" }`.
+    Secret,
+    /// Field name -> pointer, list of pointers, or table.
+    FieldMap,
+}
+
+/// What holds when a key is not written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Absent {
+    /// This value, as TOML.
+    Is(&'static str),
+    /// It must be written.
+    Refused,
+    /// What follows, in words.
+    Means(&'static str),
+}
+
+/// One key. `path` has `[]` behind lists of tables: `source[].name`.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub path: &'static str,
+    pub kind: Kind,
+    pub absent: Absent,
+    pub meaning: &'static str,
+    /// A value, as TOML.
+    pub example: &'static str,
+    /// First version that has it.
+    pub since: &'static str,
+    /// Names other programs have for it: for suggestions only.
+    pub also: &'static [&'static str],
+}
+
+/// A table of the file. Those with `[]` may be there any number of times.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    pub path: &'static str,
+    pub meaning: &'static str,
+}
+
+/// The form of configuration this program reads.
+pub const VERSION: u64 = 1;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+
+/// Names of presets, as `source[].preset` takes them.
+pub const PRESETS: &[&str] = &["segment", "ouzel", "access-log", "csv"];
+
+const fn key(
+    path: &'static str,
+    kind: Kind,
+    absent: Absent,
+    example: &'static str,
+    also: &'static [&'static str],
+    meaning: &'static str,
+) -> Key {
+    Key { path, kind, absent, meaning, example, since: "0.1", also }
+}
+
+use Absent::{Is, Means, Refused};
+use Kind::*;
+
+pub static SECTIONS: &[Section] = &[
+    Section { path: "data", meaning: "Where events are kept, how safely, and for how long." },
+    Section {
+        path: "data.keep",
+        meaning: "How long each topic is kept. What is older is removed in whole segments, so a little more is there.",
+    },
+    Section { path: "http", meaning: "The port that takes events in and answers questions, and what it allows callers." },
+    Section {
+        path: "limits",
+        meaning: "What one event may be. What is over a limit is refused with its reason, and copied to `dlq`.",
+    },
+    Section {
+        path: "source[]",
+        meaning: "Where events come from. Without any, there is one: `http`, by HTTP, preset `segment`.",
+    },
+    Section {
+        path: "geo",
+        meaning: "The place of an address (`enriched.geo`). Without a database `enriched.status.geo` is \"skipped\".",
+    },
+    Section { path: "lookup[]", meaning: "Lookups of your own; each adds `enriched.<name>`." },
+    Section { path: "enrich", meaning: "How events are enriched, whatever with." },
+    Section { path: "dedup", meaning: "How duplicates (same source and id) are told." },
+    Section { path: "time", meaning: "How the time of events is followed." },
+];
+
+pub static KEYS: &[Key] = &[
+    key(
+        "version",
+        Version,
+        Refused,
+        "1",
+        &[],
+        "The version of the form of this file. Needed in a file, so that an old program never misreads a new one.",
+    ),
+    // [data]
+    key(
+        "data.dir",
+        Path,
+        Is("\"./ouzel-data\""),
+        "\"/var/lib/ouzel\"",
+        &["path", "directory", "data_dir", "folder"],
+        "The directory everything is kept in. One process writes to it at a time.",
+    ),
+    key(
+        "data.durability",
+        Word(&["fsync", "os"]),
+        Is("\"fsync\""),
+        "\"os\"",
+        &["sync", "fsync", "flush"],
+        "When an event counts as safe. `fsync`: when the disk has it. `os`: when the operating system has it; a power cut may lose acknowledged events.",
+    ),
+    key(
+        "data.partitions",
+        Count { min: 1, max: 1024 },
+        Is("8"),
+        "16",
+        &["shards", "num_partitions"],
+        "Partitions of each topic. Fixed when the directory is made; it never changes in place.",
+    ),
+    key(
+        "data.keep.raw",
+        Duration { min_ms: SECOND, max_ms: 3650 * DAY },
+        Is("\"7d\""),
+        "\"30d\"",
+        &["retention"],
+        "How long `raw` (events as received) is kept.",
+    ),
+    key(
+        "data.keep.enriched",
+        Duration { min_ms: SECOND, max_ms: 3650 * DAY },
+        Is("\"3d\""),
+        "\"7d\"",
+        &["retention"],
+        "How long `enriched` is kept.",
+    ),
+    key(
+        "data.keep.dlq",
+        Duration { min_ms: SECOND, max_ms: 3650 * DAY },
+        Is("\"30d\""),
+        "\"90d\"",
+        &["dead_letters", "dlt"],
+        "How long `dlq` (dead letters) is kept.",
+    ),
+    key(
+        "data.max_bytes",
+        Size { min: MIB, max: 1024 * TIB },
+        Is("\"20GiB\""),
+        "\"100GiB\"",
+        &["max_size", "retention_bytes", "quota"],
+        "Most bytes kept per topic; the oldest are removed first, also before `data.keep` is over.",
+    ),
+    key(
+        "data.min_free",
+        Space,
+        Is("\"10%\""),
+        "\"5GiB\"",
+        &["reserve", "min_disk_free"],
+        "What stays free on the disk, as a share or a size. Below it no more events are taken (503); reading goes on.",
+    ),
+    key(
+        "data.segment",
+        Size { min: 64 * KIB, max: 4 * GIB },
+        Is("\"256MiB\""),
+        "\"64MiB\"",
+        &["segment_bytes", "segment_size"],
+        "Size of one file of the journal. Retention removes whole ones.",
+    ),
+    key(
+        "data.cache",
+        Size { min: 0, max: TIB },
+        Is("\"64MiB\""),
+        "\"256MiB\"",
+        &["cache_size", "tail_cache"],
+        "Memory for the newest records, so that stages that keep up never read from disk.",
+    ),
+    // [http]
+    key(
+        "http.listen",
+        Address,
+        Is("\"127.0.0.1:7070\""),
+        "\"127.0.0.1:8080\"",
+        &["bind", "port", "address", "host", "addr"],
+        "Address and port (port 0: any free one). One that other machines can reach is refused without `--insecure` until there are keys and TLS.",
+    ),
+    key(
+        "http.connections",
+        Count { min: 1, max: 1_000_000 },
+        Is("512"),
+        "4096",
+        &["max_connections"],
+        "Most connections at once; more wait to be accepted.",
+    ),
+    key(
+        "http.connections_per_address",
+        Count { min: 1, max: 1_000_000 },
+        Is("256"),
+        "64",
+        &["max_connections_per_ip"],
+        "Most connections at once from one address (one /64, for IPv6); more are closed.",
+    ),
+    key(
+        "http.header_timeout",
+        Duration { min_ms: 10, max_ms: HOUR },
+        Is("\"10s\""),
+        "\"5s\"",
+        &["read_timeout", "request_timeout", "timeout"],
+        "How long a request's head may take to arrive.",
+    ),
+    key(
+        "http.idle_timeout",
+        Duration { min_ms: 10, max_ms: DAY },
+        Is("\"60s\""),
+        "\"30s\"",
+        &["keep_alive", "keepalive"],
+        "How long a connection may be silent between requests.",
+    ),
+    key(
+        "http.min_body_rate",
+        Size { min: 0, max: GIB },
+        Is("\"16KiB\""),
+        "\"1KiB\"",
+        &["body_rate"],
+        "Fewest bytes a second a body may arrive at, on average, once a few seconds are over; slower ones are cut off (408). 0 allows any.",
+    ),
+    key(
+        "http.batch",
+        Size { min: KIB, max: GIB },
+        Is("\"1MiB\""),
+        "\"4MiB\"",
+        &["max_body", "body_limit", "max_batch"],
+        "Largest body of a request, after decompression.",
+    ),
+    key(
+        "http.in_flight",
+        Size { min: KIB, max: TIB },
+        Is("\"64MiB\""),
+        "\"256MiB\"",
+        &["buffer", "queue"],
+        "Most bytes of bodies taken in but not yet durable; above it callers get 503 and Retry-After.",
+    ),
+    // [limits]
+    key(
+        "limits.event",
+        Size { min: 256, max: 8 * MIB },
+        Is("\"32KiB\""),
+        "\"64KiB\"",
+        &["event_size", "max_event"],
+        "Largest event.",
+    ),
+    key(
+        "limits.depth",
+        Count { min: 1, max: 256 },
+        Is("64"),
+        "16",
+        &["nesting", "max_depth"],
+        "Deepest nesting of objects and lists in an event.",
+    ),
+    key(
+        "limits.members",
+        Count { min: 1, max: 1_000_000 },
+        Is("2000"),
+        "500",
+        &["max_members", "fields"],
+        "Most members of an event, those of nested objects included.",
+    ),
+    // [[source]]
+    key(
+        "source[].name",
+        Name,
+        Refused,
+        "\"web\"",
+        &["id"],
+        "The name; each event received here carries it as its `source`, and ids are unique within it.",
+    ),
+    key(
+        "source[].kind",
+        Word(&["http", "file", "stdin"]),
+        Refused,
+        "\"http\"",
+        &["type"],
+        "`http`: requests to `http.listen`. `file`: a file, plain, gzip or zstd. `stdin`: the standard input.",
+    ),
+    key(
+        "source[].path",
+        Path,
+        Means("needed for `file`; other kinds have none"),
+        "\"events.ndjson\"",
+        &["file", "input"],
+        "The file to read, relative to the file this stands in.",
+    ),
+    key(
+        "source[].follow",
+        Switch,
+        Is("false"),
+        "true",
+        &["tail", "watch"],
+        "Whether to wait for more at the end of the file (`file` only); renaming and cutting it are noticed.",
+    ),
+    key(
+        "source[].preset",
+        Word(PRESETS),
+        Is("\"segment\""),
+        "\"access-log\"",
+        &["format", "schema"],
+        "What its events look like, and so where their fields are.",
+    ),
+    key(
+        "source[].client_address",
+        Word(&["connection", "none"]),
+        Means("`connection` for `http`, `none` for others"),
+        "\"none\"",
+        &["ip_from"],
+        "Whether events without an address and user agent get the connection's. `none` for senders that speak for others (servers, log shippers).",
+    ),
+    key(
+        "source[].clock",
+        Word(&["live", "as_sent"]),
+        Means("`live` for `http`, `as_sent` for others"),
+        "\"as_sent\"",
+        &[],
+        "`live`: the sender's clock is corrected by `sent_at`. `as_sent`: times are taken as they stand.",
+    ),
+    key(
+        "source[].map",
+        FieldMap,
+        Means("the preset as it is"),
+        "{ time = { pointer = \"/created_at\", format = \"epoch_ms\" }, user = \"/account/id\", type = { value = \"request\" } }",
+        &["fields", "mapping"],
+        "Where fields are, over the preset: a JSON Pointer; a list of them (the first present counts); `{ pointer, format, zone }` for times (format: `rfc3339`, `epoch_s`, `epoch_ms` or strftime); `{ value }` for a constant.",
+    ),
+    // [geo]
+    key(
+        "geo.database",
+        Paths,
+        Is("[]"),
+        "[\"city.mmdb\"]",
+        &["path", "file", "mmdb", "databases"],
+        "MMDB files, one or a list; the first that knows the address counts. Relative to the file this stands in.",
+    ),
+    key(
+        "geo.reload",
+        Duration { min_ms: 10, max_ms: DAY },
+        Is("\"500ms\""),
+        "\"10s\"",
+        &["interval", "refresh"],
+        "How often the files are looked at for a new version. A bad new version is reported, and the old one stays.",
+    ),
+    key(
+        "geo.required",
+        Switch,
+        Is("false"),
+        "true",
+        &["optional"],
+        "Whether a missing or bad database stops the start. Otherwise the run says so and goes on without.",
+    ),
+    // [[lookup]]
+    key(
+        "lookup[].name",
+        Name,
+        Refused,
+        "\"company\"",
+        &["id"],
+        "The member of `enriched` it writes. Names of built-in enrichers are taken.",
+    ),
+    key(
+        "lookup[].kind",
+        Word(&["mmdb"]),
+        Refused,
+        "\"mmdb\"",
+        &["type"],
+        "`mmdb`: the event's address in an MMDB file; its whole record is added.",
+    ),
+    key(
+        "lookup[].path",
+        Path,
+        Refused,
+        "\"company.mmdb\"",
+        &["file", "database"],
+        "The file, relative to the file this stands in.",
+    ),
+    // [enrich]
+    key(
+        "enrich.deadline",
+        Duration { min_ms: 1, max_ms: 60 * SECOND },
+        Is("\"40ms\""),
+        "\"100ms\"",
+        &["timeout", "budget"],
+        "The time all lookups of one event have together. When it ends the event goes on with what it has.",
+    ),
+    key(
+        "enrich.status",
+        Word(&["not_ok", "all"]),
+        Is("\"not_ok\""),
+        "\"all\"",
+        &[],
+        "Which enrichers `enriched.status` lists: those that were not `ok`, or all.",
+    ),
+    key(
+        "enrich.member",
+        Name,
+        Is("\"enriched\""),
+        "\"ouzel\"",
+        &["field", "name"],
+        "The member that is added to events. An event that has it already is refused (`reserved_member`).",
+    ),
+    key(
+        "enrich.max_future",
+        Duration { min_ms: 0, max_ms: 365 * DAY },
+        Is("\"5m\""),
+        "\"1h\"",
+        &["max_skew", "clock_skew"],
+        "How far an event's time may be ahead of its receipt before it is flagged `future`.",
+    ),
+    key(
+        "enrich.workers",
+        Count { min: 0, max: 256 },
+        Is("0"),
+        "2",
+        &["threads", "parallelism", "concurrency"],
+        "Threads that enrich; 0 takes one per core.",
+    ),
+    // [dedup]
+    key(
+        "dedup.memory",
+        Size { min: MIB, max: TIB },
+        Is("\"256MiB\""),
+        "\"1GiB\"",
+        &["cache", "size"],
+        "Memory for all that is remembered to tell duplicates, for the whole process.",
+    ),
+    key(
+        "dedup.horizon",
+        Duration { min_ms: SECOND, max_ms: 30 * DAY },
+        Is("\"1h\""),
+        "\"6h\"",
+        &["window", "ttl"],
+        "How long, in received time, an id is remembered. The horizon really reached is shown and exported.",
+    ),
+    // [time]
+    key(
+        "time.out_of_order",
+        Duration { min_ms: 0, max_ms: DAY },
+        Is("\"10s\""),
+        "\"1m\"",
+        &["disorder", "max_out_of_orderness"],
+        "How much older than the newest an event may be and still be in order: the watermark stays this far behind.",
+    ),
+];
+
+/// A table of keys; tests have one of their own.
+#[derive(Clone, Copy)]
+pub struct Schema {
+    pub keys: &'static [Key],
+    pub sections: &'static [Section],
+}
+
+/// The configuration of this program.
+pub const SCHEMA: Schema = Schema { keys: KEYS, sections: SECTIONS };
+
+impl Schema {
+    pub fn key(&self, path: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|k| k.path == path)
+    }
+
+    /// Whether `path` is a table that holds keys.
+    pub fn is_section(&self, path: &str) -> bool {
+        self.sections.iter().any(|s| s.path == path)
+    }
+
+    /// Whether `path` is a list of tables.
+    pub fn is_list(&self, path: &str) -> bool {
+        self.sections.iter().any(|s| s.path.strip_suffix("[]") == Some(path))
+    }
+
+    /// The names directly in `path` ("" for the top), in the order of the table.
+    pub fn names_in(&self, path: &str) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        let paths = self.keys.iter().map(|k| k.path).chain(self.sections.iter().map(|s| s.path));
+        for p in paths {
+            let rest = if path.is_empty() { Some(p) } else { p.strip_prefix(path).and_then(|r| r.strip_prefix('.')) };
+            if let Some(name) = rest.and_then(|r| r.split('.').next()) {
+                let name = name.trim_end_matches("[]");
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+}
+
+impl Key {
+    /// The last part of the path.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().expect("split gives at least one part")
+    }
+
+    /// The path of the table it stands in; "" for the top.
+    pub fn section(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+}
+
+/// A section as it is written: `[data]`, `[[source]]`, or "the top of the file".
+pub fn show_section(path: &str) -> String {
+    match path.strip_suffix("[]") {
+        _ if path.is_empty() => "the top of the file".into(),
+        Some(list) => format!("[[{list}]]"),
+        None => format!("[{}]", path.replace("[]", "")),
+    }
+}

@@ -1,0 +1,303 @@
+//! Runs a stage in the real world: a thread drives the state machines of its partitions, reads and commits for them, and
+//! answers their asks.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use drive::{Action, Driver, Input, Phase, Settled};
+use door::http::Histogram;
+use enrich::{Dedup, Enrich};
+use event::record::Chunk;
+use event::topic::RAW;
+use event::{Micros, Offset, TopicPartition};
+use flow::{Operator, Progress};
+use log::{Commit, Generation, Log, LogError, Outcome, Position, Ticket};
+use seam::fault::{Bug, planted, point};
+use seam::{Clock, Fs};
+
+use crate::facts::Sources;
+use crate::runs::Runs;
+
+/// Bytes of one partition's records in one batch. Above this a bigger batch saves nothing and holds memory.
+const FETCH_BYTES: usize = 512 * 1024;
+/// How long a thread with nothing to do sleeps before it looks whether it is to stop.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+/// Between two tries of a commit that the log aborted for want of disk.
+const FULL_WAIT: Duration = Duration::from_millis(200);
+
+/// What others may know of a running stage.
+pub struct StageStatus {
+    partitions: Vec<PartitionStatus>,
+    /// From an event's receipt to its enriched form being readable.
+    pub latency: Histogram,
+    pub commits: AtomicU64,
+    /// Why the stage cannot go on at present, or stopped for good.
+    trouble: Mutex<Option<Trouble>>,
+}
+
+#[derive(Default)]
+struct PartitionStatus {
+    progress: Mutex<(Progress, Offset)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    pub reason: String,
+    /// The stage has stopped; only a restart helps.
+    pub fatal: bool,
+}
+
+impl StageStatus {
+    pub fn new(partitions: u32) -> StageStatus {
+        StageStatus {
+            partitions: (0..partitions).map(|_| PartitionStatus::default()).collect(),
+            latency: Histogram::default(),
+            commits: AtomicU64::new(0),
+            trouble: Mutex::new(None),
+        }
+    }
+
+    /// Committed totals and position of each partition.
+    pub fn partitions(&self) -> impl Iterator<Item = (Progress, Offset)> + '_ {
+        self.partitions.iter().map(|p| *p.progress.lock().expect("no panic while held"))
+    }
+
+    /// Committed totals of all partitions (watermark and hash are those of the first).
+    pub fn totals(&self) -> Progress {
+        let mut all = self.partitions();
+        let first = all.next().map(|(p, _)| p).unwrap_or_default();
+        all.fold(first, |mut sum, (p, _)| {
+            sum.processed += p.processed;
+            sum.quarantined += p.quarantined;
+            sum.deduplicated += p.deduplicated;
+            sum.control += p.control;
+            sum.watermark = sum.watermark.min(p.watermark);
+            sum
+        })
+    }
+
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().expect("no panic while held").clone()
+    }
+
+    fn set_trouble(&self, trouble: Option<Trouble>) {
+        let mut held = self.trouble.lock().expect("no panic while held");
+        // A thread that stopped for good is not healed by another's success.
+        if !held.as_ref().is_some_and(|t| t.fatal) {
+            *held = trouble;
+        }
+    }
+}
+
+/// Everything a stage thread needs.
+pub struct EnrichWorker {
+    pub log: Arc<dyn Log>,
+    pub operator: Arc<Enrich>,
+    pub sources: Arc<Sources>,
+    pub generation: Generation,
+    pub clock: Arc<dyn Clock>,
+    pub fs: Arc<dyn Fs>,
+    pub data: std::path::PathBuf,
+    pub dedup_memory: u64,
+    pub status: Arc<StageStatus>,
+    pub stop: Arc<AtomicBool>,
+}
+
+struct Part {
+    driver: Driver<Enrich>,
+    runs: Runs,
+    /// Times of receipt in the open batch, for the latency of its commit.
+    received: Vec<Micros>,
+}
+
+/// A commit of several partitions that is on its way.
+struct Open {
+    ticket: Ticket,
+    /// (place in `parts`, the driver's number of its commit).
+    of: Vec<(usize, u64)>,
+}
+
+impl EnrichWorker {
+    /// Runs until told to stop or until going on would be wrong; the latter is in the status and in the answer.
+    pub fn run(self, partitions: &[u32]) -> Result<(), String> {
+        let result = self.run_inner(partitions);
+        if let Err(reason) = &result {
+            self.status.set_trouble(Some(Trouble { reason: reason.clone(), fatal: true }));
+        }
+        result
+    }
+
+    fn run_inner(&self, partitions: &[u32]) -> Result<(), String> {
+        let mut parts = Vec::new();
+        for partition in partitions {
+            parts.push(self.open(RAW.partition(*partition)).map_err(|e| format!("{}: {e}", RAW.partition(*partition)))?);
+        }
+        let mut in_flight: VecDeque<Open> = VecDeque::new();
+        let mut changes = *self.log.subscribe().borrow();
+        loop {
+            let mut busy = false;
+            let mut commit = Commit { generation: Some(self.generation), ..Commit::default() };
+            let mut of = Vec::new();
+            let reading = !self.stop.load(Relaxed);
+            for (n, part) in parts.iter_mut().enumerate() {
+                while let Some(action) = part.driver.next_action() {
+                    match self.perform(n, part, action, reading, &mut commit, &mut of)? {
+                        Did::Something => busy = true,
+                        Did::FoundNothing => break,
+                    }
+                }
+            }
+            if !of.is_empty() {
+                point("enrich.applied");
+                let ticket = self.log.submit(commit);
+                point("enrich.submitted");
+                in_flight.push_back(Open { ticket, of });
+            }
+            if let Some(open) = in_flight.pop_front() {
+                self.settle(&mut parts, open)?;
+            } else if !busy {
+                if !reading {
+                    return Ok(());
+                }
+                changes = self.log.wait(changes, IDLE_WAIT);
+            }
+        }
+    }
+
+    fn perform(
+        &self,
+        n: usize,
+        part: &mut Part,
+        action: Action,
+        reading: bool,
+        commit: &mut Commit,
+        of: &mut Vec<(usize, u64)>,
+    ) -> Result<Did, String> {
+        let input = part.driver.input();
+        match action {
+            Action::ReadPosition => {
+                let at = log::Input::Topic(input);
+                let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
+                let (progress, next) = {
+                    part.driver.handle(Input::Position(stored.map(|p| (p.next, p.metadata.to_vec()))));
+                    part.driver.committed()
+                };
+                *self.status.partitions[input.partition as usize].progress.lock().expect("no panic while held") =
+                    (progress, next);
+            }
+            Action::Read { .. } if !reading && part.driver.phase() == Phase::Running => {
+                part.driver.read_nothing();
+                return Ok(Did::FoundNothing);
+            }
+            Action::Read { from } => {
+                let chunks = self.fetch(input, from)?;
+                if chunks.is_empty() {
+                    part.driver.read_nothing();
+                    return Ok(Did::FoundNothing);
+                }
+                if part.driver.phase() == Phase::Running {
+                    part.received.clear();
+                    let records = chunks.iter().flat_map(Chunk::records).flatten();
+                    part.received.extend(records.filter_map(|(_, r)| r.header()).map(|h| h.received_time()));
+                }
+                part.driver.handle(Input::Records { chunks, at: self.clock.now() });
+            }
+            Action::Ask(asks) => {
+                let facts = self.sources.answer(&asks);
+                point("enrich.fetched");
+                part.driver.handle(Input::Facts(facts));
+            }
+            Action::Commit { seq, blocks, next, metadata, .. } => {
+                commit.blocks.extend(blocks);
+                commit.positions.push(Position {
+                    group: self.operator.group().into(),
+                    input: log::Input::Topic(input),
+                    next,
+                    metadata: Bytes::from(metadata),
+                });
+                of.push((n, seq));
+            }
+            Action::Stop(why) => return Err(format!("enrich stopped at {input}: {why}")),
+        }
+        Ok(Did::Something)
+    }
+
+    fn fetch(&self, input: TopicPartition, from: Offset) -> Result<Vec<Chunk>, String> {
+        match self.log.fetch(input, from, FETCH_BYTES) {
+            Ok(fetch) => Ok(fetch.chunks),
+            Err(e @ LogError::OutOfRange { .. }) => Err(format!("the committed position is outside the log: {e}")),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    /// Waits for a commit and tells every driver in it how it ended.
+    fn settle(&self, parts: &mut [Part], open: Open) -> Result<(), String> {
+        let settled = match open.ticket.wait() {
+            Outcome::Committed(_) => {
+                point("enrich.committed");
+                self.status.commits.fetch_add(1, Relaxed);
+                self.status.set_trouble(None);
+                Settled::Committed
+            }
+            Outcome::Aborted(log::Aborted::Full(what)) => {
+                self.status.set_trouble(Some(Trouble { reason: format!("the disk is full: {what}"), fatal: false }));
+                std::thread::sleep(FULL_WAIT);
+                Settled::Aborted
+            }
+            Outcome::Aborted(log::Aborted::Retriable) => Settled::Aborted,
+            Outcome::Aborted(why) => return Err(format!("enrich cannot commit: {why}")),
+            Outcome::Unknown => Settled::Unknown,
+        };
+        let now = self.clock.now();
+        for (n, seq) in open.of {
+            let part = &mut parts[n];
+            part.driver.handle(Input::Settled { seq, settled });
+            if settled != Settled::Committed {
+                continue;
+            }
+            for received in part.received.drain(..) {
+                self.status.latency.record(Duration::from_micros((now.0 - received.0).max(0) as u64));
+            }
+            let (progress, next) = part.driver.committed();
+            let partition = part.driver.input().partition as usize;
+            *self.status.partitions[partition].progress.lock().expect("no panic while held") = (progress, next);
+            if let Err(e) = part.runs.seal(&*self.fs, part.driver.prefix(), next) {
+                // A run saves time at the next start; without it raw is read again.
+                tracing::warn!(error = %e, "a dedup run was not written; the next start reads raw instead");
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, input: TopicPartition) -> Result<Part, String> {
+        let (start, end) = self.log.bounds(input).map_err(|e| e.to_string())?;
+        let at = log::Input::Topic(input);
+        let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
+        let committed = stored.map_or(start, |p| p.next);
+        let mut dedup = Dedup::new(self.dedup_memory);
+        let fs = &*self.fs;
+        let runs = Runs::open(fs, &self.data, input.partition).map_err(|e| e.to_string())?;
+        let from = runs.restore(fs, &mut dedup, committed, start, end).map_err(|e| e.to_string())?;
+        if planted(Bug::DedupOffByOne) {
+            // The bug: the rebuild reads one record too many, and takes it for one that was passed on.
+            dedup.plant_off_by_one();
+            for chunk in self.fetch(input, committed)?.iter().take(1) {
+                if let Some(Ok((offset, record))) = chunk.records().next()
+                    && let Some(header) = record.header()
+                {
+                    dedup.judge(header.id_hash(), header.payload_hash(), offset);
+                }
+            }
+        }
+        let driver = Driver::new(self.operator.clone(), input, dedup, from.min(committed), 1);
+        Ok(Part { driver, runs, received: Vec::new() })
+    }
+}
+
+enum Did {
+    Something,
+    FoundNothing,
+}

@@ -1,0 +1,298 @@
+//! What the running process says of itself: readiness with reasons, metrics, the status page's numbers, the two sums.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use door::http::{Counters, Site};
+use door::input::Progress as InputProgress;
+use event::topic::{DLQ, ENRICHED, RAW};
+use event::{Micros, TopicId};
+use log::Log;
+use log::journal::{Health, Journal};
+use seam::Clock;
+use serde_json::{Value, json};
+
+use crate::facts::Sources;
+use crate::stage::StageStatus;
+
+/// Shared by everything that runs, read by whoever asks.
+pub struct Status {
+    pub journal: Arc<Journal>,
+    pub enrich: Arc<StageStatus>,
+    pub sources: Arc<Sources>,
+    pub http: Arc<Counters>,
+    pub inputs: Mutex<Vec<Arc<InputStatus>>>,
+    pub clock: Arc<dyn Clock>,
+    pub data: PathBuf,
+    pub durability: &'static str,
+    pub draining: AtomicBool,
+    /// Events enriched a second, over the last second; f64 bits.
+    rate: AtomicU64,
+    sampled: Mutex<(Duration, u64)>,
+}
+
+/// One file or standard input.
+pub struct InputStatus {
+    pub name: String,
+    pub what: String,
+    pub progress: Arc<InputProgress>,
+    pub ended: AtomicBool,
+    /// Why it stopped, if not by its end.
+    pub error: Mutex<Option<String>>,
+}
+
+/// The two sums of `spec/events.md`, over the life of the directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sums {
+    pub accepted: u64,
+    pub refused: u64,
+    pub processed: u64,
+    pub quarantined: u64,
+    pub deduplicated: u64,
+    pub in_flight: u64,
+    /// Removed by retention before they were processed: retention never does.
+    pub expired: u64,
+}
+
+impl Sums {
+    pub fn received(&self) -> u64 {
+        self.accepted + self.refused
+    }
+
+    /// Whether accepted = processed + quarantined + deduplicated + in flight + expired.
+    pub fn add_up(&self) -> bool {
+        self.accepted == self.processed + self.quarantined + self.deduplicated + self.in_flight + self.expired
+    }
+
+    pub fn json(&self) -> Value {
+        json!({
+            "received": self.received(), "accepted": self.accepted, "refused": self.refused,
+            "processed": self.processed, "quarantined": self.quarantined, "deduplicated": self.deduplicated,
+            "in_flight": self.in_flight, "expired": self.expired, "adds_up": self.add_up(),
+        })
+    }
+
+    /// What was added since `earlier`.
+    pub fn since(&self, earlier: &Sums) -> Sums {
+        Sums {
+            accepted: self.accepted - earlier.accepted,
+            refused: self.refused - earlier.refused,
+            processed: self.processed - earlier.processed,
+            quarantined: self.quarantined - earlier.quarantined,
+            deduplicated: self.deduplicated - earlier.deduplicated,
+            in_flight: self.in_flight,
+            expired: self.expired - earlier.expired,
+        }
+    }
+}
+
+impl Status {
+    #[allow(clippy::too_many_arguments)] // the parts of a process, each once
+    pub fn new(
+        journal: Arc<Journal>,
+        enrich: Arc<StageStatus>,
+        sources: Arc<Sources>,
+        http: Arc<Counters>,
+        clock: Arc<dyn Clock>,
+        data: PathBuf,
+        durability: &'static str,
+    ) -> Status {
+        Status {
+            journal,
+            enrich,
+            sources,
+            http,
+            inputs: Mutex::new(Vec::new()),
+            clock,
+            data,
+            durability,
+            draining: AtomicBool::new(false),
+            rate: AtomicU64::new(0),
+            sampled: Mutex::new((Duration::ZERO, 0)),
+        }
+    }
+
+    /// Reads the sums. The committed positions are read before the ends, so that `in_flight` is never negative; while
+    /// events flow it may be a moment old.
+    pub fn sums(&self) -> Sums {
+        let done: Vec<_> = self.enrich.partitions().collect();
+        let mut sums = Sums::default();
+        let (mut committed, mut ends, mut starts) = (0, 0, 0);
+        for (p, (progress, next)) in done.iter().enumerate() {
+            sums.processed += progress.processed;
+            sums.quarantined += progress.quarantined;
+            sums.deduplicated += progress.deduplicated;
+            committed += next;
+            let (start, end) = self.journal.bounds(RAW.partition(p as u32)).unwrap_or_default();
+            ends += end.max(*next);
+            starts += start;
+        }
+        sums.in_flight = ends - committed;
+        sums.accepted = ends;
+        // Positions of `raw` begin at 0 and have no gaps, so the ends count what was ever accepted.
+        debug_assert!(starts <= ends);
+        let dead: u64 = self.ends(DLQ);
+        sums.refused = dead.saturating_sub(sums.quarantined);
+        sums
+    }
+
+    /// Records ever written to a topic.
+    pub fn ends(&self, topic: TopicId) -> u64 {
+        (0..self.journal.partitions(topic))
+            .map(|p| self.journal.bounds(topic.partition(p)).map_or(0, |(_, end)| end))
+            .sum()
+    }
+
+    /// Records accepted and not enriched yet.
+    pub fn lag(&self) -> u64 {
+        self.sums().in_flight
+    }
+
+    pub fn rate(&self) -> f64 {
+        f64::from_bits(self.rate.load(Relaxed))
+    }
+
+    /// Takes a sample for the rate; called about twice a second.
+    pub fn sample(&self) {
+        let now = self.clock.elapsed();
+        let done: u64 = self.enrich.partitions().map(|(p, _)| p.total()).sum();
+        let mut last = self.sampled.lock().expect("no panic while held");
+        let span = (now - last.0).as_secs_f64();
+        if span < 0.4 {
+            return;
+        }
+        let rate = if last.0 == Duration::ZERO { 0.0 } else { (done - last.1.min(done)) as f64 / span };
+        *last = (now, done);
+        self.rate.store(rate.to_bits(), Relaxed);
+    }
+
+    /// p50 and p99 from receipt to readable in `enriched`, since the start.
+    pub fn latency(&self) -> (Option<Duration>, Option<Duration>) {
+        (self.enrich.latency.quantile(0.5), self.enrich.latency.quantile(0.99))
+    }
+}
+
+impl Site for Status {
+    fn ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        match self.journal.health() {
+            Health::Ok => {}
+            Health::Full(why) => reasons.push(format!("the disk is full, events are refused until there is room: {why}")),
+            Health::Stopped(why) => reasons.push(format!("the log stopped, restart this process: {why}")),
+        }
+        if let Some(trouble) = self.enrich.trouble() {
+            reasons.push(trouble.reason);
+        }
+        if self.draining.load(Relaxed) {
+            reasons.push("stopping: what was accepted is being finished".to_owned());
+        }
+        if let Some(geo) = self.sources.geo() {
+            reasons.extend(geo.refused().into_iter().map(|why| format!("a new database is not in use: {why}")));
+        }
+        for input in self.inputs.lock().expect("no panic while held").iter() {
+            if let Some(error) = &*input.error.lock().expect("no panic while held") {
+                reasons.push(format!("input {} stopped: {error}", input.name));
+            }
+        }
+        reasons
+    }
+
+    fn metrics(&self, out: &mut String) {
+        let sums = self.sums();
+        let mut metric = |name: &str, kind: &str, help: &str, value: f64| {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        };
+        for (name, help, value) in [
+            ("ouzel_events_received_total", "accepted + refused", sums.received()),
+            ("ouzel_events_accepted_total", "Events durable in raw, ever.", sums.accepted),
+            ("ouzel_events_refused_total", "Events refused, with their dead letter in dlq, ever.", sums.refused),
+            ("ouzel_events_processed_total", "Events passed on to enriched, ever.", sums.processed),
+            ("ouzel_events_quarantined_total", "Events accepted and set aside in dlq, ever.", sums.quarantined),
+            ("ouzel_events_deduplicated_total", "Events that were there before, ever.", sums.deduplicated),
+            ("ouzel_events_expired_total", "Events removed by retention before they were processed.", sums.expired),
+            ("ouzel_commits_total", "Commits of the enrich stage since the start.", self.enrich.commits.load(Relaxed)),
+        ] {
+            metric(name, "counter", help, value as f64);
+        }
+        metric("ouzel_events_in_flight", "gauge", "Events accepted and not enriched yet.", sums.in_flight as f64);
+        metric("ouzel_events_rate", "gauge", "Events enriched a second.", self.rate());
+        let ready = self.ready().is_empty();
+        metric("ouzel_ready", "gauge", "1 when /readyz has no reason against it.", f64::from(u8::from(ready)));
+        let refused = self.sources.geo().map_or(0, |g| g.refused().len());
+        metric("ouzel_assets_refused", "gauge", "Reference files whose newest version is bad and not in use.", refused as f64);
+        let stats = self.journal.stats();
+        for (name, help, value) in [
+            ("ouzel_journal_frames_total", "Frames written since the start.", stats.frames as f64),
+            ("ouzel_journal_bytes_total", "Bytes of frames written since the start.", stats.bytes as f64),
+            ("ouzel_journal_sync_seconds_total", "Time in fdatasync since the start.", stats.sync_us as f64 / 1e6),
+            ("ouzel_journal_syncs_total", "Calls of fdatasync since the start.", stats.syncs as f64),
+        ] {
+            metric(name, "counter", help, value);
+        }
+        metric("ouzel_journal_queued_bytes", "gauge", "Bytes waiting for the disk.", self.journal.queued_bytes() as f64);
+        self.enrich.latency.write_metrics(
+            out,
+            "ouzel_enrich_latency_seconds",
+            "From an event's receipt to its enriched form being readable.",
+        );
+        self.http.write_metrics(out);
+    }
+
+    fn status(&self) -> Value {
+        let sums = self.sums();
+        let (p50, p99) = self.latency();
+        let ms = |d: Option<Duration>| d.map(|d| d.as_secs_f64() * 1e3);
+        let topics: Vec<Value> = self
+            .journal
+            .sizes()
+            .into_iter()
+            .map(|t| {
+                let partitions: Vec<Value> = t
+                    .bounds
+                    .iter()
+                    .enumerate()
+                    .map(|(p, (start, end))| json!({"partition": p, "start": start, "end": end}))
+                    .collect();
+                json!({"name": t.topic.name(), "records": t.records, "bytes": t.bytes, "partitions": partitions})
+            })
+            .collect();
+        let inputs: Vec<Value> = self.inputs.lock().expect("no panic while held").iter().map(|i| i.json()).collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": self.clock.elapsed().as_secs_f64(),
+            "rate": self.rate(),
+            "p50_ms": ms(p50),
+            "p99_ms": ms(p99),
+            "lag": sums.in_flight,
+            "sums": sums.json(),
+            "topics": topics,
+            "inputs": inputs,
+            "data": {"dir": self.data.display().to_string(), "durability": self.durability},
+            "watermark": watermark(self.enrich.totals().watermark),
+            "enriched": self.ends(ENRICHED),
+        })
+    }
+
+    fn admin(&self, _: &str, _: &str, _: &str, _: Option<&str>, _: &[u8]) -> Option<(u16, String)> {
+        None
+    }
+}
+
+impl InputStatus {
+    pub fn json(&self) -> Value {
+        let p = &self.progress;
+        json!({
+            "name": self.name, "what": self.what,
+            "bytes_read": p.bytes_read.load(Relaxed), "accepted": p.accepted.load(Relaxed),
+            "refused": p.refused.load(Relaxed), "ended": self.ended.load(Relaxed),
+            "error": *self.error.lock().expect("no panic while held"),
+        })
+    }
+}
+
+fn watermark(w: Micros) -> Option<String> {
+    (w != Micros::MIN).then(|| w.to_string())
+}
