@@ -230,7 +230,7 @@ impl<'a> HeaderRef<'a> {
     }
 
     /// The JSON text of a mapped member of `value` (a string has its quotes); `None` if the event does not have it.
-    pub fn json<'v>(self, field: Field, value: &'v [u8]) -> Option<&'v [u8]> {
+    pub fn json(self, field: Field, value: &[u8]) -> Option<&[u8]> {
         let s = self.spans().find(|s| s.field == field)?;
         value.get(s.start as usize..s.start as usize + s.len as usize)
     }
