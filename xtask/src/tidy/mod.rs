@@ -4,11 +4,13 @@
 //! * [`layers`]: who may use whom
 //! * [`texts`]: what no file may hold, and links that lead nowhere
 //! * [`pages`]: what must have a page or a line in the documents
+//! * [`reference`]: the configuration's reference, made from the table of keys
 //! * [`lints`]: the clippy configuration of each crate
 
 mod layers;
 mod lints;
 mod pages;
+mod reference;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +49,7 @@ pub fn run(fix: bool) -> Result<()> {
     let members = workspace::members()?;
     if fix {
         lints::write(&root, &members)?;
+        reference::write(&root)?;
     }
     let mut files = Vec::new();
     for path in workspace::files()? {
@@ -59,9 +62,11 @@ pub fn run(fix: bool) -> Result<()> {
     findings.extend(pages::crates(&members, &files));
     findings.extend(pages::failures(&files));
     findings.extend(pages::dependencies(&members, &files));
+    findings.extend(reference::check(&files));
     findings.extend(lints::check(&members, &files));
     findings.extend(texts::forbidden(&files));
     findings.extend(texts::links(&root, &files));
+    findings.extend(texts::paths(&files));
     findings.extend(texts::long(&files));
 
     let mut errors = 0;

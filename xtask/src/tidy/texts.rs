@@ -113,6 +113,23 @@ pub fn links(root: &Path, files: &[File]) -> Vec<Finding> {
     findings
 }
 
+/// Paths of this repository that Markdown names in code spans: they move less often than links, but they move.
+pub fn paths(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|f| f.has_extension("md")) {
+        for (n, line) in unfenced(file.text.as_deref().unwrap_or("")) {
+            for span in line.split('`').skip(1).step_by(2) {
+                let ours = ["crates/", "docs/", "xtask/", "examples/"].iter().any(|dir| span.starts_with(dir));
+                let plain = span.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+                if ours && plain && !files.iter().any(|f| f.path.starts_with(span)) {
+                    findings.push(Finding::error(format!("{}:{n}: there is no `{span}`", file.path.display())));
+                }
+            }
+        }
+    }
+    findings
+}
+
 /// Files that are probably more than one noun: for a person to judge.
 pub fn long(files: &[File]) -> Vec<Finding> {
     let mut long: Vec<(usize, &Path)> = files
@@ -158,20 +175,19 @@ fn headings(text: &str) -> BTreeSet<String> {
 
 /// The lines outside code fences, with code spans emptied in all but headings.
 fn prose(text: &str) -> impl Iterator<Item = (usize, String)> {
+    unfenced(text).map(|(n, line)| match line.starts_with('#') {
+        true => (n, line.to_owned()),
+        false => (n, line.split('`').step_by(2).collect::<Vec<_>>().join("``")),
+    })
+}
+
+/// The lines outside code fences, numbered from 1.
+fn unfenced(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     text.lines().enumerate().filter_map(move |(n, line)| {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-            return None;
-        }
-        if fenced {
-            return None;
-        }
-        let line = match line.starts_with('#') {
-            true => line.to_owned(),
-            false => line.split('`').step_by(2).collect::<Vec<_>>().join("``"),
-        };
-        Some((n + 1, line))
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        (!fence && !fenced).then_some((n + 1, line))
     })
 }
 
@@ -232,6 +248,18 @@ mod tests {
                 Finding::error("README.md:1: `docs/b.md` has no heading for `#three`"),
             ]
         );
+    }
+
+    #[test]
+    fn paths_in_code_spans_exist() {
+        let files = [
+            file(
+                "ARCHITECTURE.md",
+                "see `crates/a`, `crates/a/src/lib.rs`, `crates/b/<x>.rs`\n```\n`crates/no`\n```\n`docs/no.md`",
+            ),
+            file("crates/a/src/lib.rs", ""),
+        ];
+        assert_eq!(paths(&files), vec![Finding::error("ARCHITECTURE.md:5: there is no `docs/no.md`")]);
     }
 
     #[test]
