@@ -10,7 +10,7 @@
 //! level two members with the same decoded name are a failure, since nobody could say which one was meant.
 
 pub mod pointer;
-mod scan;
+pub(crate) mod scan;
 mod text;
 
 use event::{Code, Failure};

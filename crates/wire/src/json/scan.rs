@@ -1,4 +1,5 @@
-//! The two loops that most bytes of an event pass through: to the end of a string's plain run, and over white space.
+//! The loops that most bytes of an event pass through: to the end of a string's plain run, over white space, and to the
+//! next bracket.
 //!
 //! SSE2 belongs to every x86-64, so nothing is detected at run time; elsewhere eight bytes are looked at in one word.
 //! The strings of an event mostly end within their first sixteen bytes, so wider blocks would be loaded in vain.
@@ -29,6 +30,23 @@ pub fn plain_run(text: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     text.len()
+}
+
+/// The first index at or after `at` whose byte is a quote, a bracket or a brace, or the text's length.
+#[inline(always)]
+pub fn bracket_run(text: &[u8], mut at: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    while let Some(block) = text.get(at..).and_then(|t| t.first_chunk::<16>()) {
+        let ends = sse2::brackets(block);
+        if ends != 0 {
+            return at + ends.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
+    while !matches!(text.get(at), None | Some(b'"' | b'{' | b'}' | b'[' | b']')) {
+        at += 1;
+    }
+    at
 }
 
 /// The first index at or after `at` whose byte is not JSON white space, or the text's length.
@@ -76,6 +94,21 @@ mod sse2 {
         }
     }
 
+    /// A bit for each of the sixteen bytes that is a quote, a bracket or a brace.
+    #[inline(always)]
+    pub fn brackets(block: &[u8; 16]) -> u32 {
+        // SAFETY: as above.
+        unsafe {
+            let x = _mm_loadu_si128(block.as_ptr().cast::<__m128i>());
+            // Setting this bit makes `{` of `[` and `}` of `]`, and those of nothing else.
+            let braces = _mm_or_si128(x, _mm_set1_epi8(0x20));
+            let quote = _mm_cmpeq_epi8(x, _mm_set1_epi8(b'"' as i8));
+            let open = _mm_cmpeq_epi8(braces, _mm_set1_epi8(b'{' as i8));
+            let close = _mm_cmpeq_epi8(braces, _mm_set1_epi8(b'}' as i8));
+            _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, open), close)) as u32
+        }
+    }
+
     /// A bit for each of the sixteen bytes that is JSON white space.
     #[inline(always)]
     pub fn spaces(block: &[u8; 16]) -> u32 {
@@ -116,6 +149,8 @@ mod tests {
                     text[at] = special;
                     let plain = text.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(len);
                     assert_eq!(plain_run(&text, 0), plain, "{special:#x} at {at} of {len}");
+                    let bracket = text.iter().position(|b| br#""[]{}"#.contains(b)).unwrap_or(len);
+                    assert_eq!(bracket_run(&text, 0), bracket, "{special:#x} at {at} of {len}");
                     let mut text = vec![b' '; len];
                     text[at] = special;
                     let space = text.iter().position(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t')).unwrap_or(len);
