@@ -1,1 +1,318 @@
-//! The HTTP front line.
+//! The HTTP front line: one port, HTTP/1.1, and limits on everything a stranger may take.
+//!
+//! * [`listen`]: the accept loop, connections and their end
+//! * [`limits`]: every limit with the reason for its number
+//! * [`guard`]: the clocks on a socket
+//! * [`body`]: a request's body on its way in
+//! * [`events`]: `POST /v1/events`
+//! * [`topics`]: reading the log
+//! * [`page`]: the status page
+//! * [`answer`]: answers and errors
+//! * [`counters`]: what is counted
+//!
+//! It does not know what runs behind the log: readiness, metrics, status and administration come from a [`Site`].
+
+mod answer;
+mod body;
+mod counters;
+mod events;
+mod guard;
+mod limits;
+mod listen;
+mod page;
+mod topics;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, StatusCode};
+use log::Log;
+use seam::{Clock, Rng};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+pub use counters::{Count, Counters, Histogram};
+pub use limits::{Hosts, Limits};
+pub use listen::{NotLoopback, Server, Stage, check_address};
+
+use crate::collect::Collector;
+use answer::Answer;
+use body::{Gauge, Reader};
+
+/// What the rest of the program tells the front line. Called from any thread; must not block for longer than a lock.
+pub trait Site: Send + Sync + 'static {
+    /// Why no events should be sent here now, one sentence each; empty = ready.
+    fn ready(&self) -> Vec<String>;
+
+    /// Appends all metrics in Prometheus' text format; [`Counters::write_metrics`] has those of the front line.
+    fn metrics(&self, out: &mut String);
+
+    /// An object for `/status.json` and the status page; see [`page`] for the members the page knows. `ready`, `http`
+    /// and `topics` are added where it does not have them.
+    fn status(&self) -> Value;
+
+    /// Answers a request below `/admin/` with a status and JSON; `None` when there is no such thing. `token` is what the
+    /// `Authorization: Bearer` header gave. Called on a thread that may block.
+    fn admin(&self, method: &str, path: &str, query: &str, token: Option<&str>, body: &[u8]) -> Option<(u16, String)>;
+}
+
+/// Whether a connection's address and agent say something about the events in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientAddress {
+    /// Clients send for themselves: events that name no address or agent have the connection's.
+    Connection,
+    /// Servers and log shippers send for others.
+    None,
+}
+
+/// What a front line is made of.
+pub struct Parts {
+    pub log: Arc<dyn Log>,
+    pub site: Arc<dyn Site>,
+    pub clock: Arc<dyn Clock>,
+    pub rng: Arc<dyn Rng>,
+    /// Of the source that HTTP is.
+    pub decoder: Arc<wire::Decoder>,
+    pub client_address: ClientAddress,
+    pub limits: Limits,
+    pub counters: Arc<Counters>,
+}
+
+/// The front line; [`Server::start`] serves it.
+pub struct Front {
+    log: Arc<dyn Log>,
+    site: Arc<dyn Site>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    decoder: Arc<wire::Decoder>,
+    client_address: ClientAddress,
+    limits: Limits,
+    counters: Arc<Counters>,
+    /// Partitions of `raw` and `dlq`.
+    partitions: u32,
+    reading: Gauge,
+    in_flight: Arc<Gauge>,
+    bodies: Pool<Vec<u8>>,
+    collectors: Pool<Collector>,
+    stage: watch::Sender<Stage>,
+}
+
+impl Front {
+    pub fn new(parts: Parts) -> Front {
+        Front {
+            partitions: parts.log.partitions(event::topic::RAW),
+            reading: Gauge::new(parts.limits.reading_bytes),
+            in_flight: Arc::new(Gauge::new(parts.limits.in_flight_bytes)),
+            bodies: Pool::default(),
+            collectors: Pool::default(),
+            stage: watch::Sender::new(Stage::Open),
+            log: parts.log,
+            site: parts.site,
+            clock: parts.clock,
+            rng: parts.rng,
+            decoder: parts.decoder,
+            client_address: parts.client_address,
+            limits: parts.limits,
+            counters: parts.counters,
+        }
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { limits: &self.limits, clock: &*self.clock, counters: &self.counters, reading: &self.reading }
+    }
+
+    async fn handle(self: &Arc<Front>, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        if self.limits.hosts == Hosts::Local && !is_local(request.headers().get(header::HOST)) {
+            let answer = answer::error(StatusCode::MISDIRECTED_REQUEST, "foreign_host", limits::HOST_REASON);
+            return turn_away(request, answer).await;
+        }
+        let path = request.uri().path();
+        if path.starts_with("/admin/") {
+            return self.admin(request).await;
+        }
+        let Some(route) = Route::of(path) else {
+            let answer = not_found(path);
+            return turn_away(request, answer).await;
+        };
+        let allowed = route.allowed();
+        if !allowed.split(", ").any(|m| m == request.method().as_str()) {
+            let message = format!("{path} takes {allowed}");
+            let mut answer = answer::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message);
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+            return turn_away(request, answer).await;
+        }
+        match route {
+            Route::Events => events::post(self, request, peer).await,
+            Route::Records(topic) => topics::records(self, topic, request.uri().query().unwrap_or("")).await,
+            Route::Topics => topics::list(self).await,
+            Route::Health => answer::whole(StatusCode::OK, answer::TEXT, "ok\n"),
+            Route::Ready => self.ready(),
+            Route::Metrics => {
+                let mut out = String::new();
+                self.site.metrics(&mut out);
+                answer::whole(StatusCode::OK, answer::METRICS, out)
+            }
+            Route::Page => page::html(self),
+            Route::Status => page::status(self).await,
+        }
+    }
+
+    fn ready(&self) -> Answer {
+        let mut reasons = self.site.ready();
+        if *self.stage.borrow() != Stage::Open {
+            reasons.push("shutting down".to_owned());
+        }
+        let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let body = json!({ "ready": reasons.is_empty(), "reasons": reasons }).to_string() + "\n";
+        answer::whole(status, answer::JSON, body)
+    }
+
+    async fn admin(self: &Arc<Front>, request: Request<Incoming>) -> Answer {
+        let (head, mut body) = request.into_parts();
+        let mut bytes = Vec::new();
+        if let Err(e) = self.reader().read(&mut body, None, &mut bytes).await {
+            return events::refused_body(&e);
+        }
+        let site = Arc::clone(&self.site);
+        let answered = tokio::task::spawn_blocking(move || {
+            let token = head.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+            let token = token.and_then(|v| v.strip_prefix("Bearer "));
+            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or(""));
+            site.admin(head.method.as_str(), path, query, token, &bytes).ok_or_else(|| not_found(path))
+        });
+        match answered.await {
+            Ok(Ok((status, body))) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                answer::whole(status, answer::JSON, body)
+            }
+            Ok(Err(not_found)) => not_found,
+            Err(_) => answer::error(StatusCode::INTERNAL_SERVER_ERROR, "bug", "the request failed; see the log"),
+        }
+    }
+}
+
+/// Where requests go.
+#[derive(Clone, Copy)]
+enum Route<'a> {
+    Events,
+    Topics,
+    Records(&'a str),
+    Health,
+    Ready,
+    Metrics,
+    Page,
+    Status,
+}
+
+/// As shown to who asks for something else.
+const ROUTES: [&str; 8] = [
+    "POST /v1/events",
+    "GET /v1/topics",
+    "GET /v1/topics/{topic}/records",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /status.json",
+    "GET /",
+];
+
+impl Route<'_> {
+    fn of(path: &str) -> Option<Route<'_>> {
+        Some(match path {
+            "/v1/events" => Route::Events,
+            "/v1/topics" => Route::Topics,
+            "/healthz" => Route::Health,
+            "/readyz" => Route::Ready,
+            "/metrics" => Route::Metrics,
+            "/" => Route::Page,
+            "/status.json" => Route::Status,
+            _ => {
+                let topic = path.strip_prefix("/v1/topics/")?.strip_suffix("/records")?;
+                (!topic.contains('/')).then_some(Route::Records(topic))?
+            }
+        })
+    }
+
+    fn allowed(self) -> &'static str {
+        match self {
+            Route::Events => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+}
+
+fn not_found(path: &str) -> Answer {
+    let mut more = serde_json::Map::new();
+    more.insert("routes".to_owned(), json!(ROUTES));
+    // A path may hold what a caller would not want to see logged; the first part is enough to find a typing error.
+    let shown: String = path.chars().take(80).collect();
+    answer::error_with(StatusCode::NOT_FOUND, "not_found", &format!("there is no {shown} here"), more)
+}
+
+/// Answers without use for the body, but reads it, so that its sender reads the answer. Not from a sender that waits to
+/// be told to go on: it sends nothing once it has the answer.
+async fn turn_away(request: Request<Incoming>, answer: Answer) -> Answer {
+    let waits = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
+    if !waits && !body.is_end_stream() {
+        body::drain(&mut body).await;
+    }
+    answer
+}
+
+/// Whether a `Host` header names this machine. HTTP/1.0 has none.
+fn is_local(host: Option<&HeaderValue>) -> bool {
+    let Some(host) = host else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(""),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+}
+
+/// Things that are costly to make, kept for the next request.
+struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Pool<T> {
+    fn default() -> Pool<T> {
+        Pool(Mutex::default())
+    }
+}
+
+impl<T> Pool<T> {
+    fn take(&self) -> Option<T> {
+        self.0.lock().expect("no panic holds it").pop()
+    }
+
+    fn give(&self, thing: T) {
+        let mut kept = self.0.lock().expect("no panic holds it");
+        if kept.len() < limits::BUFFERS_KEPT {
+            kept.push(thing);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_local_when_it_is_an_address_or_localhost() {
+        for (host, local) in [
+            ("127.0.0.1:7070", true),
+            ("[::1]:7070", true),
+            ("localhost", true),
+            ("LOCALHOST:7070", true),
+            ("evil.example", false),
+            ("evil.example:7070", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example:80", false),
+        ] {
+            assert_eq!(is_local(Some(&HeaderValue::from_static(host))), local, "{host}");
+        }
+        assert!(is_local(None));
+    }
+}
