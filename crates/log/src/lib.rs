@@ -7,8 +7,10 @@
 //! It does not know what is in a record beyond its block, does not keep operators' state, and does not retry.
 
 pub mod contract;
+pub mod journal;
 
 pub use contract::{
     Aborted, Assignment, Commit, Committed, Fetch, Generation, Input, Log, LogError, Membership, Outcome, Position,
     StoredPosition, Ticket,
 };
+pub use journal::{Journal, JournalConfig};
