@@ -65,6 +65,7 @@ pub fn run(fix: bool) -> Result<()> {
     findings.extend(reference::check(&files));
     findings.extend(lints::check(&members, &files));
     findings.extend(texts::forbidden(&files));
+    findings.extend(texts::prints(&files));
     findings.extend(texts::links(&root, &files));
     findings.extend(texts::paths(&files));
     findings.extend(texts::long(&files));

@@ -75,6 +75,23 @@ pub fn forbidden(files: &[File]) -> Vec<Finding> {
     findings
 }
 
+/// Standard output belongs to the commands: `--output -` and `--json` are read by programs.
+pub fn prints(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let rooms = files.iter().filter(|f| f.has_extension("rs") && f.path.components().any(|c| c.as_os_str() == "src"));
+    for file in rooms.filter(|f| f.path.starts_with("crates") && !f.path.starts_with("crates/cli")) {
+        let text = file.text.as_deref().unwrap_or("");
+        let code = text.split("\n#[cfg(test)]").next().unwrap_or("");
+        for (n, line) in code.lines().enumerate() {
+            let line = line.trim_start();
+            if line.starts_with("println!(") || line.starts_with("print!(") {
+                findings.push(Finding::error(format!("{}:{}: only `cli` prints", file.path.display(), n + 1)));
+            }
+        }
+    }
+    findings
+}
+
 /// Links of Markdown files to files and headings of this repository.
 pub fn links(root: &Path, files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -228,6 +245,13 @@ mod tests {
         for line in ["https://example.com/home/", "GET /v1/work/3", "$DIR/root/"] {
             assert_eq!(forbidden(&[file("a.md", line)]), vec![], "{line}");
         }
+    }
+
+    #[test]
+    fn only_the_commands_and_tests_print() {
+        let text = "fn a() {\n    println!(\"x\");\n}\n\n#[cfg(test)]\nmod tests {\n    println!(\"y\");\n}\n";
+        let files = ["crates/node/src/a.rs", "crates/node/tests/a.rs", "crates/cli/src/a.rs"].map(|p| file(p, text));
+        assert_eq!(prints(&files), vec![Finding::error("crates/node/src/a.rs:2: only `cli` prints")]);
     }
 
     #[test]
