@@ -3,7 +3,7 @@
 //! * [`clock`]: wall time and elapsed time
 //! * [`rng`]: random numbers, for fresh ids
 //! * [`fs`]: the file operations the log is made of
-//! * [`net`]: listening
+//! * [`net`]: listening on sockets
 //! * [`fault`]: named points at which tests kill the process, and bugs that tests plant
 //!
 //! Nothing here decides anything. Pure crates do not use it: they get times and random numbers as arguments.
