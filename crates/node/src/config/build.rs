@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use wire::json::Limits;
-use wire::map::Preset;
+use wire::{ClockMode, Decoder, Limits, Preset};
 
 use super::map::{self, MapFlag};
 use super::model::{
-    ClientAddress, Clock, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source,
-    SourceKind, Status, Time,
+    ClientAddress, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source, SourceKind,
+    Status, Time,
 };
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
@@ -17,7 +16,18 @@ use super::units::show_size;
 
 /// Members of `enriched` that are not free for lookups: its own, and those of the built-in enrichers, also of later ones.
 pub const TAKEN: [&str; 13] = [
-    "v", "at", "revision", "status", "data_versions", "geo", "network", "device", "referrer", "campaign", "visitor", "bot",
+    "v",
+    "at",
+    "revision",
+    "status",
+    "data_versions",
+    "geo",
+    "network",
+    "device",
+    "referrer",
+    "campaign",
+    "visitor",
+    "bot",
     "score",
 ];
 
@@ -128,7 +138,7 @@ impl Building<'_> {
             batch: r.size(at, "batch").expect(DEFAULT) as usize,
             in_flight: r.size(at, "in_flight").expect(DEFAULT) as usize,
         };
-        if !listen.ip().to_canonical().is_loopback() {
+        if circumstances.open_port && !listen.ip().to_canonical().is_loopback() {
             let message = format!("other machines can reach {listen}, and there are no keys and no TLS yet");
             let found = Found::new(ProblemKind::BadValue, at.spot_of("listen"), message);
             if circumstances.insecure {
@@ -155,7 +165,7 @@ impl Building<'_> {
     fn sources(&mut self, root: &At<'_>, circumstances: &Circumstances) -> Vec<Source> {
         let mut sources: Vec<Source> = Vec::new();
         for at in root.list("source") {
-            let mut source = self.source(&at);
+            let (mut source, whole) = self.source(&at);
             let (flags_for, flags) = &circumstances.maps;
             if source.name == *flags_for {
                 self.reader.found.extend(flags.iter().filter_map(|flag| map::apply(flag, &mut source.map)));
@@ -164,10 +174,10 @@ impl Building<'_> {
                 None
             } else if sources.iter().any(|s| s.name == source.name) {
                 Some(("name", format!("there is a [[source]] \"{}\" already", source.name), "names are unique"))
-            } else if matches!(source.kind, SourceKind::File { .. }) || at.member("kind").is_none() {
+            } else if matches!(source.kind, SourceKind::File { .. }) || !whole {
                 None
             } else {
-                sources.iter().find(|s| s.kind == source.kind).map(|other| {
+                sources.iter().filter(|s| !s.name.is_empty()).find(|s| s.kind == source.kind).map(|other| {
                     let message = format!("\"{}\" is a source of kind {} already", other.name, source.kind.name());
                     ("kind", message, "until there are keys that tell senders apart, there is one of it")
                 })
@@ -175,12 +185,15 @@ impl Building<'_> {
             if let Some((key, message, help)) = conflict {
                 self.reader.found.push(Found::new(ProblemKind::Conflict, at.spot_of(key), message).help(help));
             }
-            sources.push(source);
+            if whole {
+                sources.push(source);
+            }
         }
         sources
     }
 
-    fn source(&mut self, at: &At<'_>) -> Source {
+    /// A source, and whether its kind is known: without, it is only a stand-in.
+    fn source(&mut self, at: &At<'_>) -> (Source, bool) {
         let r = &mut *self.reader;
         let name = r.name(at, "name").unwrap_or_default();
         let kind = r.word(at, "kind");
@@ -191,6 +204,7 @@ impl Building<'_> {
         let address = r.word(at, "client_address");
         let clock = r.word(at, "clock");
         let map = map::read(r, at, "map", preset);
+        let mut whole = kind.is_some();
         let mut refuse = |key: &str, message: String| {
             r.found.push(Found::new(ProblemKind::Conflict, at.key_spot(key).or(at.spot), message));
         };
@@ -205,9 +219,11 @@ impl Building<'_> {
                     }
                     None => {
                         if at.member("path").is_none() {
-                            let found = Found::new(ProblemKind::MissingKey, at.spot, "a source of kind file needs `path`");
+                            let found =
+                                Found::new(ProblemKind::MissingKey, at.spot, "a source of kind file needs `path`");
                             r.found.push(found.help("for example: path = \"events.ndjson\""));
                         }
+                        whole = false;
                         SourceKind::Stdin
                     }
                 }
@@ -223,11 +239,11 @@ impl Building<'_> {
             None => SourceKind::Stdin,
         };
         let live = kind == SourceKind::Http;
-        if address.as_deref() == Some("connection") && !live && at.member("kind").is_some() {
+        if address.as_deref() == Some("connection") && !live && whole {
             let message = "there is no connection whose address events could get: `connection` is for kind http";
             r.found.push(Found::new(ProblemKind::Conflict, at.spot_of("client_address"), message));
         }
-        Source {
+        let source = Source {
             name,
             preset,
             client_address: match address.as_deref() {
@@ -237,14 +253,15 @@ impl Building<'_> {
                 None => ClientAddress::None,
             },
             clock: match clock.as_deref() {
-                Some("live") => Clock::Live,
-                Some(_) => Clock::AsSent,
-                None if live => Clock::Live,
-                None => Clock::AsSent,
+                Some("live") => ClockMode::Live,
+                Some(_) => ClockMode::AsSent,
+                None if live => ClockMode::Live,
+                None => ClockMode::AsSent,
             },
             kind,
             map,
-        }
+        };
+        (source, whole)
     }
 
     fn geo(&mut self, at: &At<'_>) -> Geo {
@@ -336,6 +353,16 @@ impl Building<'_> {
                 show_size(batch as u64)
             );
             self.warnings.push(Found::new(ProblemKind::Conflict, spot, message));
+        }
+        // Only what is right so far: a map with a mistake of its own is not judged twice.
+        if self.reader.found.is_empty() {
+            for (source, at) in config.sources.iter().zip(root.list("source")) {
+                if let Err(error) = Decoder::build(config.decoder(source)) {
+                    let spot = at.spot_of("map").filter(|s| at.spot != Some(*s)).or(at.spot);
+                    let message = format!("the map of source \"{}\": {error}", source.name);
+                    self.reader.found.push(Found::new(ProblemKind::Conflict, spot, message));
+                }
+            }
         }
         if config.http.connections_per_address > config.http.connections
             && http.member("connections_per_address").is_some()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::mask;
 use super::problem::{Found, ProblemKind};
 use super::schema::{Kind, Schema, show_section};
-use super::suggest::nearest;
+use super::suggest::{nearest, same};
 use super::text::{Origin, Spot, Texts};
 use super::tree::{self, Node, Table, Value};
 
@@ -152,13 +152,13 @@ fn put(
             Some(Value::List(list)) => &mut list[..],
             _ => &mut [],
         };
-        let same = |name: &str| match spelling {
+        let meant = |name: &str| match spelling {
             // A variable's name has neither small letters nor hyphens.
             Spelling::Env => name.replace('-', "_").eq_ignore_ascii_case(&wanted.name),
             _ => name == wanted.name,
         };
         let names: Vec<String> = list.iter().filter_map(|n| name_of(n).map(str::to_owned)).collect();
-        let Some(index) = list.iter().position(|n| name_of(n).is_some_and(same)) else {
+        let Some(index) = list.iter().position(|n| name_of(n).is_some_and(meant)) else {
             let found = Found::new(
                 ProblemKind::UnknownKey,
                 Some(wanted.spot),
@@ -236,21 +236,14 @@ fn unknown(schema: &Schema, path: &str, segment: &Segment, typed: &str, spelling
 }
 
 /// Adds to a problem with an unknown `name` in the table at `path` what may have been meant.
-pub(crate) fn suggest(
-    schema: &Schema,
-    found: Found,
-    path: &str,
-    name: &str,
-    typed: &str,
-    spelling: Spelling,
-) -> Found {
+pub(crate) fn suggest(schema: &Schema, found: Found, path: &str, name: &str, typed: &str, spelling: Spelling) -> Found {
     let written = |full: &str| match spelling {
         Spelling::File => full.replace("[]", ""),
         Spelling::Set => full.replace("[].", ".NAME."),
         Spelling::Env => format!("{ENV_PREFIX}{}", full.replace("[].", "__NAME__").replace('.', "__").to_uppercase()),
     };
     let here = schema.names_in(path);
-    let alias = |k: &&super::schema::Key| k.also.iter().any(|a| *a == name);
+    let alias = |k: &&super::schema::Key| k.also.iter().any(|a| same(a, name));
     let near = nearest(name, here.iter().copied())
         .or_else(|| schema.keys.iter().filter(|k| k.section() == path).find(alias).map(|k| k.name()));
     if let Some(near) = near {
@@ -268,7 +261,7 @@ pub(crate) fn suggest(
     let elsewhere = schema
         .keys
         .iter()
-        .find(|k| k.name() == name)
+        .find(|k| same(k.name(), name))
         .or_else(|| schema.keys.iter().filter(|_| path.is_empty()).find(alias));
     if let Some(key) = elsewhere {
         return found.help(match spelling {

@@ -1,7 +1,7 @@
 //! The field map of a source: what is written becomes `wire`'s types, whose rules it is held to.
 
-use wire::map::{FieldMap, MapEntry, MapError, Preset};
-use wire::time::{TimeFormat, TimeReader};
+use wire::time::TimeReader;
+use wire::{FieldMap, MapEntry, MapError, Preset, TimeFormat};
 
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
@@ -83,7 +83,9 @@ impl Spots {
 
 fn set(map: &mut FieldMap, field: &str, entry: MapEntry, spots: Spots) -> Option<Found> {
     let time = match &entry {
-        MapEntry::Pointer { format, zone, .. } => TimeReader::build(format.as_ref(), zone.as_deref()).err(),
+        MapEntry::Pointer { format, zone, .. } => {
+            TimeReader::build(format.as_ref(), zone.as_deref()).err().map(|message| (message, zone.is_none()))
+        }
         MapEntry::Constant(_) => None,
     };
     // A name is wrong whatever it is given, so a pointer that is surely right tells one mistake from the other.
@@ -94,8 +96,11 @@ fn set(map: &mut FieldMap, field: &str, entry: MapEntry, spots: Spots) -> Option
     }
     match map.set(field, entry) {
         Err(error) => Some(refusal(field, spots.value, error)),
-        Ok(()) => time.map(|message| {
-            Found::new(ProblemKind::BadValue, Some(spots.time), format!("the map of `{field}`: {message}"))
+        Ok(()) => time.map(|(message, no_zone)| {
+            let message = format!("the map of `{field}`: {message}");
+            let found = Found::new(ProblemKind::BadValue, Some(spots.time), message);
+            // The message is wire's, and spelled for flags.
+            if no_zone && spots.time != spots.value { found.help("here: zone = \"UTC\"") } else { found }
         }),
     }
 }
@@ -162,10 +167,11 @@ fn table_entry(field: &str, node: &Node, table: &Table) -> Result<MapEntry, Vec<
         if named.is_none() {
             let message = format!("the map of `{field}`: \"{name}\" is no format of times");
             let problem = Found::new(ProblemKind::BadValue, Some(spot), message);
-            found.push(match nearest(&name, ["rfc3339", "epoch_s", "epoch_ms"]) {
+            found.push(match near_format(&name) {
                 Some(near) => problem.help(format!("did you mean \"{near}\"?")),
-                None => problem
-                    .help("formats are rfc3339, epoch_s, epoch_ms, or a pattern such as \"%Y-%m-%d %H:%M:%S\""),
+                None => {
+                    problem.help("formats are rfc3339, epoch_s, epoch_ms, or a pattern such as \"%Y-%m-%d %H:%M:%S\"")
+                }
             });
         }
         named
@@ -175,6 +181,16 @@ fn table_entry(field: &str, node: &Node, table: &Table) -> Result<MapEntry, Vec<
         (true, Some((constant, _))) => Ok(MapEntry::Constant(constant)),
         (true, None) => Ok(MapEntry::Pointer { pointers, format, zone: zone.map(|(z, _)| z) }),
     }
+}
+
+fn near_format(name: &str) -> Option<&'static str> {
+    let lower = name.to_lowercase();
+    nearest(name, ["rfc3339", "epoch_s", "epoch_ms"]).or(match lower.as_str() {
+        n if n.contains("milli") || n.ends_with("ms") => Some("epoch_ms"),
+        n if n.contains("unix") || n.contains("epoch") || n.contains("sec") => Some("epoch_s"),
+        n if n.contains("iso") || n.contains("rfc") => Some("rfc3339"),
+        _ => None,
+    })
 }
 
 fn pointers(field: &str, node: &Node) -> Result<Vec<String>, Vec<Found>> {

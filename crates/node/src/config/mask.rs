@@ -9,7 +9,15 @@ use super::tree::{Node, Table, Value};
 /// Whether a key of this name holds something that must not be shown.
 pub(crate) fn sounds_secret(name: &str) -> bool {
     const PARTS: [&str; 10] = [
-        "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "credential",
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "apikey",
+        "accesskey",
+        "privatekey",
+        "credential",
         "authorization",
     ];
     const WHOLE: [&str; 5] = ["pwd", "pass", "auth", "bearer", "cookie"];
@@ -97,7 +105,8 @@ fn passwords_in(content: &str) -> Vec<Range<usize>> {
     for (at, _) in content.match_indices("://") {
         let from = at + 3;
         let authority = &content[from..];
-        let end = authority.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '/')).unwrap_or(authority.len());
+        let end =
+            authority.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '/')).unwrap_or(authority.len());
         if let (Some(colon), Some(host)) = (authority[..end].find(':'), authority[..end].rfind('@'))
             && colon + 1 < host
         {

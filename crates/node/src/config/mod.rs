@@ -42,8 +42,8 @@ use std::path::{Path, PathBuf};
 use seam::Fs;
 
 pub use model::{
-    ClientAddress, Clock, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source,
-    SourceKind, Status, Time,
+    ClientAddress, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source, SourceKind,
+    Status, Time,
 };
 pub use problem::{ConfigErrors, Place, Problem, ProblemKind};
 pub use reference::reference;
@@ -136,10 +136,7 @@ impl Config {
     }
 
     /// [`Config::load`] with files from elsewhere. `read` answers `NotFound` for a file that is not there.
-    pub fn load_with(
-        args: &LoadArgs,
-        read: impl FnOnce(&Path) -> io::Result<String>,
-    ) -> Result<Loaded, ConfigErrors> {
+    pub fn load_with(args: &LoadArgs, read: impl FnOnce(&Path) -> io::Result<String>) -> Result<Loaded, ConfigErrors> {
         let mut layers = Layers::new(schema::SCHEMA);
         let (origin, file) = read_layer(&mut layers, args, read)?;
         let maps = flags(&mut layers, args);
@@ -201,7 +198,8 @@ fn read_layer(
                 io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
                 _ => e.to_string(),
             };
-            let found = Found::new(ProblemKind::Unreadable, None, format!("cannot read the configuration {name}: {why}"));
+            let found =
+                Found::new(ProblemKind::Unreadable, None, format!("cannot read the configuration {name}: {why}"));
             Err(ConfigErrors { problems: render(vec![found], &layers.texts) })
         }
     }

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wire::json::Limits;
-use wire::map::{FieldMap, Preset};
+use wire::{ClockMode, DecoderConfig, FieldMap, Limits, Preset};
 
 use super::units::Space;
 
@@ -78,7 +77,7 @@ pub struct Source {
     pub kind: SourceKind,
     pub preset: Preset,
     pub client_address: ClientAddress,
-    pub clock: Clock,
+    pub clock: ClockMode,
     /// The preset with what was written over it.
     pub map: FieldMap,
 }
@@ -95,13 +94,6 @@ pub enum SourceKind {
 pub enum ClientAddress {
     Connection,
     None,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Clock {
-    /// Corrected by `sent_at`.
-    Live,
-    AsSent,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -152,6 +144,20 @@ pub struct Dedup {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Time {
     pub out_of_order: Duration,
+}
+
+impl Config {
+    /// What the decoder of a source is made from. [`wire::Decoder::build`] has accepted it once already.
+    pub fn decoder(&self, source: &Source) -> DecoderConfig {
+        DecoderConfig {
+            source: source.name.clone(),
+            map: source.map.clone(),
+            limits: self.limits,
+            reserved: self.enrich.member.clone(),
+            max_future_us: self.enrich.max_future.as_micros() as i64,
+            clock: source.clock,
+        }
+    }
 }
 
 impl SourceKind {

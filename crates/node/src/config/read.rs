@@ -34,6 +34,8 @@ pub(crate) struct At<'t> {
 /// Why a value cannot be taken.
 enum Wrong {
     Type,
+    /// The element of a list that stands there is this.
+    Element(Spot, &'static str),
     /// With the reason.
     Value(String),
     /// With the whole message and help.
@@ -125,11 +127,22 @@ impl Reader {
                             Some(member.key),
                             format!("`{here}` is a table, not {}", other.what()),
                         )
-                        .help(format!("write its keys below [{here}]")),
+                        .help(self.below(member.key, &here)),
                     ),
                 }
             } else {
                 self.unknown(path, name, member);
+            }
+        }
+    }
+
+    /// How the keys of a section are written where `spot` is.
+    fn below(&self, spot: Spot, section: &str) -> String {
+        match self.texts.get(spot.text).numbered() {
+            true => format!("write its keys below [{section}]"),
+            false => {
+                let keys = self.schema.keys.iter().filter(|k| k.section() == section).map(|k| k.path);
+                format!("name one of its keys: {}", keys.collect::<Vec<_>>().join(", "))
             }
         }
     }
@@ -162,7 +175,8 @@ impl Reader {
         }
         match key.absent {
             Absent::Is(default) => {
-                let node = tree::parse_value(default, 0, 0).unwrap_or_else(|_| panic!("the default of {path} is no TOML"));
+                let node =
+                    tree::parse_value(default, 0, 0).unwrap_or_else(|_| panic!("the default of {path} is no TOML"));
                 Some(read(key, &node).unwrap_or_else(|_| panic!("the default of {path} is not in its own bounds")))
             }
             Absent::Refused if at.member(name).is_none() => {
@@ -184,9 +198,13 @@ impl Reader {
             Wrong::Type => Found::new(
                 ProblemKind::WrongType,
                 Some(node.spot),
-                format!("`{shown}` is {}, not {}", wanted(key.kind), node.value.what()),
+                format!("`{shown}` takes {}, not {}", wanted(key.kind), node.value.what()),
             )
             .help(format!("for example: {} = {}", key.name(), key.example)),
+            Wrong::Element(spot, what) => {
+                let message = format!("`{shown}` takes {}, and this is {what}", wanted(key.kind));
+                Found::new(ProblemKind::WrongType, Some(spot), message)
+            }
             Wrong::Value(why) => {
                 let value = match &node.value {
                     Value::Text(t) => format!("\"{t}\""),
@@ -230,7 +248,9 @@ impl Reader {
             }
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if !text.chars().all(plain) || !text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
-                return Err(Wrong::Value("a name has letters, digits, `_` and `-`, and does not begin with `-`".into()));
+                return Err(Wrong::Value(
+                    "a name has letters, digits, `_` and `-`, and does not begin with `-`".into(),
+                ));
             }
             Ok(text)
         })
@@ -325,7 +345,14 @@ impl Reader {
         let base = at.member(name).map(|m| self.base(m.node.spot)).unwrap_or_default();
         let written = at.member(name).is_some();
         let read = self.value(at, name, |_, node| match &node.value {
-            Value::List(nodes) => nodes.iter().map(|n| Ok((path(n, &base)?, n.spot))).collect::<Result<Vec<_>, _>>(),
+            Value::List(nodes) => {
+                let element = |n: &Node| match path(n, &base) {
+                    Ok(path) => Ok((path, n.spot)),
+                    Err(Wrong::Type) => Err(Wrong::Element(n.spot, n.value.what())),
+                    Err(other) => Err(other),
+                };
+                nodes.iter().map(element).collect::<Result<Vec<_>, _>>()
+            }
             _ => Ok(vec![(path(node, &base)?, node.spot)]),
         });
         read.unwrap_or_default().into_iter().map(|(p, s)| (p, written.then_some(s))).collect()
@@ -406,7 +433,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 pub(crate) fn wanted(kind: Kind) -> &'static str {
     match kind {
         Kind::Version | Kind::Count { .. } => "a whole number",
-        Kind::Text | Kind::Name | Kind::Word(_) => "a text",
+        Kind::Name | Kind::Word(_) => "a text",
         Kind::Switch => "true or false",
         Kind::Duration { .. } => "a duration",
         Kind::Size { .. } => "a size",

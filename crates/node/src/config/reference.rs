@@ -43,7 +43,6 @@ fn keys_of(out: &mut String, section: &str) {
 fn kind(key: &Key) -> String {
     match key.kind {
         Kind::Version => "a whole number".into(),
-        Kind::Text => "a text".into(),
         Kind::Name => "a name of letters, digits, `_` and `-`".into(),
         Kind::Word(words) => words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" or "),
         Kind::Switch => "`true` or `false`".into(),

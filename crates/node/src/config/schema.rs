@@ -6,18 +6,26 @@
 pub enum Kind {
     /// The version of the configuration's own form.
     Version,
-    Text,
     /// A name that other names are made of: letters, digits, `_` and `-`.
     Name,
     /// One of a few words.
     Word(&'static [&'static str]),
     Switch,
     /// A whole number within bounds, both included.
-    Count { min: u64, max: u64 },
+    Count {
+        min: u64,
+        max: u64,
+    },
     /// "5s"; bounds in milliseconds, both included.
-    Duration { min_ms: u64, max_ms: u64 },
+    Duration {
+        min_ms: u64,
+        max_ms: u64,
+    },
     /// "64MiB"; bounds in bytes, both included.
-    Size { min: u64, max: u64 },
+    Size {
+        min: u64,
+        max: u64,
+    },
     /// "10%" or a size.
     Space,
     /// An address and a port.
@@ -99,7 +107,10 @@ pub static SECTIONS: &[Section] = &[
         path: "data.keep",
         meaning: "How long each topic is kept. What is older is removed in whole segments, so a little more is there.",
     },
-    Section { path: "http", meaning: "The port that takes events in and answers questions, and what it allows callers." },
+    Section {
+        path: "http",
+        meaning: "The port that takes events in and answers questions, and what it allows callers.",
+    },
     Section {
         path: "limits",
         meaning: "What one event may be. What is over a limit is refused with its reason, and copied to `dlq`.",

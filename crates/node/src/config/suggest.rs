@@ -7,12 +7,28 @@ pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> O
     let allowed = (written.chars().count() / 3).max(1);
     let mut best: Option<(usize, &str)> = None;
     for name in known {
-        let distance = distance(&written, &plain(name));
+        let name_plain = plain(name);
+        let distance = match extends(&written, &name_plain) {
+            true => allowed,
+            false => distance(&written, &name_plain),
+        };
         if distance <= allowed && best.is_none_or(|(d, _)| distance < d) {
             best = Some((distance, name));
         }
     }
     best.map(|(_, name)| name)
+}
+
+/// Whether two names differ at most in what people vary.
+pub fn same(a: &str, b: &str) -> bool {
+    plain(a) == plain(b)
+}
+
+/// Whether a long and a short form of one word: "enrichment" and `enrich`.
+fn extends(a: &str, b: &str) -> bool {
+    const ROOT: usize = 4;
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    short.len() >= ROOT && long.starts_with(short)
 }
 
 /// Spelling without what people vary: case, hyphens, underscores. ("maxBytes", "max-bytes" and `max_bytes` are one.)
@@ -31,9 +47,8 @@ fn distance(a: &str, b: &str) -> usize {
                 i + j
             } else {
                 let change = usize::from(a[i - 1] != b[j - 1]);
-                let mut least = (d[(i - 1) * width + j] + 1)
-                    .min(d[i * width + j - 1] + 1)
-                    .min(d[(i - 1) * width + j - 1] + change);
+                let mut least =
+                    (d[(i - 1) * width + j] + 1).min(d[i * width + j - 1] + 1).min(d[(i - 1) * width + j - 1] + change);
                 if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                     least = least.min(d[(i - 2) * width + j - 2] + 1);
                 }
@@ -58,6 +73,8 @@ mod tests {
             ("max-bytes", Some("max_bytes")),
             ("dri", Some("dir")),
             ("durabilty", Some("durability")),
+            ("connection_limit", Some("connections")),
+            ("connect", Some("connections")),
             ("gap", None),
             ("x", None),
             ("", None),

@@ -100,10 +100,24 @@ pub(crate) fn parse_file(content: &str, text: usize) -> Result<Table, Vec<Found>
         if line != last_line && found.len() < SYNTAX_ERRORS_MAX {
             last_line = line;
             let spot = Spot { text, start: span.start, end: span.end };
-            found.push(Found::new(ProblemKind::Syntax, Some(spot), format!("not valid TOML: {}", error.message())));
+            let problem = Found::new(ProblemKind::Syntax, Some(spot), format!("not valid TOML: {}", error.message()));
+            found.push(match without_quotes(content.lines().nth(line).unwrap_or_default()) {
+                Some(key) => problem.help(format!("texts, durations and sizes stand in quotes: {key} = \"...\"")),
+                None => problem,
+            });
         }
     }
     Err(found)
+}
+
+/// The key of a line `key = value` whose value is no TOML, and seems to be meant as a text.
+fn without_quotes(line: &str) -> Option<&str> {
+    let (key, value) = line.split_once('=')?;
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let bare = !value.is_empty() && !value.starts_with(['"', '\'', '[', '{', '=']);
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let key = key.trim();
+    (bare && key.chars().all(plain) && DeValue::parse(value).is_err()).then_some(key)
 }
 
 /// Reads a value of a flag or variable, which stands at `at` of the text of number `text`. What is not TOML is a text

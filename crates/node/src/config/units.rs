@@ -59,6 +59,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let mut first_unit_left = 0;
     while !rest.is_empty() {
         let (number, after) = number(rest)?;
+        let after = after.trim_start();
         let letters = after.find(|c: char| !c.is_alphabetic() && c != 'µ').unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
         if unit.is_empty() {
@@ -109,7 +110,8 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
     let Some((_, bytes)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
         let wanted = SIZE_UNITS.iter().find(|(name, _)| {
-            name.eq_ignore_ascii_case(unit) || (unit.len() == 1 && name.len() == 3 && name[..1].eq_ignore_ascii_case(unit))
+            name.eq_ignore_ascii_case(unit)
+                || (unit.len() == 1 && name.len() == 3 && name[..1].eq_ignore_ascii_case(unit))
         });
         return Err(match wanted {
             Some((name, _)) => format!("write \"{number}{name}\""),
