@@ -5,7 +5,7 @@
 #[test]
 fn the_page_of_all_keys_says_what_the_program_does() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration-reference.md");
-    let page = node::config::reference();
+    let page = ouzel_node::config::reference();
     if std::env::var_os("UPDATE_MESSAGES").is_some() {
         std::fs::write(path, &page).expect("writing the page");
     }
