@@ -75,6 +75,9 @@ pub enum ArrivalPosition<'a> {
     Fresh(u128),
 }
 
+/// What the members of a batch inherit: fields and their texts, for [`Arrival::inherited`].
+pub type BatchContext<'b> = Vec<(Field, Cow<'b, [u8]>)>;
+
 /// What [`Decoder::decode`] makes of an event. Used again for the next one, it allocates nothing.
 #[derive(Default)]
 pub struct RawRecord {
@@ -340,7 +343,7 @@ impl Decoder {
     ///
     /// # Errors
     /// Those of [`json::pass`], except for the limits of single events.
-    pub fn batch_context<'b>(&self, batch: &'b [u8]) -> Result<Vec<(Field, Cow<'b, [u8]>)>, Failure> {
+    pub fn batch_context<'b>(&self, batch: &'b [u8]) -> Result<BatchContext<'b>, Failure> {
         // The array and the object around the events, and events of any size and number in them.
         let limits = Limits { event: LONGEST_EVENT, depth: self.limits.depth.saturating_add(2), members: usize::MAX };
         let mut scratch = Scratch::default();

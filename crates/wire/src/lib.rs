@@ -19,7 +19,7 @@ pub mod map;
 pub mod split;
 pub mod time;
 
-pub use decode::{Arrival, ArrivalPosition, ClockMode, Decoder, DecoderConfig, RawRecord};
+pub use decode::{Arrival, ArrivalPosition, BatchContext, ClockMode, Decoder, DecoderConfig, RawRecord};
 pub use guess::{Guess, guess};
 pub use json::Limits;
 pub use map::{FieldMap, MapEntry, MapError, Preset};

@@ -1,5 +1,7 @@
 //! The pass agrees with `serde_json` on what is JSON and on where members are, and keeps its limits.
 
+#![allow(clippy::disallowed_methods, reason = "a thread with a small stack")]
+
 mod support;
 
 use event::Code;

@@ -1,6 +1,7 @@
 //! What the tests of this crate share: real data, chance that repeats, and damage.
 
 #![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::disallowed_methods, reason = "real data is read from files")]
 
 /// A file of the real data. Its absence fails the test: a test that skips itself checks nothing.
 pub fn data(path: &str) -> Vec<u8> {
