@@ -1,5 +1,6 @@
 //! `POST /v1/events`: a batch in, one commit, and an answer only when the log has decided.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub async fn post(front: &Arc<Front>, request: Request<Incoming>, peer: IpAddr) 
     }
 }
 
-/// `Err` is an answer given before the body was read to its end.
+/// `Err` is an answer to a client that may still be sending.
 async fn take(front: &Arc<Front>, headers: &HeaderMap, body: &mut Incoming, peer: IpAddr) -> Result<Answer, Answer> {
     let how = How::of(headers)?;
     // Before a byte is read: what is turned away must cost less than what is taken.
@@ -47,10 +48,12 @@ async fn take(front: &Arc<Front>, headers: &HeaderMap, body: &mut Incoming, peer
     bytes.clear();
     if let Err(e) = front.reader().read(body, how.encoding, &mut bytes).await {
         front.give_body(bytes);
-        if e == BodyError::Overloaded {
-            return Err(shed(front));
-        }
-        return Err(refused_body(&e));
+        return match e {
+            BodyError::Overloaded => Err(shed(front)),
+            // Nothing more comes that would keep its sender from reading the answer.
+            BodyError::TooSlow(_) | BodyError::Broken(_) => Ok(refused_body(&e)),
+            BodyError::TooLarge(_) | BodyError::Inflate(_) => Err(refused_body(&e)),
+        };
     }
     let whole_at = front.clock.elapsed();
     let size = bytes.len();
@@ -182,51 +185,69 @@ struct Batch {
 
 fn collect(front: &Front, how: &How, headers: &HeaderMap, peer: IpAddr, body: &[u8]) -> Result<Batch, Answer> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let received = front.clock.now();
-    let fresh = front.rng.next_u128();
-    let address;
-    let mut inherited: [(Field, &[u8]); 2] = [(Field::IP, b""), (Field::USER_AGENT, b"")];
-    let inherited = match front.client_address {
-        ClientAddress::None => &inherited[..0],
-        ClientAddress::Connection => {
-            address = peer.to_string();
-            inherited[0].1 = address.as_bytes();
-            let agent = headers.get(header::USER_AGENT).and_then(|v| std::str::from_utf8(v.as_bytes()).ok());
-            match agent {
-                None | Some("") => &inherited[..1],
-                Some(agent) => {
-                    inherited[1].1 = &agent.as_bytes()[..agent.floor_char_boundary(USER_AGENT_MAX)];
-                    &inherited[..2]
-                }
-            }
-        }
-    };
+    let events = wire::split::body(body, content_type);
     let mut collector =
         front.collectors.take().unwrap_or_else(|| Collector::new(Arc::clone(&front.decoder), front.partitions));
     let mut refusals = Refusals::new();
-    let mut index = 0;
-    for event in split_stub(body, content_type) {
+    let (received, fresh) = (front.clock.now(), front.rng.next_u128());
+    let position = |index: u64| match &how.id_prefix {
+        Some(prefix) => ArrivalPosition::At { prefix, index },
+        None => ArrivalPosition::Fresh(fresh.wrapping_add(u128::from(index))),
+    };
+    let context = match events.batch().map(|batch| front.decoder.batch_context(batch)).transpose() {
+        Ok(context) => context.unwrap_or_default(),
+        // Without its context no event of the batch would mean what its sender meant: all of it is refused, as one.
+        Err(failure) => {
+            let arrival = Arrival { received, position: position(0), inherited: &[] };
+            collector.refuse(body, &arrival, &failure);
+            refusals.add(0, &failure);
+            return Ok(batch(front, collector, refusals));
+        }
+    };
+    let address = peer.to_string();
+    let inherited = inherited(front.client_address, &context, &address, headers);
+    for (index, (_, event)) in (0..).zip(events) {
         // The collector is dropped with what it has: a batch is taken as a whole or not at all.
         if index == front.limits.batch_events {
             let message = format!("there are more than {index} events in the body; send it in parts");
             return Err(answer::error(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", &message));
         }
-        let position = match &how.id_prefix {
-            Some(prefix) => ArrivalPosition::At { prefix, index },
-            None => ArrivalPosition::Fresh(fresh.wrapping_add(u128::from(index))),
-        };
-        let arrival = Arrival { received, position, inherited };
-        if let Err(failure) = collector.event(event.1, &arrival) {
+        let arrival = Arrival { received, position: position(index), inherited: &inherited };
+        if let Err(failure) = collector.event(event, &arrival) {
             refusals.add(index, &failure);
         }
-        index += 1;
     }
+    Ok(batch(front, collector, refusals))
+}
+
+/// What events have from their batch and, where that does not say it, from their connection.
+fn inherited<'a>(
+    client_address: ClientAddress,
+    context: &'a [(Field, Cow<'a, [u8]>)],
+    address: &'a str,
+    headers: &'a HeaderMap,
+) -> Vec<(Field, &'a [u8])> {
+    let mut all: Vec<(Field, &[u8])> = context.iter().map(|(field, value)| (*field, &**value)).collect();
+    if client_address == ClientAddress::None {
+        return all;
+    }
+    let agent = headers.get(header::USER_AGENT).and_then(|v| std::str::from_utf8(v.as_bytes()).ok()).unwrap_or("");
+    let agent = &agent[..agent.floor_char_boundary(USER_AGENT_MAX)];
+    for (field, value) in [(Field::IP, address), (Field::USER_AGENT, agent)] {
+        if !value.is_empty() && !all.iter().any(|(f, _)| *f == field) {
+            all.push((field, value.as_bytes()));
+        }
+    }
+    all
+}
+
+fn batch(front: &Front, mut collector: Collector, refusals: Refusals) -> Batch {
     let (accepted, refused) = (collector.accepted(), collector.refused());
     let commit = Commit { blocks: collector.take(), ..Commit::default() };
     front.collectors.give(collector);
     let status = if accepted == 0 { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let (tally, answer) = refusals.answer(accepted, refused);
-    Ok(Batch { commit, tally, accepted, refused, status, answer })
+    Batch { commit, tally, accepted, refused, status, answer }
 }
 
 /// The refusals of a batch, as the answer lists them and as they are counted.
@@ -425,8 +446,4 @@ mod tests {
         assert_eq!(answer["results"][999]["index"], 999);
         assert_eq!(answer["results"][0]["message"], "there is no \"type\"");
     }
-}
-
-fn split_stub<'a>(body: &'a [u8], _: Option<&str>) -> impl Iterator<Item = (usize, &'a [u8])> {
-    body.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| (0, l))
 }
