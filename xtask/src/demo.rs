@@ -20,7 +20,7 @@ pub fn run() -> Result<()> {
 
     steps.step("a web log: 200 lines in, enriched events out", || demo.web_log())?;
     steps.step("the same again: nothing is new, its position was committed with the events", || demo.web_log())?;
-    steps.step("one of them", || demo.show(&["tail", "enriched", "--limit", "1"]))?;
+    steps.step("one of them", || demo.show(&["tail", "-n", "1"]))?;
     steps.step("a marketplace's events: two are refused, one is a resend", || {
         demo.show(&["run", "--input", "examples/events.ndjson", "--until-idle"])
     })?;
@@ -90,11 +90,11 @@ impl Demo {
 Try next, from the root of the repository:
 
   {program} run                        # takes events on http://127.0.0.1:7070/ (its status page)
-  curl -s http://127.0.0.1:7070/v1/events -d '{{\"type\":\"page\",\"messageId\":\"m-1\",\"anonymousId\":\"v-81\"}}'
-  {program} tail enriched              # in another terminal: events as they come
+  curl -s --json '{{\"type\":\"page\",\"messageId\":\"m-1\",\"anonymousId\":\"v-81\"}}' http://127.0.0.1:7070/v1/events
+  {program} tail --follow              # in another terminal: events as they come
 
   cat examples/events.ndjson | {program} run --input - --output - | jq .enriched
-  {program} dlq show m-0009 --data {data}
+  {program} dlq list --code duplicate_member --data {data}
   {program} data verify --data {data}
   {program} doctor
 
