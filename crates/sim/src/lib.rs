@@ -1,1 +1,24 @@
-//! Being written.
+//! What proves the rest. A ledger writes down what was sent and what was acknowledged, a naive model says what must have
+//! come of it, and the laws compare; loops that kill the process, and machines that lose what was not synced, make it
+//! hard to keep them.
+//!
+//! * [`ledger`]: intents before sending, acknowledgements after; the producer that makes both
+//! * [`outputs`]: what the public reader gives back, reduced to what the laws need
+//! * [`model`]: the naive recomputation of what must be in the outputs
+//! * [`laws`]: L1 to L5 and L7, each written once
+//! * [`storm`]: the kill loop and the power-loss loop on a program in a process of its own
+//! * [`fs`]: files in memory that lose what was not synced, fill up, fail and rot
+//! * [`platter`]: what was on the disk of a real program when its power went, by a preloaded library
+//! * [`http`]: the client these use
+//!
+//! It knows nothing of the program's inside: what it checks came through public doors. A test that drives it picks the
+//! binary, the number of cycles and the points.
+
+//pub mod fs;
+pub mod http;
+pub mod laws;
+pub mod ledger;
+pub mod model;
+pub mod outputs;
+pub mod platter;
+pub mod storm;

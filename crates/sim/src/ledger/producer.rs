@@ -1,0 +1,401 @@
+//! A client that is honest and clumsy: it writes down what it will send, sends some of it twice, some late, some broken,
+//! and after a lost answer sends the same batch again.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use event::{Code, Micros, key};
+use ouzel_gen::render::{SENT_AT_AT, TIME_AT, TIME_LEN};
+use ouzel_gen::{EventId, Form, GenConfig, Generator, Rng, stamp_sent_at, stamp_time};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::intent::{Ack, Intent, Kind, Mark};
+
+#[derive(Clone, Debug)]
+pub struct ProducerConfig {
+    /// Must differ between producers: it is in the ids.
+    pub seed: u64,
+    pub visitors: u32,
+    pub mean_bytes: usize,
+    /// Of 1,000 events, how many are sent once more.
+    pub resend_per_mille: u64,
+    pub late_per_mille: u64,
+    pub malformed_per_mille: u64,
+    /// Of 10,000 events.
+    pub future_per_myriad: u64,
+    pub conflict_per_myriad: u64,
+}
+
+impl ProducerConfig {
+    /// The shares that `reliability.md` asks for.
+    pub fn new(seed: u64) -> ProducerConfig {
+        ProducerConfig {
+            seed,
+            visitors: 20_000,
+            mean_bytes: 1200,
+            resend_per_mille: 50,
+            late_per_mille: 20,
+            malformed_per_mille: 10,
+            future_per_myriad: 10,
+            conflict_per_myriad: 10,
+        }
+    }
+}
+
+/// A batch that is written down and may be sent.
+#[derive(Debug)]
+pub struct Prepared {
+    pub body: Vec<u8>,
+    pub content_type: &'static str,
+    batch: u64,
+    events: Vec<Planned>,
+}
+
+#[derive(Debug)]
+struct Planned {
+    kind: Kind,
+    id: EventId,
+    visitor: u64,
+    time: Micros,
+    amount: u64,
+    bytes: Vec<u8>,
+}
+
+impl Prepared {
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+/// What a 200 said.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Answer {
+    pub accepted: u32,
+    pub refused: u32,
+    #[serde(default)]
+    pub results: Vec<Refusal>,
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Refusal {
+    pub index: u32,
+    pub code: String,
+}
+
+/// Acknowledged events that may be sent again: enough to reach back over a crash and the restart after it.
+const RECENT_MAX: usize = 4096;
+
+pub struct Producer {
+    config: ProducerConfig,
+    generator: Generator,
+    rng: Rng,
+    intents: File,
+    acks: File,
+    next_batch: u64,
+    next_sequence: u64,
+    /// The batch whose answer is not known. While it is there, nothing else is sent.
+    pending: Option<Prepared>,
+    recent: VecDeque<Planned>,
+    scratch: Vec<u8>,
+}
+
+impl Producer {
+    /// Begins the producer's two files in `dir`.
+    #[allow(clippy::disallowed_methods)] // the ledger stands outside the world it checks
+    pub fn create(dir: &Path, config: ProducerConfig) -> io::Result<Producer> {
+        std::fs::create_dir_all(dir)?;
+        let generator = Generator::new(GenConfig {
+            seed: config.seed,
+            visitors: config.visitors,
+            mean_bytes: config.mean_bytes,
+            ..GenConfig::default()
+        });
+        let file = |name: &str| File::create_new(dir.join(format!("{:016x}.{name}", generator.run())));
+        Ok(Producer {
+            intents: file("intents")?,
+            acks: file("acks")?,
+            rng: Rng::new(config.seed ^ 0x7072_6f64),
+            next_batch: 0,
+            next_sequence: 0,
+            pending: None,
+            recent: VecDeque::new(),
+            scratch: Vec::new(),
+            generator,
+            config,
+        })
+    }
+
+    pub fn run(&self) -> u64 {
+        self.generator.run()
+    }
+
+    /// Whether a batch was sent whose answer is not known.
+    pub fn has_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// The batch to send now: the pending one, noted as sent once more, or a new one of `n` events, written to the ledger
+    /// before this returns.
+    pub fn next(&mut self, n: usize, now: Micros) -> io::Result<&Prepared> {
+        if let Some(batch) = self.pending.as_ref().map(|p| p.batch) {
+            self.mark(Mark::Again { producer: self.run(), batch })?;
+        } else {
+            let prepared = self.prepare(n, now)?;
+            self.pending = Some(prepared);
+        }
+        self.pending.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The pending batch was answered with 200; the answer says how many of it were accepted. Gives what is wrong with
+    /// the answer, if anything is.
+    pub fn acknowledge(&mut self, answer: &Answer) -> io::Result<Result<(), String>> {
+        let Some(prepared) = self.pending.take() else { return Ok(Err("an answer to nothing".to_owned())) };
+        let ack = Ack { accepted: answer.accepted, refused: answer.refused };
+        self.mark(Mark::Acked { producer: self.run(), batch: prepared.batch, ack })?;
+        let verdict = check_answer(&prepared, answer);
+        for event in prepared.events {
+            if matches!(event.kind, Kind::New | Kind::Late) {
+                if self.recent.len() == RECENT_MAX {
+                    // Any of them may go, so that a few stay for a very long time.
+                    let victim = self.rng.below(RECENT_MAX as u64) as usize;
+                    self.recent.swap_remove_back(victim);
+                }
+                self.recent.push_back(event);
+            }
+        }
+        Ok(verdict)
+    }
+
+    fn mark(&mut self, mark: Mark) -> io::Result<()> {
+        self.scratch.clear();
+        mark.encode(&mut self.scratch);
+        // An attempt is an intent too, but one file per kind of record keeps both readable by stepping through them.
+        self.acks.write_all(&self.scratch)
+    }
+
+    fn prepare(&mut self, n: usize, now: Micros) -> io::Result<Prepared> {
+        let form = if self.rng.below(3) == 0 { Form::Batch } else { Form::Ndjson };
+        let events: Vec<Planned> = (0..n).map(|_| self.plan(form, now)).collect();
+        let batch = self.next_batch;
+        self.next_batch += 1;
+        self.scratch.clear();
+        let mut body = Vec::with_capacity(events.iter().map(|e| e.bytes.len() + 1).sum::<usize>() + 16);
+        if form == Form::Batch {
+            body.extend_from_slice(b"{\"batch\":[");
+        }
+        for (index, event) in events.iter().enumerate() {
+            if index > 0 && form == Form::Batch {
+                body.push(b',');
+            }
+            body.extend_from_slice(&event.bytes);
+            if form == Form::Ndjson {
+                body.push(b'\n');
+            }
+            Intent {
+                producer: self.generator.run(),
+                sequence: self.next_sequence + index as u64,
+                batch,
+                index: index as u16,
+                kind: event.kind,
+                id: event.id,
+                visitor: event.visitor,
+                time: event.time,
+                amount: event.amount,
+                bytes: xxh3_64(&event.bytes),
+                payload: payload_of(&event.bytes),
+            }
+            .encode(&mut self.scratch);
+        }
+        if form == Form::Batch {
+            body.extend_from_slice(b"]}");
+        }
+        self.next_sequence += events.len() as u64;
+        self.intents.write_all(&self.scratch)?;
+        let content_type = if form == Form::Batch { "application/json" } else { "application/x-ndjson" };
+        Ok(Prepared { body, content_type, batch, events })
+    }
+
+    fn plan(&mut self, form: Form, now: Micros) -> Planned {
+        let c = &self.config;
+        let (resend, malformed, late) = (c.resend_per_mille * 10, c.malformed_per_mille * 10, c.late_per_mille * 10);
+        let (future, conflict) = (c.future_per_myriad, c.conflict_per_myriad);
+        let mut draw = self.rng.below(10_000);
+        let mut falls = |share: u64| {
+            let yes = draw < share;
+            draw = draw.wrapping_sub(share);
+            yes
+        };
+        if falls(resend + conflict) && !self.recent.is_empty() {
+            let old = &self.recent[self.rng.below(self.recent.len() as u64) as usize];
+            let mut bytes = old.bytes.clone();
+            let (mut kind, mut amount) = (Kind::Resend, old.amount);
+            if self.rng.below(resend + conflict) < conflict {
+                kind = Kind::Conflict;
+                amount = change_amount(&mut bytes, old.amount);
+            } else if self.rng.below(2) == 0 {
+                kind = Kind::ResendLater;
+                stamp_sent_at(&mut bytes, now);
+            }
+            return Planned { kind, id: old.id, visitor: old.visitor, time: old.time, amount, bytes };
+        }
+        let mut bytes = Vec::with_capacity(self.config.mean_bytes + self.config.mean_bytes / 2);
+        self.generator.set_time(now);
+        let truth = self.generator.next(&mut bytes);
+        let (mut kind, mut time) = (Kind::New, truth.time);
+        if falls(malformed) {
+            kind = Kind::Malformed(malform(&mut bytes, form, &mut self.rng));
+        } else if falls(late) {
+            kind = Kind::Late;
+            time = Micros(now.0 - 3600 * Micros::SECOND);
+            stamp_time(&mut bytes, time);
+        } else if falls(future) {
+            kind = Kind::Future;
+            time = Micros(now.0 + 2 * 3600 * Micros::SECOND);
+            stamp_time(&mut bytes, time);
+        }
+        Planned { kind, id: truth.id, visitor: truth.visitor, time, amount: truth.amount, bytes }
+    }
+}
+
+/// Hash of an event without its `sentAt`, where this crate's events have it.
+pub(crate) fn payload_of(event: &[u8]) -> u64 {
+    let sent_at = SENT_AT_AT..SENT_AT_AT + TIME_LEN;
+    key::payload_hash(event, (sent_at.end <= event.len()).then_some(sent_at))
+}
+
+fn check_answer(prepared: &Prepared, answer: &Answer) -> Result<(), String> {
+    let expected: Vec<(u32, &str)> = (0..)
+        .zip(&prepared.events)
+        .filter_map(|(i, e)| if let Kind::Malformed(code) = e.kind { Some((i, code.name())) } else { None })
+        .collect();
+    let mut got: Vec<(u32, &str)> = answer.results.iter().map(|r| (r.index, r.code.as_str())).collect();
+    got.sort_unstable();
+    let counts = (answer.accepted as usize, answer.refused as usize);
+    if got == expected && counts == (prepared.len() - expected.len(), expected.len()) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} events of which these had to be refused: {expected:?}; the answer: {} accepted, {} refused, {got:?}",
+        prepared.len(),
+        counts.0,
+        counts.1
+    ))
+}
+
+const AMOUNT: &[u8] = b"\"amount\":";
+
+/// Changes the last digit of the amount, and with it the payload and nothing else.
+fn change_amount(event: &mut [u8], amount: u64) -> u64 {
+    let at = event.windows(AMOUNT.len()).rposition(|w| w == AMOUNT).map_or(0, |at| at + AMOUNT.len());
+    let digits = event[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let last = &mut event[at + digits - 1];
+    let digit = u64::from(*last - b'0');
+    *last = b'0' + ((digit + 1) % 10) as u8;
+    amount - digit + (digit + 1) % 10
+}
+
+/// Breaks an event in a way a door must name. What breaks the text as JSON is left out where it would break its
+/// neighbours too.
+fn malform(event: &mut Vec<u8>, form: Form, rng: &mut Rng) -> Code {
+    match rng.below(if form == Form::Ndjson { 7 } else { 5 }) {
+        0 => {
+            for name in [&b"\"type\":\""[..], b"\"event\":\""] {
+                let at = event.windows(name.len()).position(|w| w == name).unwrap_or(0);
+                event[at + 2] = b'_';
+            }
+            Code::MissingField
+        }
+        1 => {
+            splice_before_end(event, b",\"anonymousId\":\"v-1\"");
+            Code::DuplicateMember
+        }
+        2 => {
+            splice_before_end(event, b",\"enriched\":{\"geo\":{}}");
+            Code::ReservedMember
+        }
+        3 => {
+            event[TIME_AT..TIME_AT + TIME_LEN].copy_from_slice(b"22/Nov/2026 at half past 12");
+            Code::BadTime
+        }
+        4 => {
+            event[TIME_AT..TIME_AT + 4].copy_from_slice(b"9999");
+            Code::BadTime
+        }
+        5 => {
+            event.truncate(event.len() * 2 / 3);
+            // Not in the middle of a character: that would be another failure.
+            while std::str::from_utf8(event).is_err() {
+                event.pop();
+            }
+            Code::NotJson
+        }
+        _ => {
+            let id = EventId::of(event).map_or(0, |id| id.number);
+            *event = format!("\"only a text, {id}, of {}\"", rng.next_u64()).into_bytes();
+            Code::NotObject
+        }
+    }
+}
+
+fn splice_before_end(event: &mut Vec<u8>, text: &[u8]) {
+    event.pop();
+    event.extend_from_slice(text);
+    event.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+
+    #[test]
+    fn the_ledger_has_every_event_before_it_is_sent_with_the_shares_asked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut producer = Producer::create(dir.path(), ProducerConfig::new(1)).expect("files");
+        let mut sent = 0;
+        for round in 0..200 {
+            let prepared = producer.next(100, Micros(1_795_400_000_000_000 + round)).expect("written");
+            sent += prepared.len();
+            if round % 50 == 0 {
+                let ledger = Ledger::open(dir.path()).expect("readable");
+                assert_eq!(ledger.intents.len(), sent, "written before it is sent");
+            }
+            let refused: Vec<Refusal> = (0..)
+                .zip(&prepared.events)
+                .filter_map(|(index, e)| match e.kind {
+                    Kind::Malformed(code) => Some(Refusal { index, code: code.name().to_owned() }),
+                    _ => None,
+                })
+                .collect();
+            let refusals = refused.len() as u32;
+            let answer = Answer { accepted: 100 - refusals, refused: refusals, results: refused };
+            assert_eq!(producer.acknowledge(&answer).expect("written"), Ok(()));
+        }
+        let ledger = Ledger::open(dir.path()).expect("readable");
+        let share = |f: fn(&Kind) -> bool| ledger.intents.iter().filter(|i| f(&i.kind)).count();
+        assert!((700..1300).contains(&share(|k| matches!(k, Kind::Resend | Kind::ResendLater))));
+        assert!((300..500).contains(&share(|k| matches!(k, Kind::Late))));
+        assert!((120..280).contains(&share(|k| matches!(k, Kind::Malformed(_)))));
+        assert!((5..45).contains(&share(|k| matches!(k, Kind::Future))));
+        assert!((5..45).contains(&share(|k| matches!(k, Kind::Conflict))));
+        assert!(ledger.intents.iter().all(|i| ledger.is_acked(i)));
+    }
+
+    #[test]
+    fn a_batch_without_an_answer_is_sent_again_and_noted() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut producer = Producer::create(dir.path(), ProducerConfig::new(1)).expect("files");
+        let first = producer.next(10, Micros(0)).expect("written").body.clone();
+        let second = producer.next(99, Micros(9)).expect("written").body.clone();
+        assert_eq!(first, second);
+        let ledger = Ledger::open(dir.path()).expect("readable");
+        assert_eq!(ledger.intents.len(), 10);
+        assert_eq!(ledger.batch(&ledger.intents[0]).attempts, 2);
+    }
+}
