@@ -71,6 +71,8 @@ pub struct Inflater {
     limits: InflateLimits,
     total_in: u64,
     total_out: u64,
+    /// Given again to whoever goes on after it.
+    failed: Option<InflateError>,
 }
 
 enum Codec {
@@ -110,7 +112,7 @@ impl Inflater {
                 Codec::Zstd { decoder, state: ZstdState::New }
             }
         };
-        Inflater { codec, limits, total_in: 0, total_out: 0 }
+        Inflater { codec, limits, total_in: 0, total_out: 0, failed: None }
     }
 
     pub fn encoding(&self) -> Encoding {
@@ -143,45 +145,46 @@ impl Inflater {
 
     /// Inflates until `room` more bytes are in `out` or `input` is used up, and says how many bytes of `input` it took.
     ///
-    /// When it appended exactly `room` bytes there may be more inside: call it again, even without input. After an
-    /// error what was appended is whole, and nothing more will come.
+    /// When it appended exactly `room` bytes there may be more inside: call it again, even without input. What was
+    /// appended before an error is good; after it nothing more comes.
     pub fn step(&mut self, input: &[u8], out: &mut Vec<u8>, room: usize) -> Result<usize, InflateError> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
         // One byte beyond the limit is enough to know that it was passed.
-        let room =
-            room.min(usize::try_from(self.limits.max_out - self.total_out).unwrap_or(usize::MAX).saturating_add(1));
+        let left = usize::try_from(self.limits.max_out - self.total_out).unwrap_or(usize::MAX);
+        let room = room.min(left.saturating_add(1));
         let start = out.len();
         out.resize(start + room, 0);
-        let (mut taken, mut given) = (0, 0);
-        let result = loop {
-            match self.codec.run(&input[taken..], &mut out[start + given..]) {
-                Ok((0, 0)) => break Ok(taken),
-                Ok((t, g)) => {
-                    taken += t;
-                    given += g;
-                    if given == room {
-                        break Ok(taken);
-                    }
-                }
-                Err(what) => {
-                    let at = self.total_in + taken as u64;
-                    let name = self.encoding().name();
-                    break Err(InflateError::Bad(format!("bad {name} data near its byte {at}: {what}")));
-                }
-            }
-        };
-        out.truncate(start + given);
+        let (taken, mut given, error) = self.fill(input, &mut out[start..]);
         self.total_in += taken as u64;
-        self.total_out += given as u64;
         let InflateLimits { max_out, max_ratio } = self.limits;
-        if self.total_out > max_out {
-            out.truncate(start + given - 1);
-            self.total_out = max_out;
-            return Err(InflateError::TooLarge { max_out });
+        let total = self.total_out + given as u64;
+        self.failed = if total > max_out {
+            given -= 1;
+            Some(InflateError::TooLarge { max_out })
+        } else if total > RATIO_FREE && total / u64::from(max_ratio.max(1)) > self.total_in {
+            Some(InflateError::Ratio { max_ratio })
+        } else {
+            let name = self.encoding().name();
+            error.map(|what| InflateError::Bad(format!("bad {name} data near its byte {}: {what}", self.total_in)))
+        };
+        self.total_out += given as u64;
+        out.truncate(start + given);
+        self.failed.clone().map_or(Ok(taken), Err)
+    }
+
+    /// (bytes taken, bytes given, what is wrong).
+    fn fill(&mut self, input: &[u8], out: &mut [u8]) -> (usize, usize, Option<String>) {
+        let (mut taken, mut given) = (0, 0);
+        while given < out.len() {
+            match self.codec.run(&input[taken..], &mut out[given..]) {
+                Ok((0, 0)) => break,
+                Ok((t, g)) => (taken, given) = (taken + t, given + g),
+                Err(what) => return (taken, given, Some(what)),
+            }
         }
-        if self.total_out > RATIO_FREE && self.total_out / u64::from(max_ratio.max(1)) > self.total_in {
-            return Err(InflateError::Ratio { max_ratio });
-        }
-        result
+        (taken, given, None)
     }
 
     /// Whether all members or frames that began have ended, so that the input may end here.
