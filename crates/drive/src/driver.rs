@@ -54,6 +54,24 @@ pub enum Stop {
     Panics { last: Offset },
 }
 
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stop::Unreadable { offset } => write!(
+                f,
+                "the record at {offset} cannot be read although its checksum is right; it was written by a newer version or by a bug"
+            ),
+            Stop::Metadata => {
+                f.write_str("what stands beside the committed position was written by another version of this program")
+            }
+            Stop::Panics { last } => write!(
+                f,
+                "{PANICS_MAX} records in a row, up to {last}, made it fail; this is a bug in the program, not in the events, and nothing was set aside"
+            ),
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     Starting,

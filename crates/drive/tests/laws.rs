@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use drive::{Action, Driver, Input, Phase, Settled, Stop};
+use ouzel_drive::{Action, Driver, Input, Phase, Settled, Stop};
 use event::record::{Chunk, records};
 use event::topic::{ENRICHED, RAW};
 use event::{BlockBuilder, Header, HeaderRef, Micros, Offset, RecordRef};

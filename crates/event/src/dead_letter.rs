@@ -164,6 +164,15 @@ fn next_escape(bytes: &[u8]) -> Option<usize> {
     found.map(|n| at + n)
 }
 
+/// The original bytes (or their beginning) of a letter, from its members `event` and `event_base64`.
+pub fn original(event: Option<&str>, event_base64: Option<&str>) -> Option<Vec<u8>> {
+    match (event, event_base64) {
+        (Some(text), _) => Some(text.as_bytes().to_vec()),
+        (None, Some(encoded)) => BASE64.decode(encoded).ok(),
+        (None, None) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,10 @@ use lookup::{GeoSource, Mmdb};
 pub enum Source {
     Geo(GeoSource),
     /// The whole record of an MMDB file.
-    Record { name: String, mmdb: Mmdb },
+    Record {
+        name: String,
+        mmdb: Mmdb,
+    },
 }
 
 /// Every source there is; a [`SourceId`] is a place in it.

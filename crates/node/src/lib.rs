@@ -1,7 +1,19 @@
 //! The real world: what turns a configuration into a running process. `sim` drives the same pure crates in a simulated one.
 //!
 //! * [`config`]: the configuration, from file, environment and flags to types that are always valid
+//! * [`engine`]: everything started in order, watched, and stopped in order
+//! * [`stage`]: runs the enrich stage's state machines
+//! * [`facts`]: answers what a batch asks
+//! * [`runs`]: dedup's sealed runs on disk
+//! * [`output`]: `--output`
+//! * [`status`]: readiness, metrics, the two sums
 //!
 //! It decides nothing about events: that is in the pure crates it drives.
 
 pub mod config;
+pub mod engine;
+pub mod facts;
+pub mod output;
+pub mod runs;
+pub mod stage;
+pub mod status;

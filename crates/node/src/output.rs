@@ -90,10 +90,8 @@ impl Output {
                 (Target::File { file, len: kept, input }, group, next)
             }
         };
-        let progress = OutputProgress {
-            lines: AtomicU64::new(0),
-            next: next.iter().map(|n| AtomicU64::new(*n)).collect(),
-        };
+        let progress =
+            OutputProgress { lines: AtomicU64::new(0), next: next.iter().map(|n| AtomicU64::new(*n)).collect() };
         Ok(Output { log, target, next, group, progress: Arc::new(progress) })
     }
 

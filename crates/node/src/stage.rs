@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drive::{Action, Driver, Input, Phase, Settled};
 use door::http::Histogram;
+use drive::{Action, Driver, Input, Phase, Settled};
 use enrich::{Dedup, Enrich};
 use event::record::Chunk;
 use event::topic::RAW;
@@ -58,6 +58,18 @@ impl StageStatus {
             commits: AtomicU64::new(0),
             trouble: Mutex::new(None),
         }
+    }
+
+    /// Reads what was committed before this start, so that the sums are right from the first moment.
+    pub fn preset(&self, log: &dyn Log, group: &str) -> Result<(), LogError> {
+        for (p, status) in self.partitions.iter().enumerate() {
+            let input = RAW.partition(p as u32);
+            if let Some(stored) = log.committed(group, &log::Input::Topic(input))? {
+                let progress = Progress::decode(&stored.metadata).unwrap_or_default();
+                *status.progress.lock().expect("no panic while held") = (progress, stored.next);
+            }
+        }
+        Ok(())
     }
 
     /// Committed totals and position of each partition.
@@ -133,7 +145,8 @@ impl EnrichWorker {
     fn run_inner(&self, partitions: &[u32]) -> Result<(), String> {
         let mut parts = Vec::new();
         for partition in partitions {
-            parts.push(self.open(RAW.partition(*partition)).map_err(|e| format!("{}: {e}", RAW.partition(*partition)))?);
+            parts
+                .push(self.open(RAW.partition(*partition)).map_err(|e| format!("{}: {e}", RAW.partition(*partition)))?);
         }
         let mut in_flight: VecDeque<Open> = VecDeque::new();
         let mut changes = *self.log.subscribe().borrow();

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use door::http::{Counters, Site};
-use door::input::Progress as InputProgress;
+use door::input::error::Kind;
+use door::input::{InputError, Progress as InputProgress};
 use event::topic::{DLQ, ENRICHED, RAW};
 use event::{Micros, TopicId};
 use log::Log;
@@ -28,6 +29,8 @@ pub struct Status {
     pub clock: Arc<dyn Clock>,
     pub data: PathBuf,
     pub durability: &'static str,
+    /// What the run goes on without, from the start.
+    pub without: Vec<String>,
     pub draining: AtomicBool,
     /// Events enriched a second, over the last second; f64 bits.
     rate: AtomicU64,
@@ -39,9 +42,10 @@ pub struct InputStatus {
     pub name: String,
     pub what: String,
     pub progress: Arc<InputProgress>,
-    pub ended: AtomicBool,
+    /// What was remarkable about it, once it has ended.
+    pub note: Mutex<Option<String>>,
     /// Why it stopped, if not by its end.
-    pub error: Mutex<Option<String>>,
+    pub error: Mutex<Option<InputError>>,
 }
 
 /// The two sums of `spec/events.md`, over the life of the directory.
@@ -55,6 +59,8 @@ pub struct Sums {
     pub in_flight: u64,
     /// Removed by retention before they were processed: retention never does.
     pub expired: u64,
+    /// In flight already when this count began; 0 for a directory's life.
+    pub carried: u64,
 }
 
 impl Sums {
@@ -62,16 +68,17 @@ impl Sums {
         self.accepted + self.refused
     }
 
-    /// Whether accepted = processed + quarantined + deduplicated + in flight + expired.
+    /// Whether accepted (and carried) = processed + quarantined + deduplicated + in flight + expired.
     pub fn add_up(&self) -> bool {
-        self.accepted == self.processed + self.quarantined + self.deduplicated + self.in_flight + self.expired
+        self.accepted + self.carried
+            == self.processed + self.quarantined + self.deduplicated + self.in_flight + self.expired
     }
 
     pub fn json(&self) -> Value {
         json!({
             "received": self.received(), "accepted": self.accepted, "refused": self.refused,
             "processed": self.processed, "quarantined": self.quarantined, "deduplicated": self.deduplicated,
-            "in_flight": self.in_flight, "expired": self.expired, "adds_up": self.add_up(),
+            "in_flight": self.in_flight, "expired": self.expired, "carried": self.carried, "adds_up": self.add_up(),
         })
     }
 
@@ -85,6 +92,7 @@ impl Sums {
             deduplicated: self.deduplicated - earlier.deduplicated,
             in_flight: self.in_flight,
             expired: self.expired - earlier.expired,
+            carried: earlier.in_flight,
         }
     }
 }
@@ -99,6 +107,7 @@ impl Status {
         clock: Arc<dyn Clock>,
         data: PathBuf,
         durability: &'static str,
+        without: Vec<String>,
     ) -> Status {
         Status {
             journal,
@@ -109,6 +118,7 @@ impl Status {
             clock,
             data,
             durability,
+            without,
             draining: AtomicBool::new(false),
             rate: AtomicU64::new(0),
             sampled: Mutex::new((Duration::ZERO, 0)),
@@ -180,9 +190,12 @@ impl Site for Status {
         let mut reasons = Vec::new();
         match self.journal.health() {
             Health::Ok => {}
-            Health::Full(why) => reasons.push(format!("the disk is full, events are refused until there is room: {why}")),
+            Health::Full(why) => {
+                reasons.push(format!("the disk is full, events are refused until there is room: {why}"))
+            }
             Health::Stopped(why) => reasons.push(format!("the log stopped, restart this process: {why}")),
         }
+        reasons.extend(self.without.iter().cloned());
         if let Some(trouble) = self.enrich.trouble() {
             reasons.push(trouble.reason);
         }
@@ -193,7 +206,7 @@ impl Site for Status {
             reasons.extend(geo.refused().into_iter().map(|why| format!("a new database is not in use: {why}")));
         }
         for input in self.inputs.lock().expect("no panic while held").iter() {
-            if let Some(error) = &*input.error.lock().expect("no panic while held") {
+            if let Some(error) = input.error() {
                 reasons.push(format!("input {} stopped: {error}", input.name));
             }
         }
@@ -222,7 +235,12 @@ impl Site for Status {
         let ready = self.ready().is_empty();
         metric("ouzel_ready", "gauge", "1 when /readyz has no reason against it.", f64::from(u8::from(ready)));
         let refused = self.sources.geo().map_or(0, |g| g.refused().len());
-        metric("ouzel_assets_refused", "gauge", "Reference files whose newest version is bad and not in use.", refused as f64);
+        metric(
+            "ouzel_assets_refused",
+            "gauge",
+            "Reference files whose newest version is bad and not in use.",
+            refused as f64,
+        );
         let stats = self.journal.stats();
         for (name, help, value) in [
             ("ouzel_journal_frames_total", "Frames written since the start.", stats.frames as f64),
@@ -232,7 +250,12 @@ impl Site for Status {
         ] {
             metric(name, "counter", help, value);
         }
-        metric("ouzel_journal_queued_bytes", "gauge", "Bytes waiting for the disk.", self.journal.queued_bytes() as f64);
+        metric(
+            "ouzel_journal_queued_bytes",
+            "gauge",
+            "Bytes waiting for the disk.",
+            self.journal.queued_bytes() as f64,
+        );
         self.enrich.latency.write_metrics(
             out,
             "ouzel_enrich_latency_seconds",
@@ -282,13 +305,36 @@ impl Site for Status {
 }
 
 impl InputStatus {
+    pub fn failed(&self) -> bool {
+        self.error.lock().expect("no panic while held").is_some()
+    }
+
+    /// The text of its error.
+    pub fn error(&self) -> Option<String> {
+        self.error.lock().expect("no panic while held").as_ref().map(ToString::to_string)
+    }
+
+    /// Who can do something about its error.
+    pub fn error_kind(&self) -> Option<Kind> {
+        self.error.lock().expect("no panic while held").as_ref().map(InputError::kind)
+    }
+
+    pub fn note(&self) -> Option<String> {
+        self.note.lock().expect("no panic while held").clone()
+    }
+
+    /// Whether everything that is there was read and committed.
+    pub fn at_end(&self) -> bool {
+        self.progress.finished.load(Acquire) || self.progress.at_end.load(Acquire)
+    }
+
     pub fn json(&self) -> Value {
         let p = &self.progress;
         json!({
             "name": self.name, "what": self.what,
-            "bytes_read": p.bytes_read.load(Relaxed), "accepted": p.accepted.load(Relaxed),
-            "refused": p.refused.load(Relaxed), "ended": self.ended.load(Relaxed),
-            "error": *self.error.lock().expect("no panic while held"),
+            "bytes_read": p.bytes.load(Relaxed), "accepted": p.accepted.load(Relaxed),
+            "refused": p.refused.load(Relaxed), "ended": p.finished.load(Relaxed),
+            "waiting": p.waiting(), "note": self.note(), "error": self.error(),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use wire::{ClockMode, Decoder, Limits, Preset};
 
+use super::HTTP_SOURCE;
 use super::map::{self, MapFlag};
 use super::model::{
     ClientAddress, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source, SourceKind,
@@ -188,6 +189,15 @@ impl Building<'_> {
             if whole {
                 sources.push(source);
             }
+        }
+        if circumstances.open_port && !sources.iter().any(|s| s.kind == SourceKind::Http) {
+            if let Some(at) = root.list("source").iter().find(|at| at.text("name") == Some(HTTP_SOURCE)) {
+                let message =
+                    format!("\"{HTTP_SOURCE}\" is the source of the port itself, until one has kind = \"http\"");
+                let found = Found::new(ProblemKind::Conflict, at.spot_of("name"), message);
+                self.reader.found.push(found.help("take another name"));
+            }
+            sources.push(Source::http());
         }
         sources
     }

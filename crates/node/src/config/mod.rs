@@ -49,6 +49,7 @@ pub use problem::{ConfigErrors, Place, Problem, ProblemKind};
 pub use reference::reference;
 pub use secret::{Secret, SecretRef};
 pub use units::Space;
+pub use wire::ClockMode as Clock;
 
 use build::Circumstances;
 use layers::Layers;
@@ -67,7 +68,7 @@ pub const FILE_MAX: u64 = 1 << 20;
 /// Name of the source that `--input` makes.
 pub const INPUT_SOURCE: &str = "input";
 
-/// Name of the source that takes events by HTTP when no source is configured.
+/// Name of the source that takes events by HTTP when none is configured.
 pub const HTTP_SOURCE: &str = "http";
 
 /// What a configuration is made from.

@@ -13,7 +13,8 @@ pub struct Config {
     pub data: Data,
     pub http: Http,
     pub limits: Limits,
-    /// At least one; names are unique, and at most one is HTTP and one is the standard input.
+    /// At least one, and where a port is opened exactly one by HTTP. Names are unique, and at most one is the standard
+    /// input.
     pub sources: Vec<Source>,
     pub geo: Geo,
     pub lookups: Vec<Lookup>,
@@ -156,6 +157,20 @@ impl Config {
             reserved: self.enrich.member.clone(),
             max_future_us: self.enrich.max_future.as_micros() as i64,
             clock: source.clock,
+        }
+    }
+}
+
+impl Source {
+    /// The source of a port that no `[[source]]` is about.
+    pub(crate) fn http() -> Source {
+        Source {
+            name: super::HTTP_SOURCE.into(),
+            kind: SourceKind::Http,
+            preset: Preset::Segment,
+            client_address: ClientAddress::Connection,
+            clock: ClockMode::Live,
+            map: FieldMap::preset(Preset::Segment),
         }
     }
 }

@@ -173,28 +173,30 @@ fn place(spot: Spot, texts: &Texts) -> Option<Place> {
     // The line with masked parts replaced, and where the span is in it.
     let mut shown = String::new();
     let mut mark = None::<Range<usize>>;
+    let mut width = 0;
     let mut at = line_start;
     while at < line_end {
         let in_span = at >= start && at < end.max(start + 1);
-        let from = shown.chars().count();
+        let from = width;
         let next = match text.masks.iter().find(|m| m.contains(&at)) {
             Some(mask) => {
                 shown.push_str("***");
+                width += 3;
                 mask.end.min(line_end)
             }
             None => {
                 let c = content[at..].chars().next().expect("inside the text");
                 shown.push(c);
+                width += 1;
                 at + c.len_utf8()
             }
         };
         if in_span || (mark.is_none() && start > at && start < next) {
-            mark = Some(mark.map_or(from, |m| m.start)..shown.chars().count());
+            mark = Some(mark.map_or(from, |m| m.start)..width);
         }
         at = next;
     }
     // A span at the end of a line (something is missing there) has its caret behind the last character.
-    let width = shown.chars().count();
     let mut mark = mark.unwrap_or(width..width + 1);
 
     if width > SHOWN_MAX {

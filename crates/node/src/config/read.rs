@@ -72,6 +72,11 @@ impl<'t> At<'t> {
         self.table.and_then(|t| t.get(name))
     }
 
+    /// The text at `name`, if it is one.
+    pub fn text(&self, name: &str) -> Option<&'t str> {
+        self.table.and_then(|t| t.text_at(name))
+    }
+
     /// Where the value of `name` stands, or the table if it is not written.
     pub fn spot_of(&self, name: &str) -> Option<Spot> {
         self.member(name).map(|m| m.node.spot).or(self.spot)

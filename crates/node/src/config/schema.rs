@@ -117,7 +117,7 @@ pub static SECTIONS: &[Section] = &[
     },
     Section {
         path: "source[]",
-        meaning: "Where events come from. Without any, there is one: `http`, by HTTP, preset `segment`.",
+        meaning: "Where events come from. Without one by HTTP, what comes in at the port is of the source `http`, with the preset `segment`.",
     },
     Section {
         path: "geo",

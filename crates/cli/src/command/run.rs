@@ -1,0 +1,291 @@
+//! `ouzel run`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use door::input::error::Kind;
+use node::config::{Config, Durability, RunArgs as ConfigRunArgs, SourceKind};
+use node::engine::{Engine, StartError, Summary, World};
+use node::output::To;
+use serde_json::json;
+
+use crate::exit::{Exit, Failed, Result};
+use crate::term::{self, StatusLine};
+use crate::{Global, look};
+
+#[derive(clap::Args)]
+pub struct RunArgs {
+    /// Reads this file (NDJSON, JSON array, CSV, access log; gzip or zstd), or - for standard input, instead of the
+    /// configured sources; no port is opened unless --listen asks for one
+    #[arg(long, value_name = "FILE|-")]
+    input: Option<String>,
+    /// Goes on reading the input as it grows, through renames and truncation
+    #[arg(long, requires = "input")]
+    follow: bool,
+    /// Writes enriched events as NDJSON to this file, or to standard output
+    #[arg(long, value_name = "FILE|-")]
+    output: Option<String>,
+    /// Where the fields of events are: segment, ouzel, access-log, csv
+    #[arg(long)]
+    preset: Option<String>,
+    /// One field over the preset: --map time=/created_at,zone=UTC
+    #[arg(long, value_name = "FIELD=POINTER")]
+    map: Vec<String>,
+    /// The address to listen on (http.listen); port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Ends when all inputs have ended and everything accepted is enriched
+    #[arg(long)]
+    until_idle: bool,
+    /// Ends bounded inputs for good, then the run; refused beside inputs that never end
+    #[arg(long)]
+    close: bool,
+    /// Listens on an address others can reach although there are no keys and no TLS
+    #[arg(long)]
+    insecure: bool,
+}
+
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(10);
+
+pub fn run(global: &Global, args: RunArgs) -> Result {
+    let loaded = look::load(
+        global,
+        args.insecure,
+        ConfigRunArgs {
+            input: args.input.clone(),
+            follow: args.follow,
+            preset: args.preset.clone(),
+            map: args.map.clone(),
+            listen: args.listen.clone(),
+            data: None,
+        },
+    )?;
+    for warning in &loaded.warnings {
+        eprintln!("{warning}");
+    }
+    let config = &loaded.config;
+    let live = config.http.listen.is_some()
+        || config.sources.iter().any(|s| matches!(s.kind, SourceKind::File { follow: true, .. }));
+    if args.close && live {
+        return Err(Failed::usage(
+            "--close ends inputs that have an end, and this run has one that has none (a port, or --follow); leave out one of the two",
+        ));
+    }
+    let to = args.output.as_deref().map(|o| if o == "-" { To::Stdout } else { To::File(PathBuf::from(o)) });
+    let signals = Signals::install()?;
+    let world = World::real();
+    let mut engine = Engine::start(config, to.clone(), &world).map_err(start_failed)?;
+
+    for what in &engine.status.without {
+        eprintln!("warning: {what}");
+    }
+    let people = std::io::stderr().is_terminal() && !global.quiet && !global.json;
+    if people {
+        banner(config, &loaded.origin, &engine);
+    } else {
+        tracing::info!(
+            data = %config.data.dir.display(),
+            http = engine.addr().map(tracing::field::display),
+            "ouzel runs"
+        );
+    }
+    // On a terminal the line would stand among the events.
+    let mut line = StatusLine::new(people && !(to == Some(To::Stdout) && std::io::stdout().is_terminal()));
+    let until_idle = args.until_idle || args.close || !live;
+    let mut shown = Duration::ZERO;
+    let mut stopping = false;
+    loop {
+        if signals.count() > 1 {
+            line.clear();
+            eprintln!("stopped at once; what was accepted is safe and is enriched at the next start");
+            std::process::exit(130);
+        }
+        if signals.count() == 1 && !stopping {
+            line.clear();
+            if people {
+                eprintln!("stopping: finishing what was accepted (Ctrl-C again stops at once)");
+            }
+            engine.stop_taking();
+            stopping = true;
+        }
+        if engine.must_stop() || ((stopping || until_idle) && engine.idle()) {
+            break;
+        }
+        let now = world.clock.elapsed();
+        if now - shown >= STATUS_EVERY {
+            shown = now;
+            line.show(&status_line(&engine));
+        }
+        std::thread::sleep(TICK);
+    }
+    line.clear();
+    engine.stop_taking();
+    let seconds = world.clock.elapsed().as_secs_f64();
+    let status = engine.status.clone();
+    for input in status.inputs.lock().expect("no panic while held").iter() {
+        if let (Some(note), false) = (input.note(), global.json || global.quiet) {
+            eprintln!("{note}");
+        }
+    }
+    let summary = engine.finish();
+    report(global, config, &summary, seconds, status.latency());
+    if summary.errors.is_empty() {
+        return Ok(Exit::Fine);
+    }
+    let inputs = status.inputs.lock().expect("no panic while held");
+    let exit = match inputs.iter().find_map(|i| i.error_kind()) {
+        Some(Kind::FixConfig) => Exit::Usage,
+        Some(Kind::FixInput) => Exit::Data,
+        Some(Kind::Environment | Kind::Log) | None => Exit::Environment,
+    };
+    Err(Failed::new(exit, summary.errors.join("\n")))
+}
+
+/// What is wrong and what to do, with the exit code.
+pub fn start_failed(e: StartError) -> Failed {
+    match e {
+        StartError::Log(e) => Failed::from(e),
+        StartError::Map { .. } => Failed::usage(e.to_string()),
+        StartError::Lookup(_) | StartError::Listen { .. } | StartError::Output(_) | StartError::Environment(..) => {
+            Failed::new(Exit::Environment, e.to_string())
+        }
+    }
+}
+
+fn banner(config: &Config, origin: &str, engine: &Engine) {
+    eprintln!("ouzel {} · {origin} · data in {}", env!("CARGO_PKG_VERSION"), config.data.dir.display());
+    if config.data.durability == Durability::Os {
+        eprintln!("durability is \"os\": a power cut may lose acknowledged events");
+    }
+    if config.geo.databases.is_empty() {
+        eprintln!("no geo database: events get no place (--set geo.database=FILE.mmdb)");
+    }
+    for source in &config.sources {
+        match &source.kind {
+            SourceKind::Http => {}
+            SourceKind::File { path, follow } => {
+                eprintln!("reading {}{}", path.display(), if *follow { ", and what comes" } else { "" });
+            }
+            SourceKind::Stdin => eprintln!("reading standard input"),
+        }
+    }
+    if let Some(addr) = engine.addr() {
+        eprintln!("events in:  POST http://{addr}/v1/events");
+        eprintln!("look:       http://{addr}/   or   ouzel tail --follow --data {}", config.data.dir.display());
+    }
+}
+
+fn status_line(engine: &Engine) -> String {
+    let status = &engine.status;
+    let sums = status.sums();
+    let (p50, p99) = status.latency();
+    let show = |d: Option<Duration>| d.map_or("-".to_owned(), term::span);
+    let mut line = format!(
+        "{}/s  p50 {}  p99 {}  lag {}  enriched {}  failures {}",
+        term::count(status.rate() as u64),
+        show(p50),
+        show(p99),
+        term::count(sums.in_flight),
+        term::count(sums.processed),
+        term::count(sums.refused + sums.quarantined),
+    );
+    for input in status.inputs.lock().expect("no panic while held").iter() {
+        let (read, total) = (input.progress.bytes.load(Relaxed), input.progress.total.load(Relaxed));
+        if let Some(why) = input.progress.waiting() {
+            line.push_str(&format!("  {} waits: {why}", input.name));
+        } else if total > 0 && read < total {
+            line.push_str(&format!("  {} {}%", input.name, read * 100 / total));
+        }
+    }
+    if let Some(trouble) = status.enrich.trouble() {
+        line.push_str(&format!("  [{}]", trouble.reason));
+    }
+    line
+}
+
+fn report(
+    global: &Global,
+    config: &Config,
+    summary: &Summary,
+    seconds: f64,
+    (p50, p99): (Option<Duration>, Option<Duration>),
+) {
+    let run = &summary.run;
+    let rate = if seconds > 0.0 { summary.enriched as f64 / seconds } else { 0.0 };
+    if global.json {
+        let ms = |d: Option<Duration>| d.map(|d| d.as_secs_f64() * 1e3);
+        let mut out = run.json();
+        for (name, value) in [
+            ("enriched", json!(summary.enriched)),
+            ("seconds", json!(seconds)),
+            ("events_per_second", json!(rate)),
+            ("p50_ms", json!(ms(p50))),
+            ("p99_ms", json!(ms(p99))),
+            ("lines", json!(summary.lines)),
+            ("total", summary.total.json()),
+            ("inputs", json!(summary.inputs)),
+            ("errors", json!(summary.errors)),
+            ("data", json!(config.data.dir.display().to_string())),
+        ] {
+            out[name] = value;
+        }
+        // Standard output is the events' when they go there.
+        if summary.lines.is_some() {
+            eprintln!("{out}");
+        } else {
+            println!("{out}");
+        }
+        return;
+    }
+    if global.quiet {
+        return;
+    }
+    let n = term::count;
+    let before = if run.carried > 0 { format!(" (+ {} accepted before)", n(run.carried)) } else { String::new() };
+    eprintln!("{} received = {} accepted + {} refused", n(run.received()), n(run.accepted), n(run.refused));
+    eprintln!(
+        "{} accepted{before} = {} processed + {} quarantined + {} duplicates + {} in flight + {} expired{}",
+        n(run.accepted),
+        n(run.processed),
+        n(run.quarantined),
+        n(run.deduplicated),
+        n(run.in_flight),
+        n(run.expired),
+        if run.add_up() { "" } else { "   THIS DOES NOT ADD UP: please report it" },
+    );
+    eprintln!("{} events added to `enriched` in {seconds:.1} s ({}/s)", n(summary.enriched), n(rate as u64));
+    if run.accepted == 0 && run.refused == 0 && !summary.inputs.is_empty() && summary.errors.is_empty() {
+        eprintln!("nothing new: what the input holds was read before, or it is empty");
+    }
+    let dir = config.data.dir.display();
+    if run.refused + run.quarantined > 0 {
+        eprintln!("`ouzel dlq list --data {dir}` shows what was refused or set aside, and why");
+    }
+    if summary.enriched > 0 && summary.lines.is_none() {
+        eprintln!("`ouzel tail --data {dir}` shows the enriched events");
+    }
+}
+
+/// SIGINT and SIGTERM, counted.
+struct Signals(Arc<AtomicUsize>);
+
+impl Signals {
+    fn install() -> Result<Signals> {
+        let count = Arc::new(AtomicUsize::new(0));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let count = count.clone();
+            // SAFETY: the handler adds to an atomic and does nothing else.
+            unsafe { signal_hook::low_level::register(signal, move || { count.fetch_add(1, Relaxed); }) }
+                .map_err(|e| Failed::environment("cannot handle signals", &e))?;
+        }
+        Ok(Signals(count))
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}

@@ -1,0 +1,133 @@
+//! `ouzel tail`.
+
+use std::io::Write;
+
+use event::TopicPartition;
+use serde_json::Value;
+
+use crate::Global;
+use crate::exit::{Exit, Failed, Result};
+use crate::look::{self, Look};
+
+#[derive(clap::Args)]
+pub struct TailArgs {
+    /// raw, enriched or dlq
+    #[arg(default_value = "enriched")]
+    topic: String,
+    /// Only this partition
+    #[arg(long)]
+    partition: Option<u32>,
+    /// From this offset on instead of the last records (with --partition), or `start`
+    #[arg(long, value_name = "OFFSET|start")]
+    from: Option<String>,
+    /// How many of the last records
+    #[arg(short = 'n', long = "lines", default_value_t = 10)]
+    lines: u64,
+    /// Goes on with what comes, until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+}
+
+/// Records asked for at a time.
+const PAGE: u64 = 1000;
+/// How long a question waits for a record, when following.
+const WAIT_MS: u64 = 1000;
+
+pub fn run(global: &Global, args: TailArgs) -> Result {
+    let topic = look::topic(&args.topic)?;
+    let mut at = Look::open(global)?;
+    let bounds = at.bounds(topic)?;
+    let chosen: Vec<u32> = match args.partition {
+        Some(p) if p as usize >= bounds.len() => {
+            return Err(Failed::usage(format!("there is no partition {p} of {}; there are 0 to {}", args.topic, bounds.len() - 1)));
+        }
+        Some(p) => vec![p],
+        None => (0..bounds.len() as u32).collect(),
+    };
+    let mut next: Vec<(TopicPartition, u64)> = Vec::new();
+    for p in &chosen {
+        let (start, end) = bounds[*p as usize];
+        let from = match args.from.as_deref() {
+            None => end.saturating_sub(args.lines).max(start),
+            Some("start") => start,
+            Some(text) if args.partition.is_some() => {
+                text.parse().map_err(|_| Failed::usage(format!("--from takes an offset or `start`, not `{text}`")))?
+            }
+            Some(_) => return Err(Failed::usage("--from OFFSET needs --partition: each partition has offsets of its own")),
+        };
+        next.push((topic.partition(*p), from));
+    }
+    let mut out = std::io::stdout().lock();
+    // The last records of all partitions in the order of their receipt.
+    let mut last: Vec<(String, Vec<u8>)> = Vec::new();
+    for (partition, from) in &mut next {
+        let end = bounds[partition.partition as usize].1;
+        while *from < end {
+            let page = at.records(*partition, *from, PAGE, 0)?;
+            for line in page.lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+                let record: Value = serde_json::from_slice(line)
+                    .map_err(|e| Failed::new(Exit::Data, format!("{partition}: a record is no JSON: {e}")))?;
+                let at = record["received_at"].as_str().unwrap_or_default().to_owned();
+                if args.from.is_some() {
+                    if !print(&mut out, global, line)? {
+                        return Ok(Exit::Fine);
+                    }
+                } else {
+                    last.push((at, line.to_vec()));
+                }
+            }
+            if page.next <= *from {
+                break;
+            }
+            *from = page.next;
+        }
+    }
+    last.sort_by(|a, b| a.0.cmp(&b.0));
+    let skip = last.len().saturating_sub(args.lines as usize);
+    for (_, line) in &last[skip..] {
+        if !print(&mut out, global, line)? {
+            return Ok(Exit::Fine);
+        }
+    }
+    while args.follow {
+        let mut any = false;
+        for (partition, from) in &mut next {
+            let page = at.records(*partition, *from, PAGE, 0)?;
+            any |= page.next > *from;
+            *from = page.next.max(*from);
+            for line in page.lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+                if !print(&mut out, global, line)? {
+                    return Ok(Exit::Fine);
+                }
+            }
+        }
+        if !any {
+            // Beside a process without a port, its files are opened anew to see what came.
+            std::thread::sleep(std::time::Duration::from_millis(WAIT_MS / 4));
+            if matches!(at, Look::Stored(_)) {
+                at = Look::open(global)?;
+            }
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+/// Prints a record: its value, or with --json all of it. False when nobody reads any more.
+fn print(out: &mut impl Write, global: &Global, line: &[u8]) -> Result<bool> {
+    let value = if global.json { line } else { value_of(line) };
+    let result = out.write_all(value).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    match result {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Failed::environment("cannot write", &e)),
+    }
+}
+
+/// The value of a record's line: its last member, verbatim.
+fn value_of(line: &[u8]) -> &[u8] {
+    const LABEL: &[u8] = b",\"value\":";
+    // A key or a source cannot hold this text unescaped, so the first one is the member.
+    line.windows(LABEL.len())
+        .position(|w| w == LABEL)
+        .map_or(line, |at| line[at + LABEL.len()..].strip_suffix(b"}").unwrap_or(line))
+}

@@ -1,0 +1,59 @@
+//! `ouzel topics`.
+
+use serde_json::json;
+
+use crate::Global;
+use crate::exit::{Exit, Result};
+use crate::look::Look;
+use crate::term;
+
+#[derive(clap::Args)]
+pub struct TopicsArgs {
+    /// Every partition of every topic
+    #[arg(long)]
+    partitions: bool,
+}
+
+pub fn run(global: &Global, args: TopicsArgs) -> Result {
+    let look = Look::open(global)?;
+    let topics = look.topics()?;
+    let sizes = sizes(&look)?;
+    let list = topics.as_array().cloned().unwrap_or_default();
+    if global.json {
+        println!("{}", json!({ "topics": topics, "sizes": sizes }));
+        return Ok(Exit::Fine);
+    }
+    println!("{:<10} {:>10} {:>14} {:>12}  {}", "topic", "partitions", "records kept", "size", "holds");
+    for topic in &list {
+        let name = topic["name"].as_str().unwrap_or_default();
+        let partitions = topic["partitions"].as_array().cloned().unwrap_or_default();
+        let bounds = partitions.iter().map(|p| (p["start"].as_u64().unwrap_or(0), p["end"].as_u64().unwrap_or(0)));
+        let kept: u64 = bounds.clone().map(|(s, e)| e - s).sum();
+        let size = sizes[name].as_u64().map_or("?".to_owned(), term::bytes);
+        let holds = topic["holds"].as_str().unwrap_or_default();
+        println!("{name:<10} {:>10} {:>14} {size:>12}  {holds}", partitions.len(), term::count(kept));
+        if args.partitions {
+            for (p, (start, end)) in bounds.enumerate() {
+                println!("  {name}/{p}: {} to {}", term::count(start), term::count(end));
+            }
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+/// Bytes of each topic, by name.
+fn sizes(look: &Look) -> Result<serde_json::Value> {
+    match look {
+        Look::Stored(journal) => {
+            Ok(journal.sizes().into_iter().map(|s| (s.topic.name().to_owned(), json!(s.bytes))).collect())
+        }
+        Look::Running { .. } => {
+            let status = look.running_json("/status.json")?.unwrap_or_default();
+            let topics = status["topics"].as_array().cloned().unwrap_or_default();
+            Ok(topics
+                .iter()
+                .filter_map(|t| Some((t["name"].as_str()?.to_owned(), t["bytes"].clone())))
+                .collect())
+        }
+    }
+}

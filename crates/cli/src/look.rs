@@ -1,0 +1,191 @@
+//! Looking into a data directory: through the process that runs on it when it has a port, else in its files, which one
+//! may read beside a running process too.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use event::topic::TOPICS;
+use event::{Offset, TopicId, TopicPartition};
+use log::Log;
+use log::journal::{Holder, Journal, Lock};
+use node::config::{Config, LoadArgs, Loaded, RunArgs};
+use seam::{RealClock, RealFs};
+use serde_json::Value;
+
+use crate::Global;
+use crate::exit::{Exit, Failed, Result};
+
+/// Loads the configuration that the global flags and `run` describe.
+pub fn load(global: &Global, insecure: bool, run: RunArgs) -> Result<Loaded> {
+    Config::load(&load_args(global, insecure, run), &RealFs).map_err(|e| Failed::usage(e.to_string()))
+}
+
+pub fn load_args(global: &Global, insecure: bool, mut run: RunArgs) -> LoadArgs {
+    run.data = global.data.as_ref().map(|d| d.display().to_string());
+    LoadArgs {
+        file: global.config.clone(),
+        env: std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect(),
+        set: global.set.clone(),
+        cwd: PathBuf::new(),
+        insecure,
+        run,
+    }
+}
+
+/// The data directory that the global flags mean.
+pub fn data_dir(global: &Global) -> Result<PathBuf> {
+    if let Some(dir) = &global.data {
+        return Ok(dir.clone());
+    }
+    Ok(load(global, false, RunArgs::default())?.config.data.dir)
+}
+
+/// Who runs on a directory, if anybody does.
+pub fn holder(dir: &Path) -> Result<Option<Holder>> {
+    Ok(Lock::peek(&RealFs, dir)?)
+}
+
+/// A data directory to look into.
+pub enum Look {
+    /// A process runs on it and has a port here.
+    Running { base: String, agent: ureq::Agent },
+    Stored(Arc<Journal>),
+}
+
+/// Some records of a partition, a line each, and where to read on.
+pub struct Page {
+    /// NDJSON as `GET /v1/topics/{topic}/records` gives it.
+    pub lines: Vec<u8>,
+    pub next: Offset,
+    pub end: Offset,
+}
+
+impl Look {
+    pub fn open(global: &Global) -> Result<Look> {
+        Look::open_dir(&data_dir(global)?)
+    }
+
+    pub fn open_dir(dir: &Path) -> Result<Look> {
+        let running = holder(dir)?.and_then(|h| {
+            let line = h.lines.iter().find_map(|l| l.strip_prefix("http "))?.to_owned();
+            Some(line)
+        });
+        if let Some(addr) = running {
+            let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            return Ok(Look::Running { base: format!("http://{addr}"), agent });
+        }
+        if !node::engine::is_data_dir(&RealFs, dir) {
+            return Err(Failed::new(
+                Exit::Environment,
+                format!(
+                    "{} is no data directory of Ouzel's (it has no file `format`); --data DIR names another, and `ouzel run` makes one",
+                    dir.display()
+                ),
+            ));
+        }
+        Ok(Look::Stored(Journal::open_read_only(dir, Arc::new(RealFs), Arc::new(RealClock::new()))?))
+    }
+
+    /// The topics as `GET /v1/topics` gives them.
+    pub fn topics(&self) -> Result<Value> {
+        match self {
+            Look::Running { .. } => Ok(self.get_json("/v1/topics")?["topics"].take()),
+            Look::Stored(journal) => Ok(door::http::overview(&**journal)?),
+        }
+    }
+
+    /// (first offset kept, end) of each partition of a topic.
+    pub fn bounds(&self, topic: TopicId) -> Result<Vec<(Offset, Offset)>> {
+        match self {
+            Look::Stored(journal) => (0..journal.partitions(topic))
+                .map(|p| Ok(journal.bounds(topic.partition(p))?))
+                .collect(),
+            Look::Running { .. } => {
+                let all = self.topics()?;
+                let of = all.as_array().into_iter().flatten().find(|t| t["name"] == topic.name());
+                let partitions = of.and_then(|t| t["partitions"].as_array()).into_iter().flatten();
+                Ok(partitions
+                    .map(|p| (p["start"].as_u64().unwrap_or(0), p["end"].as_u64().unwrap_or(0)))
+                    .collect())
+            }
+        }
+    }
+
+    /// Up to `limit` records from `from` on; waits up to `wait_ms` for one where a process runs.
+    pub fn records(&self, at: TopicPartition, from: Offset, limit: u64, wait_ms: u64) -> Result<Page> {
+        match self {
+            Look::Running { .. } => {
+                let path = format!(
+                    "/v1/topics/{}/records?partition={}&from={from}&limit={limit}&wait={wait_ms}",
+                    at.topic.name(),
+                    at.partition
+                );
+                let (lines, headers) = self.get(&path)?;
+                let number = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+                let (next, end) = (number("x-ouzel-next").unwrap_or(from), number("x-ouzel-end").unwrap_or(from));
+                Ok(Page { lines, next, end })
+            }
+            Look::Stored(journal) => {
+                let fetch = journal.fetch(at, from, 4 << 20)?;
+                let mut page = Page { lines: Vec::new(), next: fetch.next, end: fetch.end };
+                let mut shown = 0;
+                for chunk in &fetch.chunks {
+                    for record in chunk.records() {
+                        let (offset, record) =
+                            record.map_err(|e| Failed::new(Exit::Data, format!("{at} at {offset}: {e}", offset = chunk.base)))?;
+                        if shown == limit {
+                            page.next = offset;
+                            return Ok(page);
+                        }
+                        door::http::write_record(&mut page.lines, at.partition, offset, &record);
+                        shown += 1;
+                    }
+                }
+                Ok(page)
+            }
+        }
+    }
+
+    /// A JSON answer of the running process; `None` when nothing runs.
+    pub fn running_json(&self, path: &str) -> Result<Option<Value>> {
+        match self {
+            Look::Running { .. } => self.get_json(path).map(Some),
+            Look::Stored(_) => Ok(None),
+        }
+    }
+
+    fn get_json(&self, path: &str) -> Result<Value> {
+        let (body, _) = self.get(path)?;
+        serde_json::from_slice(&body).map_err(|e| Failed::environment("the running process answered no JSON", &e))
+    }
+
+    fn get(&self, path: &str) -> Result<(Vec<u8>, ureq::http::HeaderMap)> {
+        let Look::Running { base, agent } = self else { unreachable!("only asked of a running process") };
+        let failed = |e: &dyn std::fmt::Display| {
+            Failed::environment(&format!("the running process at {base} did not answer"), e)
+        };
+        let answer = agent.get(format!("{base}{path}")).call().map_err(|e| failed(&e))?;
+        let (parts, mut body) = answer.into_parts();
+        let mut bytes = Vec::new();
+        body.as_reader().read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+        if !parts.status.is_success() {
+            let message = serde_json::from_slice::<Value>(&bytes)
+                .ok()
+                .and_then(|v| v["message"].as_str().map(str::to_owned))
+                .unwrap_or_else(|| parts.status.to_string());
+            return Err(Failed::new(Exit::Failed, message));
+        }
+        Ok((bytes, parts.headers))
+    }
+}
+
+/// A topic by name, or an error that lists them.
+pub fn topic(name: &str) -> Result<TopicId> {
+    TopicId::named(name).ok_or_else(|| {
+        let names: Vec<_> = TOPICS.iter().map(|t| t.name).collect();
+        Failed::usage(format!("there is no topic `{name}`; there are {}", names.join(", ")))
+    })
+}

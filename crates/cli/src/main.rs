@@ -1,0 +1,99 @@
+//! `ouzel`: one file per command in `command/`; here are the arguments and the exit codes.
+
+mod alloc;
+mod command;
+mod exit;
+mod look;
+mod term;
+
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+/// Turns raw product events into enriched events while the user is still on the page.
+#[derive(Parser)]
+#[command(name = "ouzel", version, propagate_version = true, arg_required_else_help = true)]
+struct Args {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Args, Clone)]
+pub struct Global {
+    /// Configuration file; without it ./ouzel.toml, and without that the built-in defaults
+    #[arg(short = 'c', long = "config", global = true, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    /// Sets a key of the configuration, over the file and the environment: --set geo.database=city.mmdb
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The data directory (data.dir)
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<std::path::PathBuf>,
+    /// For machines: JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Says more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Says nothing but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Takes events in, enriches them and makes them readable
+    Run(command::run::RunArgs),
+    /// Validates a configuration, with line, column and a suggestion
+    Check(command::check::CheckArgs),
+    /// Shows records of a topic, stored or as they come
+    Tail(command::tail::TailArgs),
+    /// Lists topics with their partitions, sizes and positions
+    Topics(command::topics::TopicsArgs),
+    /// Dead letters: events that were refused or set aside
+    Dlq(command::dlq::DlqArgs),
+    /// Sizes, verifies, repairs and prunes the data directory
+    Data(command::data::DataArgs),
+    /// Looks at limits, disk, fsync speed and clock, and says what to change
+    Doctor(command::doctor::DoctorArgs),
+    /// Measures this machine with this program
+    Bench(command::bench::BenchArgs),
+    /// The version, and what it was built with
+    Version,
+}
+
+fn main() -> std::process::ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) => {
+            let _ = e.print();
+            // Help and version are answers, not errors.
+            return if e.use_stderr() { Exit::Usage.into() } else { Exit::Fine.into() };
+        }
+    };
+    term::init_logs(&args.global);
+    let global = &args.global;
+    let result = match args.command {
+        Command::Run(args) => command::run::run(global, args),
+        Command::Check(args) => command::check::run(global, args),
+        Command::Tail(args) => command::tail::run(global, args),
+        Command::Topics(args) => command::topics::run(global, args),
+        Command::Dlq(args) => command::dlq::run(global, args),
+        Command::Data(args) => command::data::run(global, args),
+        Command::Doctor(args) => command::doctor::run(global, args),
+        Command::Bench(args) => command::bench::run(global, args),
+        Command::Version => command::version::run(global),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failed) => {
+            failed.print(global.json);
+            failed.exit.into()
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! The running process: everything started in order, watched, and stopped in order.
+//!
+//! ```text
+//! start:  journal ─► sources ─► output ─► enrich ─► inputs ─► port
+//! stop:   port, inputs ─► enrich has caught up ─► enrich ─► output ─► journal
+//! ```
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use door::http::{self, Counters, Front, Limits, Server};
+use door::input;
+use enrich::enricher;
+use enrich::{Enrich, EnrichConfig, StatusMode};
+use event::topic::{DLQ, ENRICHED, RAW};
+use log::journal::{self, Health, Journal, JournalConfig, MinFree};
+use log::{Assignment, Log, LogError};
+use lookup::{GeoSource, LookupError, Mmdb};
+use seam::{Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
+use wire::{ClockMode, Decoder, DecoderConfig};
+
+use crate::config::{self, Config, SourceKind};
+use crate::facts::{Source, Sources};
+use crate::output::{Output, OutputProgress, To};
+use crate::stage::{EnrichWorker, StageStatus};
+use crate::status::{InputStatus, Status, Sums};
+
+/// How long requests that have begun may take once the port closes.
+const PORT_DRAIN: Duration = Duration::from_secs(5);
+/// Between two looks at what is to be watched (rate, reference files).
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+/// The world the engine runs in.
+#[derive(Clone)]
+pub struct World {
+    pub fs: Arc<dyn Fs>,
+    pub clock: Arc<dyn Clock>,
+    pub net: Arc<dyn Net>,
+    pub rng: Arc<dyn Rng>,
+}
+
+impl World {
+    pub fn real() -> World {
+        World {
+            fs: Arc::new(RealFs),
+            clock: Arc::new(RealClock::new()),
+            net: Arc::new(RealNet),
+            rng: Arc::new(RealRng),
+        }
+    }
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("the field map of source {source_name}: {error}")]
+    Map { source_name: String, error: wire::MapError },
+    #[error("cannot listen on {addr}: {why}")]
+    Listen { addr: SocketAddr, why: String },
+    #[error("cannot write the output: {0}")]
+    Output(std::io::Error),
+    #[error("{0}: {1}")]
+    Environment(String, std::io::Error),
+}
+
+/// Everything that runs.
+pub struct Engine {
+    pub status: Arc<Status>,
+    journal: Arc<Journal>,
+    /// Sums at the start: what this run adds is told apart from what was there.
+    begun: Sums,
+    enriched_before: u64,
+    inputs: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<Result<(), String>>>,
+    output: Option<OutputThread>,
+    watcher: Option<JoinHandle<()>>,
+    port: Option<Port>,
+    stop_inputs: Arc<AtomicBool>,
+    stop_workers: Arc<AtomicBool>,
+    stop_output: Arc<AtomicBool>,
+    stop_watcher: Arc<AtomicBool>,
+}
+
+struct OutputThread {
+    handle: JoinHandle<()>,
+    progress: Arc<OutputProgress>,
+    error: Arc<Mutex<Option<String>>>,
+    ended: Arc<AtomicBool>,
+}
+
+struct Port {
+    runtime: tokio::runtime::Runtime,
+    server: Server,
+    addr: SocketAddr,
+}
+
+/// What a run did, once it is over.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Of this run.
+    pub run: Sums,
+    /// Of the directory's life.
+    pub total: Sums,
+    /// Records this run added to `enriched`.
+    pub enriched: u64,
+    /// Lines written by `--output`.
+    pub lines: Option<u64>,
+    pub inputs: Vec<serde_json::Value>,
+    /// Errors that ended an input, a stage or the output before its time.
+    pub errors: Vec<String>,
+}
+
+impl Engine {
+    pub fn start(config: &Config, output: Option<To>, world: &World) -> Result<Engine, StartError> {
+        let journal = Journal::open(&config.data.dir, journal_config(config), world.fs.clone(), world.clock.clone())?;
+        match Engine::start_on(config, output, world, &journal) {
+            Ok(engine) => Ok(engine),
+            Err(e) => {
+                journal.close();
+                Err(e)
+            }
+        }
+    }
+
+    fn start_on(
+        config: &Config,
+        output: Option<To>,
+        world: &World,
+        journal: &Arc<Journal>,
+    ) -> Result<Engine, StartError> {
+        let log: Arc<dyn Log> = journal.clone();
+        let partitions = config.data.partitions;
+        let (sources, enrichers, without) = sources(config)?;
+        let sources = Arc::new(sources);
+        let stage = Arc::new(StageStatus::new(partitions));
+        let counters = Arc::new(Counters::default());
+        let durability = match config.data.durability {
+            config::Durability::Fsync => "fsync",
+            config::Durability::Os => "os: a power cut may lose acknowledged events",
+        };
+        let status = Arc::new(Status::new(
+            journal.clone(),
+            stage.clone(),
+            sources.clone(),
+            counters.clone(),
+            world.clock.clone(),
+            config.data.dir.clone(),
+            durability,
+            without,
+        ));
+        let output = output.map(|to| Output::open(log.clone(), &*world.fs, &to)).transpose();
+        let output = output.map_err(StartError::Output)?;
+
+        let stop_workers = Arc::new(AtomicBool::new(false));
+        let mut member = log.join("enrich", RAW);
+        let generation = member
+            .poll()
+            .into_iter()
+            .find_map(|a| match a {
+                Assignment::Granted { generation, .. } => Some(generation),
+                Assignment::Revoked { .. } => None,
+            })
+            .expect("the journal grants all partitions at once");
+        // The membership lasts as long as the process: in one process nobody takes a partition away.
+        std::mem::forget(member);
+        let operator = Arc::new(Enrich::new(EnrichConfig {
+            member: config.enrich.member.clone(),
+            status: match config.enrich.status {
+                config::Status::NotOk => StatusMode::NotOk,
+                config::Status::All => StatusMode::All,
+            },
+            partitions,
+            out_of_order_us: config.time.out_of_order.as_micros() as i64,
+            sources: enrichers,
+        }));
+        stage.preset(&*log, operator_group(&operator))?;
+        let begun = status.sums();
+        let enriched_before = status.ends(ENRICHED);
+
+        let decoders: Vec<(config::Source, Arc<Decoder>)> = config
+            .sources
+            .iter()
+            .map(|s| Ok((s.clone(), Arc::new(decoder(config, s)?))))
+            .collect::<Result<_, StartError>>()?;
+        // The port is bound before anything runs, so that a port that is taken is the first thing said.
+        let listener = match config.http.listen {
+            Some(addr) => Some(world.net.listen(addr).map_err(|e| listen_error(addr, &e))?),
+            None => None,
+        };
+
+        let workers = (0..worker_count(config))
+            .map(|w| {
+                let worker = EnrichWorker {
+                    log: log.clone(),
+                    operator: operator.clone(),
+                    sources: sources.clone(),
+                    generation,
+                    clock: world.clock.clone(),
+                    fs: world.fs.clone(),
+                    data: config.data.dir.clone(),
+                    dedup_memory: config.dedup.memory / u64::from(partitions),
+                    status: stage.clone(),
+                    stop: stop_workers.clone(),
+                };
+                let count = worker_count(config) as u32;
+                let mine: Vec<u32> = (0..partitions).filter(|p| p % count == w as u32).collect();
+                spawn(&format!("enrich-{w}"), move || worker.run(&mine))
+            })
+            .collect::<Result<_, _>>()?;
+        let stop_output = Arc::new(AtomicBool::new(false));
+        let output = output.map(|o| start_output(o, &stop_output)).transpose()?;
+
+        let stop_inputs = Arc::new(AtomicBool::new(false));
+        let mut inputs = Vec::new();
+        for (source, decoder) in &decoders {
+            if let Some(config) = input_config(source) {
+                let world = input::World {
+                    log: log.clone(),
+                    decoder: decoder.clone(),
+                    clock: world.clock.clone(),
+                    rng: world.rng.clone(),
+                };
+                inputs.push(start_input(source, config, world, &status, &stop_inputs)?);
+            }
+        }
+        let port = match listener {
+            Some(listener) => Some(open_port(config, listener, &decoders, &log, world, &status)?),
+            None => None,
+        };
+        let stop_watcher = Arc::new(AtomicBool::new(false));
+        let watcher = start_watcher(&status, &stop_watcher, config.geo.reload)?;
+        if let Some(port) = &port {
+            journal.announce(&[&format!("http {}", port.addr)])?;
+        }
+        Ok(Engine {
+            status,
+            journal: journal.clone(),
+            begun,
+            enriched_before,
+            inputs,
+            workers,
+            output,
+            watcher: Some(watcher),
+            port,
+            stop_inputs,
+            stop_workers,
+            stop_output,
+            stop_watcher,
+        })
+    }
+
+    /// Where the port is, when there is one.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.port.as_ref().map(|p| p.addr)
+    }
+
+    /// Whether all inputs have ended and every stage and the output have caught up.
+    pub fn idle(&self) -> bool {
+        let inputs = self.status.inputs.lock().expect("no panic while held");
+        inputs.iter().all(|i| i.at_end()) && self.status.lag() == 0 && self.output_caught_up()
+    }
+
+    fn output_caught_up(&self) -> bool {
+        self.output.as_ref().is_none_or(|o| o.ended.load(Relaxed) || o.progress.caught_up(&*self.journal))
+    }
+
+    /// Whether going on has become pointless or wrong: the log or the stage stopped, an input failed, or the reader of
+    /// the output went away.
+    pub fn must_stop(&self) -> bool {
+        let inputs = self.status.inputs.lock().expect("no panic while held");
+        matches!(self.journal.health(), Health::Stopped(_))
+            || self.status.enrich.trouble().is_some_and(|t| t.fatal)
+            || inputs.iter().any(|i| i.failed())
+            || self.output.as_ref().is_some_and(|o| o.ended.load(Relaxed))
+    }
+
+    /// Stops taking events in. What was accepted goes on; see [`Engine::idle`].
+    pub fn stop_taking(&mut self) {
+        self.status.draining.store(true, Relaxed);
+        self.stop_inputs.store(true, Relaxed);
+        if let Some(Port { runtime, server, .. }) = self.port.take() {
+            let cut = runtime.block_on(server.stop(PORT_DRAIN));
+            if cut > 0 {
+                tracing::warn!(connections = cut, "connections were cut off; their clients were not answered");
+            }
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+        for input in self.inputs.drain(..) {
+            let _ = input.join();
+        }
+    }
+
+    /// Stops everything that still runs and says what the run did. Call after [`Engine::stop_taking`]; what has not been
+    /// enriched by now is enriched at the next start.
+    pub fn finish(mut self) -> Summary {
+        self.stop_workers.store(true, Relaxed);
+        let mut errors = Vec::new();
+        for worker in self.workers.drain(..) {
+            match worker.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => errors.push(e),
+                Err(_) => errors.push("the enrich stage panicked; this is a bug".to_owned()),
+            }
+        }
+        self.stop_output.store(true, Relaxed);
+        let mut lines = None;
+        if let Some(output) = self.output.take() {
+            let _ = output.handle.join();
+            errors.extend(output.error.lock().expect("no panic while held").take());
+            lines = Some(output.progress.lines.load(Relaxed));
+        }
+        self.stop_watcher.store(true, Relaxed);
+        if let Some(watcher) = self.watcher.take() {
+            let _ = watcher.join();
+        }
+        self.journal.close();
+        if let Health::Stopped(why) = self.journal.health() {
+            errors.push(format!("the log stopped: {why}"));
+        }
+        let inputs = self.status.inputs.lock().expect("no panic while held");
+        errors.extend(inputs.iter().filter_map(|i| i.error()));
+        let total = self.status.sums();
+        Summary {
+            run: total.since(&self.begun),
+            total,
+            enriched: self.status.ends(ENRICHED) - self.enriched_before,
+            lines,
+            inputs: inputs.iter().map(|i| i.json()).collect(),
+            errors,
+        }
+    }
+
+    /// The log itself, for a reader in this process (benchmarks).
+    pub fn log(&self) -> Arc<dyn Log> {
+        self.journal.clone()
+    }
+}
+
+fn operator_group(operator: &Enrich) -> &'static str {
+    flow::Operator::group(operator)
+}
+
+/// Half of the cores, at least one: doors and the log need the others.
+fn worker_count(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = if config.enrich.workers == 0 { cores.div_ceil(2) } else { config.enrich.workers };
+    count.clamp(1, config.data.partitions as usize)
+}
+
+/// The journal's part of the configuration.
+pub fn journal_config(config: &Config) -> JournalConfig {
+    let data = &config.data;
+    JournalConfig {
+        partitions: data.partitions,
+        durability: match data.durability {
+            config::Durability::Fsync => journal::Durability::Fsync,
+            config::Durability::Os => journal::Durability::Os,
+        },
+        segment_bytes: data.segment,
+        keep_secs: vec![
+            (RAW, data.keep.raw.as_secs()),
+            (ENRICHED, data.keep.enriched.as_secs()),
+            (DLQ, data.keep.dlq.as_secs()),
+        ],
+        max_bytes: data.max_bytes,
+        min_free: match data.min_free {
+            config::Space::Percent(p) => MinFree::Percent(p),
+            config::Space::Bytes(b) => MinFree::Bytes(b),
+        },
+        cache_bytes: data.cache as usize,
+        ..JournalConfig::default()
+    }
+}
+
+/// The sources, what enrich asks them for, and what it goes on without: a database that cannot be used is no reason not
+/// to take events in, unless the configuration says it is.
+fn sources(config: &Config) -> Result<(Sources, enricher::Sources, Vec<String>), LookupError> {
+    let mut sources = Sources::default();
+    let mut enrichers = enricher::Sources::default();
+    let mut without = Vec::new();
+    if !config.geo.databases.is_empty() {
+        match GeoSource::open(&config.geo.databases) {
+            Ok(geo) => enrichers.geo = Some(sources.add(Source::Geo(geo))),
+            Err(e) if config.geo.required => return Err(e),
+            Err(e) => without.push(format!("events get no place: {e}")),
+        }
+    }
+    for lookup in &config.lookups {
+        let config::LookupKind::Mmdb { path } = &lookup.kind;
+        let source = Source::Record { name: lookup.name.clone(), mmdb: Mmdb::open(path)? };
+        enrichers.lookups.push((lookup.name.clone(), sources.add(source)));
+    }
+    Ok((sources, enrichers, without))
+}
+
+/// The decoder of a source.
+pub fn decoder(config: &Config, source: &config::Source) -> Result<Decoder, StartError> {
+    let built = Decoder::build(DecoderConfig {
+        source: source.name.clone(),
+        map: source.map.clone(),
+        limits: wire::Limits { event: config.limits.event, depth: config.limits.depth, members: config.limits.members },
+        reserved: config.enrich.member.clone(),
+        max_future_us: config.enrich.max_future.as_micros() as i64,
+        clock: match source.clock {
+            config::Clock::Live => ClockMode::Live,
+            config::Clock::AsSent => ClockMode::AsSent,
+        },
+    });
+    built.map_err(|error| StartError::Map { source_name: source.name.clone(), error })
+}
+
+fn input_config(source: &config::Source) -> Option<input::InputConfig> {
+    let (origin, follow) = match &source.kind {
+        SourceKind::Http => return None,
+        SourceKind::Stdin => (input::Origin::Stdin, false),
+        SourceKind::File { path, follow } => (input::Origin::File(path.clone()), *follow),
+    };
+    let mut config = input::InputConfig::new(origin, source.preset);
+    if follow {
+        config.follow = input::Follow::Forever;
+    }
+    Some(config)
+}
+
+fn start_input(
+    source: &config::Source,
+    config: input::InputConfig,
+    world: input::World,
+    status: &Arc<Status>,
+    stop: &Arc<AtomicBool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let shown = Arc::new(InputStatus {
+        name: source.name.clone(),
+        what: match &source.kind {
+            SourceKind::File { path, .. } => path.display().to_string(),
+            other => other.name().to_owned(),
+        },
+        progress: Arc::default(),
+        note: Mutex::default(),
+        error: Mutex::default(),
+    });
+    status.inputs.lock().expect("no panic while held").push(shown.clone());
+    let stop = stop.clone();
+    spawn(&format!("input-{}", source.name), move || match input::run(config, &world, &shown.progress, &stop) {
+        Ok(summary) => *shown.note.lock().expect("no panic while held") = summary.note,
+        Err(e) => *shown.error.lock().expect("no panic while held") = Some(e),
+    })
+}
+
+fn start_output(output: Output, stop: &Arc<AtomicBool>) -> Result<OutputThread, StartError> {
+    let progress = output.progress.clone();
+    let error = Arc::new(Mutex::new(None));
+    let ended = Arc::new(AtomicBool::new(false));
+    let (stop, failed, over) = (stop.clone(), error.clone(), ended.clone());
+    let handle = spawn("output", move || {
+        if let Err(e) = output.run(&stop) {
+            *failed.lock().expect("no panic while held") = Some(format!("the output stopped: {e}"));
+        }
+        over.store(true, Relaxed);
+    })?;
+    Ok(OutputThread { handle, progress, error, ended })
+}
+
+fn open_port(
+    config: &Config,
+    listener: std::net::TcpListener,
+    decoders: &[(config::Source, Arc<Decoder>)],
+    log: &Arc<dyn Log>,
+    world: &World,
+    status: &Arc<Status>,
+) -> Result<Port, StartError> {
+    let cannot = |e| StartError::Environment("cannot start the port's threads".to_owned(), e);
+    let by_http = decoders.iter().find(|(s, _)| s.kind == SourceKind::Http);
+    let (source, decoder) = by_http.expect("a port is only opened for an HTTP source");
+    let h = &config.http;
+    let limits = Limits {
+        connections: h.connections,
+        connections_per_address: h.connections_per_address,
+        header_time: h.header_timeout,
+        idle_time: h.idle_timeout,
+        body_rate_min: h.min_body_rate,
+        batch_bytes: h.batch,
+        in_flight_bytes: h.in_flight,
+        ..Limits::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(1, usize::from).min(4))
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .map_err(cannot)?;
+    let front = Front::new(http::Parts {
+        log: log.clone(),
+        site: status.clone(),
+        clock: world.clock.clone(),
+        rng: world.rng.clone(),
+        decoder: decoder.clone(),
+        client_address: match source.client_address {
+            config::ClientAddress::Connection => http::ClientAddress::Connection,
+            config::ClientAddress::None => http::ClientAddress::None,
+        },
+        limits,
+        counters: status.http.clone(),
+    });
+    let server = {
+        let _entered = runtime.enter();
+        Server::start(listener, Arc::new(front)).map_err(cannot)?
+    };
+    let addr = server.addr();
+    Ok(Port { runtime, server, addr })
+}
+
+fn start_watcher(status: &Arc<Status>, stop: &Arc<AtomicBool>, reload: Duration) -> Result<JoinHandle<()>, StartError> {
+    let (status, stop) = (status.clone(), stop.clone());
+    spawn("watcher", move || {
+        let every = WATCH_EVERY.min(reload);
+        while !stop.load(Relaxed) {
+            status.sample();
+            if let Some(geo) = status.sources.geo() {
+                let report = geo.reload_if_changed();
+                for version in report.loaded {
+                    tracing::info!(%version, "a new database is in use");
+                }
+                for e in report.refused {
+                    tracing::warn!(error = %e, "a new database is bad; the one before stays in use");
+                }
+            }
+            std::thread::park_timeout(every);
+        }
+    })
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(|e| StartError::Environment("cannot start a thread".to_owned(), e))
+}
+
+fn listen_error(addr: SocketAddr, e: &std::io::Error) -> StartError {
+    let why = match e.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "another program has this port. `ss -ltnp 'sport = :{}'` shows which; --listen 127.0.0.1:0 takes any free one",
+            addr.port()
+        ),
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need more rights; take a higher one".to_owned(),
+        _ => e.to_string(),
+    };
+    StartError::Listen { addr, why }
+}
+
+/// Whether a directory holds data of ours.
+pub fn is_data_dir(fs: &dyn Fs, dir: &Path) -> bool {
+    fs.exists(&dir.join("format"))
+}
