@@ -86,6 +86,10 @@ async fn take(front: &Arc<Front>, headers: &HeaderMap, body: &mut Incoming, peer
             "the disk is full; nothing of this batch was stored, and reading goes on",
             RETRY_DISK_SECS,
         ),
+        Outcome::Aborted(Aborted::Invalid(what)) => {
+            tracing::error!(what, "the log does not take what this door made of a batch");
+            answer::error(StatusCode::INTERNAL_SERVER_ERROR, "bug", "nothing of this batch was stored, by our fault")
+        }
         Outcome::Aborted(_) => answer::retry(
             StatusCode::SERVICE_UNAVAILABLE,
             "not_stored",

@@ -236,7 +236,7 @@ impl Iterator for Lines {
                 && let Some(Ok(record)) = records.next()
             {
                 if self.offset >= self.page.from && is_shown(&record) {
-                    write_line(&mut out, self.at.partition, self.offset, &record);
+                    write_record(&mut out, self.at.partition, self.offset, &record);
                 }
                 self.offset += 1;
             }
@@ -254,7 +254,7 @@ impl Iterator for Lines {
 const FLAGS: [(Flags, &str); 3] =
     [(Flags::DERIVED, "derived"), (Flags::AT_LEAST_ONCE, "at_least_once"), (Flags::FUTURE, "future")];
 
-fn write_line(out: &mut Vec<u8>, partition: u32, offset: Offset, record: &RecordRef<'_>) {
+pub fn write_record(out: &mut Vec<u8>, partition: u32, offset: Offset, record: &RecordRef<'_>) {
     out.extend_from_slice(b"{\"partition\":");
     write_number(out, partition.into());
     out.extend_from_slice(b",\"offset\":");
