@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods)] // it reads the cases, and writes them when asked to
+
 //! What the configuration says, word for word: each `config_messages/CASE.toml` with what `ouzel check` prints for it in
 //! `CASE.txt`. Lines that begin with `#:` are flags (`--set`, `--listen`, ...) and variables (`env NAME=value`).
 //! `UPDATE_MESSAGES=1 cargo test -p ouzel-node --test config_messages` writes the expected texts anew; read the diff.

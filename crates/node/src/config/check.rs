@@ -19,7 +19,9 @@ pub fn files(loaded: &Loaded, fs: &dyn Fs) -> (Vec<Problem>, Vec<Problem>) {
         message: format!("`{}`: there is no file {}", file.key, file.path.display()),
         place: file.place.clone(),
         help: match file.key {
-            "geo.database" if !file.needed => vec!["the run goes on without: `status.geo` is \"skipped\"".into()],
+            "geo.database" if !file.needed => {
+                vec!["the run goes on without: `status.geo` is \"skipped\"".into()]
+            }
             _ => Vec::new(),
         },
     };

@@ -22,7 +22,9 @@ pub(crate) struct MapFlag {
 /// The preset with the entries of the field map `name` in `at` over it.
 pub(crate) fn read(reader: &mut Reader, at: &At<'_>, name: &str, preset: Preset) -> FieldMap {
     let mut map = FieldMap::preset(preset);
-    let Some(member) = at.member(name) else { return map };
+    let Some(member) = at.member(name) else {
+        return map;
+    };
     let Value::Table(table) = &member.node.value else {
         let found = Found::new(
             ProblemKind::WrongType,

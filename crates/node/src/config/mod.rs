@@ -310,7 +310,9 @@ fn target(layers: &Layers, args: &LoadArgs) -> Option<String> {
     if args.run.input.is_some() {
         return Some(INPUT_SOURCE.into());
     }
-    let Value::List(sources) = &layers.root.get("source")?.node.value else { return None };
+    let Value::List(sources) = &layers.root.get("source")?.node.value else {
+        return None;
+    };
     let mut by_http = sources.iter().filter_map(|n| match &n.value {
         Value::Table(t) if t.text_at("kind") == Some("http") => t.text_at("name"),
         _ => None,
@@ -337,7 +339,9 @@ fn put(root: &mut Table, section: &str, key: &str, node: Node) {
 }
 
 fn put_in_source(root: &mut Table, name: &str, key: &str, node: Node) {
-    let Some(Value::List(sources)) = root.members.get_mut("source").map(|m| &mut m.node.value) else { return };
+    let Some(Value::List(sources)) = root.members.get_mut("source").map(|m| &mut m.node.value) else {
+        return;
+    };
     for source in sources {
         if let Value::Table(table) = &mut source.value
             && table.text_at("name") == Some(name)

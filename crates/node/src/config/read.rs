@@ -57,7 +57,9 @@ impl<'t> At<'t> {
     }
 
     pub fn list(&self, name: &str) -> Vec<At<'t>> {
-        let Some(Value::List(nodes)) = self.member(name).map(|m| &m.node.value) else { return Vec::new() };
+        let Some(Value::List(nodes)) = self.member(name).map(|m| &m.node.value) else {
+            return Vec::new();
+        };
         let path = format!("{}[]", join(&self.path, name));
         nodes
             .iter()
@@ -285,7 +287,9 @@ impl Reader {
     pub fn count(&mut self, at: &At<'_>, name: &str) -> Option<u64> {
         self.value(at, name, |key, node| {
             let Kind::Count { min, max } = key.kind else { panic!("{} is not a count", key.path) };
-            let Value::Integer(i) = node.value else { return Err(Wrong::Type) };
+            let Value::Integer(i) = node.value else {
+                return Err(Wrong::Type);
+            };
             match u64::try_from(i) {
                 Ok(n) if (min..=max).contains(&n) => Ok(n),
                 _ => Err(Wrong::Value(format!("it goes from {min} to {max}"))),
@@ -335,7 +339,9 @@ impl Reader {
 
     pub fn address(&mut self, at: &At<'_>, name: &str) -> Option<SocketAddr> {
         self.value(at, name, |_, node| {
-            let Value::Text(t) = &node.value else { return Err(Wrong::Type) };
+            let Value::Text(t) = &node.value else {
+                return Err(Wrong::Type);
+            };
             address(t).map_err(Wrong::Value)
         })
     }
@@ -370,8 +376,12 @@ impl Reader {
         self.value(at, name, |key, node| {
             if let (true, Value::Table(table)) = (mask::is_reference(node), &node.value) {
                 match (table.text_at("env"), table.text_at("file")) {
-                    (Some(variable), _) if !variable.is_empty() => return Ok(SecretRef::Env(variable.to_owned())),
-                    (_, Some(file)) if !file.is_empty() => return Ok(SecretRef::File(base.join(file))),
+                    (Some(variable), _) if !variable.is_empty() => {
+                        return Ok(SecretRef::Env(variable.to_owned()));
+                    }
+                    (_, Some(file)) if !file.is_empty() => {
+                        return Ok(SecretRef::File(base.join(file)));
+                    }
                     _ => {}
                 }
             }

@@ -148,7 +148,7 @@ pub fn show_duration(d: Duration) -> String {
 
 /// The shortest exact way to write a size.
 pub fn show_size(bytes: u64) -> String {
-    let unit = SIZE_UNITS.iter().find(|(_, length)| bytes >= *length && bytes % length == 0);
+    let unit = SIZE_UNITS.iter().find(|(_, length)| bytes >= *length && bytes.is_multiple_of(*length));
     match unit {
         Some((name, length)) if *length > 1 => format!("{}{name}", bytes / length),
         _ => format!("{bytes}B"),
