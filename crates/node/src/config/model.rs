@@ -124,7 +124,7 @@ pub struct Enrich {
     /// The member that is added to events.
     pub member: String,
     pub max_future: Duration,
-    /// 0: one per core.
+    /// 0: half of the cores.
     pub workers: usize,
 }
 

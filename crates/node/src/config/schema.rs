@@ -463,7 +463,7 @@ pub static KEYS: &[Key] = &[
         Is("0"),
         "2",
         &["threads", "parallelism", "concurrency"],
-        "Threads that enrich; 0 takes one per core.",
+        "Threads that enrich; 0 takes half of the cores, at least one.",
     ),
     // [dedup]
     key(
