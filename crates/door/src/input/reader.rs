@@ -135,6 +135,8 @@ impl<'a> Reader<'a> {
                 Change::Idle | Change::Stopped => {
                     self.summary.is_empty = is_first;
                     self.summary.is_stopped = matches!(change, Change::Stopped);
+                    self.progress.at_end.store(true, Ordering::Release);
+                    self.note(None);
                     return Ok(Then::Done);
                 }
             }
@@ -355,7 +357,7 @@ impl<'a> Reader<'a> {
         }
         self.summary.is_stopped |= settled == Settled::GivenUp;
         self.progress.at_end.store(true, Ordering::Release);
-        self.note(feed);
+        self.note(Some(feed));
         Ok(())
     }
 
@@ -389,15 +391,15 @@ impl<'a> Reader<'a> {
         wire::guess(&lines).filter(|guess| guess.preset != Some(self.config.preset))
     }
 
-    fn note(&mut self, feed: &Feed) {
-        self.summary.note = if self.summary.is_empty {
-            Some("it is empty".to_owned())
-        } else if self.committer.accepted + self.committer.refused > 0 {
-            (self.committer.accepted == 0).then(|| self.looks(&feed.first).map(|guess| guess.sentence)).flatten()
-        } else if self.summary.before > 0 {
-            Some(format!("nothing new: its {} events were read before", self.summary.before))
-        } else {
-            Some("there are no events in it".to_owned())
+    /// Says what is remarkable about an input that gave nothing.
+    fn note(&mut self, feed: Option<&Feed>) {
+        let (accepted, refused) = (self.committer.accepted, self.committer.refused);
+        self.summary.note = match (accepted, refused, self.summary.before) {
+            (1.., ..) => None,
+            (0, 1.., _) => feed.and_then(|feed| self.looks(&feed.first)).map(|guess| guess.sentence),
+            _ if self.summary.is_empty => Some("it is empty".to_owned()),
+            (0, 0, 0) => Some("there are no events in it".to_owned()),
+            (0, 0, before) => Some(format!("nothing new: its {before} events were read before")),
         };
     }
 }
