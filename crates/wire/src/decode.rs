@@ -1,5 +1,8 @@
 //! One JSON event -> what a record of `raw` needs beside the event's own bytes.
 
+mod fields;
+mod mapping;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -7,9 +10,10 @@ use event::key::{hash64, id_hash, payload_hash};
 use event::{Code, Failure, Field, Flags, Header, Micros, Source, Span};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::json::{self, Found, Kind, Limits, Pointers, Scratch, kind, text};
-use crate::map::{FieldMap, MapEntry, MapError, Mapped};
-use crate::time::TimeReader;
+use crate::json::{self, Limits, Pointers, Scratch, text};
+use crate::map::{FieldMap, MapEntry, MapError};
+use fields::{Fields, Picked};
+use mapping::Mapping;
 
 /// Ids, types, users, visitors and sessions are at most this long: they become keys of records and of state, and a record
 /// keeps its key in 64 KiB. The ids that SDKs make have 20 to 60 bytes.
@@ -109,29 +113,6 @@ pub struct Decoder {
     id_is_hash: bool,
     max_future_us: i64,
     clock: ClockMode,
-}
-
-#[derive(Clone, Debug)]
-struct Mapping {
-    /// The slots of the pass, the first that has something wins, with their pointers.
-    places: Vec<(usize, String)>,
-    constant: Option<String>,
-    takes: Takes,
-}
-
-/// The kinds of values a field can have.
-#[derive(Clone, Debug)]
-enum Takes {
-    /// Strings and numbers of at most [`KEY_BYTES`], as text. An empty string counts as absent.
-    Key,
-    /// Strings and numbers, as text. An empty string counts as absent.
-    Text,
-    /// Strings and numbers; read by the reader. An empty string counts as absent.
-    Time(TimeReader),
-    /// Objects (of `source`, `medium`, `name` ...) and strings. An empty string counts as absent.
-    Campaign,
-    /// A field of the user's own: whatever there is, but null.
-    Anything,
 }
 
 impl Decoder {
@@ -368,182 +349,6 @@ impl Decoder {
     }
 }
 
-impl Mapping {
-    fn build(mapped: &Mapped, places: &mut impl Iterator<Item = (usize, String)>) -> Result<Mapping, MapError> {
-        let (own_places, constant, time) = match &mapped.entry {
-            MapEntry::Pointer { pointers, format, zone } => {
-                (places.take(pointers.len()).collect(), None, Some((format.as_ref(), zone.as_deref())))
-            }
-            MapEntry::Constant(value) => (Vec::new(), Some(value.clone()), None),
-        };
-        if constant.as_ref().is_some_and(|c| c.is_empty() || c.len() > KEY_BYTES) {
-            return Err(MapError::new(&mapped.name, format!("a constant has 1 to {KEY_BYTES} bytes")));
-        }
-        let takes = match mapped.field {
-            Field::ID | Field::TYPE | Field::USER | Field::VISITOR | Field::SESSION => Takes::Key,
-            Field::TIME | Field::SENT_AT => {
-                let (format, zone) = time.unwrap_or_default();
-                Takes::Time(TimeReader::build(format, zone).map_err(|e| MapError::new(&mapped.name, e))?)
-            }
-            Field::IP | Field::USER_AGENT | Field::URL | Field::REFERRER => Takes::Text,
-            Field::CAMPAIGN => Takes::Campaign,
-            _ => Takes::Anything,
-        };
-        Ok(Mapping { places: own_places, constant, takes })
-    }
-
-    #[inline]
-    fn counts_as_absent(&self, json: &[u8]) -> bool {
-        json == b"null" || (json == b"\"\"" && !matches!(self.takes, Takes::Anything))
-    }
-
-    #[inline]
-    fn check_kind(&self, json: &[u8], pointer: &str) -> Result<(), Failure> {
-        let fits = match (&self.takes, kind(json)) {
-            (Takes::Anything, _) | (_, Kind::String) => true,
-            (Takes::Campaign, k) => k == Kind::Object,
-            (Takes::Key | Takes::Text | Takes::Time(_), k) => k == Kind::Number,
-        };
-        if fits { Ok(()) } else { Err(self.wrong_kind(kind(json), pointer)) }
-    }
-
-    #[cold]
-    fn wrong_kind(&self, found: Kind, pointer: &str) -> Failure {
-        let found = match found {
-            Kind::Null => "null",
-            Kind::Bool => "a boolean",
-            Kind::Number => "a number",
-            Kind::String => "a string",
-            Kind::Array => "an array",
-            Kind::Object => "an object",
-        };
-        let wanted = match self.takes {
-            Takes::Campaign => "an object or a string",
-            _ => "a string or a number",
-        };
-        Failure::new(Code::BadField, pointer, format!("{wanted} was expected, not {found}"))
-    }
-}
-
-/// Where a field's value is, and which of its places that was.
-#[derive(Clone, Copy, Default)]
-struct Picked {
-    value: Found,
-    place: usize,
-}
-
-/// One event's fields, with what they inherit.
-struct Fields<'e> {
-    decoder: &'e Decoder,
-    event: &'e [u8],
-    arrival: &'e Arrival<'e>,
-    picked: [Picked; Field::MAX],
-}
-
-impl<'e> Fields<'e> {
-    fn found(&self, field: Field) -> Option<Found> {
-        Some(self.picked[field.0 as usize].value).filter(|f| f.is_there())
-    }
-
-    fn span(&self, field: Field) -> Option<Range<usize>> {
-        self.found(field).map(Found::range)
-    }
-
-    fn constant(&self, field: Field) -> Option<&'e [u8]> {
-        let mapping = self.decoder.fields.get(field.0 as usize)?.as_ref()?;
-        mapping.constant.as_ref().filter(|_| field != Field::ID).map(String::as_bytes)
-    }
-
-    /// From the batch or the connection, if the event may take it from there.
-    fn inherited(&self, field: Field) -> Option<&'e [u8]> {
-        let (_, value) = self.arrival.inherited.iter().find(|(f, v)| *f == field && !v.is_empty())?;
-        Some(cut(value))
-    }
-
-    /// The field's text: the event's own, else the map's constant, else what is inherited.
-    fn text(&self, field: Field) -> Option<Cow<'e, [u8]>> {
-        match self.found(field) {
-            Some(found) => text(&self.event[found.range()]),
-            None => self.constant(field).or_else(|| self.inherited(field)).map(Cow::Borrowed),
-        }
-    }
-
-    /// The text of a field that becomes a key somewhere.
-    fn key(&self, field: Field) -> Result<Option<Cow<'e, [u8]>>, Failure> {
-        match self.text(field) {
-            Some(text) if text.len() > KEY_BYTES => {
-                Err(Failure::new(Code::BadField, self.pointer(field), format!("longer than {KEY_BYTES} bytes")))
-            }
-            text => Ok(text),
-        }
-    }
-
-    /// The pointer that led to the field's value; empty for what is inherited.
-    fn pointer(&self, field: Field) -> String {
-        let mapping = self.decoder.fields[field.0 as usize].as_ref();
-        let place = mapping.and_then(|m| m.places.get(self.picked[field.0 as usize].place));
-        place.filter(|_| self.found(field).is_some()).map(|(_, p)| p.clone()).unwrap_or_default()
-    }
-
-    fn time(&self, field: Field) -> Result<Option<Micros>, Failure> {
-        let Some(Mapping { takes: Takes::Time(reader), .. }) = &self.decoder.fields[field.0 as usize] else {
-            return Ok(None);
-        };
-        let Some(text) = self.text(field) else { return Ok(None) };
-        let is_number = self.found(field).is_some_and(|f| kind(&self.event[f.range()]) == Kind::Number);
-        match reader.read(&text, is_number) {
-            Ok(time) => Ok(Some(time)),
-            Err(message) => Err(Failure::new(Code::BadTime, self.pointer(field), message)),
-        }
-    }
-
-    fn event_time(&self) -> Result<Micros, Failure> {
-        let received = self.arrival.received;
-        let Some(time) = self.time(Field::TIME)? else { return Ok(received) };
-        if self.decoder.clock == ClockMode::AsSent {
-            return Ok(time);
-        }
-        match self.time(Field::SENT_AT)? {
-            Some(sent_at) if sent_at >= time => {
-                let corrected = Micros(received.0 - (sent_at.0 - time.0));
-                let message = "corrected with `sent_at`, the time is before 1970";
-                let bad_time = || Failure::new(Code::BadTime, self.pointer(Field::TIME), message);
-                Some(corrected).filter(|c| *c >= Micros::EARLIEST).ok_or_else(bad_time)
-            }
-            _ => Ok(time),
-        }
-    }
-
-    /// Writes the visitor of an event that names neither visitor nor user: xxh3-128 of address, a zero and agent, in hex.
-    fn hash_address_and_agent(&self, key: &mut Vec<u8>) {
-        key.extend_from_slice(&self.text(Field::IP).unwrap_or_default());
-        key.push(0);
-        key.extend_from_slice(&self.text(Field::USER_AGENT).unwrap_or_default());
-        let hash = xxh3_128(key);
-        key.clear();
-        write_hex(hash, key);
-    }
-
-    /// Constants of the map, and what the batch or connection has and the event lacks.
-    fn inherit_into(&self, out: &mut RawRecord) {
-        for (field, _) in &self.decoder.names {
-            if let Some(constant) = self.constant(*field) {
-                out.inherit(*field, constant);
-            }
-        }
-        for (n, (field, _)) in self.arrival.inherited.iter().enumerate() {
-            let is_first = self.arrival.inherited[..n].iter().all(|(f, _)| f != field);
-            let is_ours = *field == Field::SOURCE || field.0 as usize >= Field::MAX;
-            if !is_first || is_ours || self.found(*field).is_some() || self.constant(*field).is_some() {
-                continue;
-            }
-            if let Some(value) = self.inherited(*field) {
-                out.inherit(*field, value);
-            }
-        }
-    }
-}
-
 impl RawRecord {
     fn begin(&mut self) {
         self.key.clear();
@@ -574,18 +379,6 @@ impl RawRecord {
             self.spare.push(value);
         }
     }
-}
-
-/// At most [`INHERITED_BYTES`], cut between characters where it is UTF-8.
-fn cut(value: &[u8]) -> &[u8] {
-    if value.len() <= INHERITED_BYTES {
-        return value;
-    }
-    let mut end = INHERITED_BYTES;
-    while end > INHERITED_BYTES - 4 && value[end] & 0xc0 == 0x80 {
-        end -= 1;
-    }
-    &value[..end]
 }
 
 /// 32 hexadecimal digits.
