@@ -32,6 +32,7 @@ pub(crate) fn float<F: zmij::Float>(value: F, out: &mut Vec<u8>) {
 
 /// Levels of maps and arrays in a record. Real ones have four; a file made to exhaust the stack has hundreds.
 const DEPTH_MAX: u32 = 32;
+pub(crate) const TOO_DEEP: &str = "a record is nested deeper than 32 levels";
 
 /// Whatever is decoded, as JSON: maps and arrays as they are, integers in full, bytes in hex. The decoder bounds a record
 /// to 65,536 values and 2 MiB of text, and with it what is written.
@@ -53,7 +54,7 @@ struct Transcode<'o> {
 impl Transcode<'_> {
     fn child<E: de::Error>(&mut self) -> Result<Transcode<'_>, E> {
         if self.depth == DEPTH_MAX {
-            return Err(E::custom("a record is nested too deep"));
+            return Err(E::custom(TOO_DEEP));
         }
         Ok(Transcode { out: self.out, depth: self.depth + 1 })
     }

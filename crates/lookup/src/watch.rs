@@ -29,7 +29,6 @@ impl Stamp {
         }
     }
 
-    #[allow(clippy::disallowed_methods)] // a file of the operator's, not of ours
     fn at(path: &Path) -> Option<Stamp> {
         fs::metadata(path).ok().map(|m| Stamp::of(&m))
     }

@@ -1,6 +1,7 @@
 //! What these tests share: where the real data is, and a writer of small databases.
 
 #![allow(dead_code)] // each test file uses its own part
+#![allow(clippy::disallowed_methods)] // it looks at the test data
 
 pub mod writer;
 

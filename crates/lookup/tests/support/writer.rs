@@ -15,6 +15,8 @@ pub enum Value {
     Bool(bool),
     Map(Vec<(&'static str, Value)>),
     Array(Vec<Value>),
+    /// To a byte of the data section.
+    Pointer(u32),
 }
 
 pub struct Writer {
@@ -176,6 +178,10 @@ fn encode(value: &Value, out: &mut Vec<u8>) {
                 encode(&Value::Text(key), out);
                 encode(value, out);
             }
+        }
+        Value::Pointer(to) => {
+            out.push(1 << 5 | 3 << 3);
+            out.extend_from_slice(&to.to_be_bytes());
         }
         Value::Array(values) => {
             control(11, values.len(), out);
