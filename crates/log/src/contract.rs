@@ -252,3 +252,37 @@ pub trait Log: Send + Sync + 'static {
     /// Blocks until that number differs from `seen` or the time is over; gives the number.
     fn wait(&self, seen: u64, timeout: Duration) -> u64;
 }
+
+impl<L: Log + ?Sized> Log for Arc<L> {
+    fn partitions(&self, topic: TopicId) -> u32 {
+        (**self).partitions(topic)
+    }
+
+    fn submit(&self, commit: Commit) -> Ticket {
+        (**self).submit(commit)
+    }
+
+    fn fetch(&self, from: TopicPartition, at: Offset, max_bytes: usize) -> Result<Fetch, LogError> {
+        (**self).fetch(from, at, max_bytes)
+    }
+
+    fn bounds(&self, partition: TopicPartition) -> Result<(Offset, Offset), LogError> {
+        (**self).bounds(partition)
+    }
+
+    fn committed(&self, group: &str, input: &Input) -> Result<Option<StoredPosition>, LogError> {
+        (**self).committed(group, input)
+    }
+
+    fn join(&self, group: &str, topic: TopicId) -> Box<dyn Membership> {
+        (**self).join(group, topic)
+    }
+
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        (**self).subscribe()
+    }
+
+    fn wait(&self, seen: u64, timeout: Duration) -> u64 {
+        (**self).wait(seen, timeout)
+    }
+}

@@ -235,7 +235,7 @@ fn remove_oldest(shared: &Shared) -> io::Result<()> {
 fn rewrite_mostly_gone(shared: &Shared) -> io::Result<()> {
     let groups = groups(shared);
     while let Some((inputs, gone)) = worth_writing_anew(shared, &groups) {
-        if !rewrite(shared, &inputs, &gone)? {
+        if shared.keeper.lock().expect("keeper").close || !rewrite(shared, &inputs, &gone)? {
             return Ok(());
         }
     }
@@ -249,18 +249,25 @@ fn worth_writing_anew(shared: &Shared, groups: &BTreeMap<TopicId, BTreeSet<Arc<s
     let view = shared.view.read().expect("view");
     let expired = expired(shared, &view, groups);
     let whole = shared.config.segment_bytes;
+    // What writing a segment anew would free: the blocks that have left it; all of it, once, when it holds nothing.
+    let freed = |i: usize| {
+        let index = &view.sealed[i].index;
+        match expired.live(&view, i) {
+            0 if !index.rewritten => index.end,
+            live => index.bytes_of(|_| true) - live,
+        }
+    };
     let worth = |run: &[usize]| {
-        let size: u64 = run.iter().map(|i| view.sealed[*i].index.end).sum();
         let live: u64 = run.iter().map(|i| expired.live(&view, *i)).sum();
-        let dead = size.saturating_sub(live);
-        (dead * 2 >= size && dead >= whole / 4) || run.len() >= MERGE_MIN
+        let freed: u64 = run.iter().map(|i| freed(*i)).sum();
+        (freed >= live && freed >= whole / 4) || run.len() >= MERGE_MIN
     };
     let mut run: Vec<usize> = Vec::new();
     let mut live_in_run = 0;
     for i in 0..expired.may_go {
         let (size, live) = (view.sealed[i].index.end, expired.live(&view, i));
         let stuck = view.sealed[i].stuck.load(Ordering::Relaxed);
-        let candidate = !stuck && (live * 2 <= size || size < whole / 8);
+        let candidate = !stuck && (freed(i) >= live.max(1) || size < whole / 8);
         if !candidate || live_in_run + live > whole {
             if worth(&run) {
                 break;
