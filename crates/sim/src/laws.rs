@@ -251,8 +251,29 @@ pub fn l3_nothing_that_was_not_sent(world: &World<'_>) -> Vec<Violation> {
     found([unsent, too_often, misjudged, misplaced])
 }
 
-/// L4. What is in `raw` went where the model says, and nothing else did, whether it was acknowledged or not.
+/// L4. What is in `raw` went where the model says, and nothing else did, whether it was acknowledged or not; and a batch
+/// is stored whole or not at all.
 pub fn l4_in_all_or_in_none(world: &World<'_>) -> Vec<Violation> {
+    let mut half = Finding::new(
+        Law::L4,
+        "a part of a batch that was not acknowledged is stored, and another part is not",
+        "the journal: is a frame that was not written to its end taken for a good one?",
+    );
+    let mut stored: HashSet<u64> = world.outputs.raw.iter().map(|(_, r)| r.bytes).collect();
+    stored.extend(world.outputs.dlq.iter().map(|(_, r)| r.bytes));
+    let mut open: BTreeMap<(u64, u64), (usize, usize, usize)> = BTreeMap::new();
+    for (n, intent) in world.ledger.intents.iter().enumerate() {
+        // The bytes of other kinds may be there from an earlier batch.
+        let first = matches!(intent.kind, Kind::New | Kind::Late | Kind::Future | Kind::Malformed(_));
+        if first && !world.ledger.is_acked(intent) {
+            let (events, found, _) = open.entry((intent.producer, intent.batch)).or_insert((0, 0, n));
+            *events += 1;
+            *found += usize::from(stored.contains(&intent.bytes));
+        }
+    }
+    for (events, found, n) in open.into_values().filter(|(events, found, _)| *found > 0 && found < events) {
+        half.add(|| format!("{found} of {events}, the first: {}", show(world.ledger, &world.ledger.intents[n])));
+    }
     let mut missing = Finding::new(
         Law::L4,
         "in raw, and never passed on",
@@ -297,7 +318,7 @@ pub fn l4_in_all_or_in_none(world: &World<'_>) -> Vec<Violation> {
             }
         }
     }
-    found([missing, wrongly, orphan])
+    found([missing, wrongly, orphan, half])
 }
 
 fn whose(world: &World<'_>, row: &Row) -> String {

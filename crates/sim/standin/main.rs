@@ -62,8 +62,9 @@ fn main() {
     let after = |name: &str| args.iter().position(|a| a == name).map(|at| args[at + 1].clone());
     let data = PathBuf::from(after("--data").expect("--data"));
     let listen = after("--listen").expect("--listen");
-    let fault =
-        std::env::var("STANDIN_FAULT").ok().map(|name| Fault::named(&name).unwrap_or_else(|| panic!("no fault {name}")));
+    let fault = std::env::var("STANDIN_FAULT")
+        .ok()
+        .map(|name| Fault::named(&name).unwrap_or_else(|| panic!("no fault {name}")));
     let store = Mutex::new(Store::open(&data, fault));
     let standin = Arc::new(Standin { store, fault });
     let enricher = Arc::clone(&standin);

@@ -110,7 +110,15 @@ fn events(standin: &Standin, body: &[u8]) -> (u16, String, String) {
                 }
                 let key = if standin.has(Fault::WrongKey) && rarely { "v-0000000000".to_owned() } else { d.key };
                 let partition = key::partition_of(key.as_bytes(), PARTITIONS);
-                records.push(Record { topic: 0, partition, source: None, key, id: d.id, future: d.future, value: text });
+                records.push(Record {
+                    topic: 0,
+                    partition,
+                    source: None,
+                    key,
+                    id: d.id,
+                    future: d.future,
+                    value: text,
+                });
             }
             Err(code) => {
                 refused += 1;
