@@ -48,7 +48,7 @@ impl Sources {
                     match found {
                         Ok(true) => Status::Ok,
                         Ok(false) => Status::Miss,
-                        Err(_) => Status::Error("damaged"),
+                        Err(e) => Status::Error(e.code()),
                     }
                 }
                 _ => Status::Error("bad_key"),
