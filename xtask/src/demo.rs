@@ -63,7 +63,7 @@ struct Demo {
 impl Demo {
     fn web_log(&self) -> Result<()> {
         let mut args = vec!["run", "--input", "examples/access.log", "--preset", "access-log", "--until-idle"];
-        let places = countries().map(|file| format!("geo.database={}", file.display()));
+        let places = workspace::countries().map(|file| format!("geo.database={}", file.display()));
         match &places {
             Some(set) => args.extend(["--set", set.as_str()]),
             None => step::say("    (no database of places here: `status.geo` will be \"skipped\")"),
@@ -101,10 +101,4 @@ Try next, from the root of the repository:
 README.md goes on from here."
         ));
     }
-}
-
-/// A database of countries, where the test data lies beside the checkout. The demo runs without.
-fn countries() -> Option<PathBuf> {
-    let file = workspace::test_data().ok()?.join("geo/country-pddl.mmdb");
-    file.is_file().then_some(file)
 }
