@@ -39,7 +39,7 @@ pub async fn post(front: &Arc<Front>, request: Request<Incoming>, peer: IpAddr) 
 
 /// `Err` is an answer to a client that may still be sending.
 async fn take(front: &Arc<Front>, headers: &HeaderMap, body: &mut Incoming, peer: IpAddr) -> Result<Answer, Answer> {
-    let how = How::of(headers)?;
+    let how = How::of(headers).map_err(|answer| *answer)?;
     // Before a byte is read: what is turned away must cost less than what is taken.
     if front.in_flight.is_full() || front.reading.is_full() {
         return Err(shed(front));
@@ -67,7 +67,7 @@ async fn take(front: &Arc<Front>, headers: &HeaderMap, body: &mut Incoming, peer
     point("door.parsed");
     let batch = match collected {
         Ok(batch) => batch,
-        Err(answer) => return Ok(answer),
+        Err(answer) => return Ok(*answer),
     };
     let Batch { commit, tally, status, answer, accepted, refused } = batch;
     if commit.blocks.is_empty() {
@@ -78,33 +78,39 @@ async fn take(front: &Arc<Front>, headers: &HeaderMap, body: &mut Incoming, peer
     let counts = Counts { counters: Arc::clone(&front.counters), accepted, refused, tally };
     let outcome = Submitted { ticket: Some(ticket), held: Some((held, counts)) }.decided().await;
     point("door.acked");
-    let answer = match outcome {
+    front.counters.ack.record(front.clock.elapsed().saturating_sub(whole_at));
+    Ok(match outcome {
         Outcome::Committed(_) => answer::whole(status, answer::JSON, answer),
-        Outcome::Aborted(Aborted::Full(_)) => answer::retry(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "disk_full",
-            "the disk is full; nothing of this batch was stored, and reading goes on",
-            RETRY_DISK_SECS,
-        ),
-        Outcome::Aborted(Aborted::Invalid(what)) => {
-            tracing::error!(what, "the log does not take what this door made of a batch");
-            answer::error(StatusCode::INTERNAL_SERVER_ERROR, "bug", "nothing of this batch was stored, by our fault")
-        }
-        Outcome::Aborted(_) => answer::retry(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not_stored",
-            "nothing of this batch was stored; send it again",
-            RETRY_SOON_SECS,
-        ),
+        Outcome::Aborted(why) => aborted(&why),
         Outcome::Unknown => answer::retry(
             StatusCode::SERVICE_UNAVAILABLE,
             "unknown_outcome",
             "this batch may or may not have been stored; send it again with the same ids or the same Idempotency-Key",
             RETRY_SOON_SECS,
         ),
-    };
-    front.counters.ack.record(front.clock.elapsed().saturating_sub(whole_at));
-    Ok(answer)
+    })
+}
+
+fn aborted(why: &Aborted) -> Answer {
+    match why {
+        Aborted::Full(_) => answer::retry(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "disk_full",
+            "the disk is full; nothing of this batch was stored, and reading goes on",
+            RETRY_DISK_SECS,
+        ),
+        Aborted::Fenced | Aborted::Closed | Aborted::Retriable => answer::retry(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_stored",
+            "nothing of this batch was stored; send it again",
+            RETRY_SOON_SECS,
+        ),
+        // Sent again it would fail again.
+        Aborted::Invalid(what) => {
+            tracing::error!(what, "the log does not take what this door made of a batch");
+            answer::error(StatusCode::INTERNAL_SERVER_ERROR, "bug", "nothing of this batch was stored, by our fault")
+        }
+    }
 }
 
 /// What the headers say about the body.
@@ -115,13 +121,13 @@ struct How {
 }
 
 impl How {
-    fn of(headers: &HeaderMap) -> Result<How, Answer> {
+    fn of(headers: &HeaderMap) -> Result<How, Box<Answer>> {
         if !is_taken(headers.get(header::CONTENT_TYPE)) {
-            return Err(answer::error(
+            return Err(Box::new(answer::error(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "content_type",
                 "Content-Type is application/json, application/x-ndjson or text/plain, or absent",
-            ));
+            )));
         }
         let encoding = match encoding(headers) {
             Some(encoding) => encoding,
@@ -132,7 +138,7 @@ impl How {
                     "Content-Encoding is gzip or zstd, one of them and once, or absent",
                 );
                 answer.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
-                return Err(answer);
+                return Err(Box::new(answer));
             }
         };
         let id_prefix = match headers.get(IDEMPOTENCY_KEY) {
@@ -140,11 +146,11 @@ impl How {
             Some(key) => match key.to_str() {
                 Ok(key) if (1..=IDEMPOTENCY_KEY_MAX).contains(&key.len()) => Some(format!("http:{key}")),
                 _ => {
-                    return Err(answer::error(
+                    return Err(Box::new(answer::error(
                         StatusCode::BAD_REQUEST,
                         "idempotency_key",
                         "Idempotency-Key is 1 to 255 visible ASCII characters",
-                    ));
+                    )));
                 }
             },
         };
@@ -187,7 +193,7 @@ struct Batch {
     answer: Vec<u8>,
 }
 
-fn collect(front: &Front, how: &How, headers: &HeaderMap, peer: IpAddr, body: &[u8]) -> Result<Batch, Answer> {
+fn collect(front: &Front, how: &How, headers: &HeaderMap, peer: IpAddr, body: &[u8]) -> Result<Batch, Box<Answer>> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let events = wire::split::body(body, content_type);
     let mut collector =
@@ -214,7 +220,7 @@ fn collect(front: &Front, how: &How, headers: &HeaderMap, peer: IpAddr, body: &[
         // The collector is dropped with what it has: a batch is taken as a whole or not at all.
         if index == front.limits.batch_events {
             let message = format!("there are more than {index} events in the body; send it in parts");
-            return Err(answer::error(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", &message));
+            return Err(Box::new(answer::error(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", &message)));
         }
         let arrival = Arrival { received, position: position(index), inherited: &inherited };
         if let Err(failure) = collector.event(event, &arrival) {

@@ -31,20 +31,23 @@ pub struct Limits {
     pub in_flight_bytes: usize,
     /// Bytes of bodies that are being received.
     pub reading_bytes: usize,
-    /// Whether a request must name this machine (see [`HOST_REASON`]).
+    /// Which `Host` headers are served.
     pub hosts: Hosts,
 }
 
 /// Which `Host` headers are served.
+///
+/// A page on the web may have its own name point to 127.0.0.1, and would then read our topics as its own origin (DNS
+/// rebinding). Its requests still carry that name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hosts {
-    /// An address or `localhost`. For a listener on loopback.
-    Local,
+    /// On loopback only an address or `localhost`; elsewhere any.
+    AsListener,
+    /// For a listener on loopback behind a proxy that passes names on.
     Any,
 }
 
-/// A page on the web may have its own name point to 127.0.0.1 and would then read our topics as its own origin (DNS
-/// rebinding). Its requests still carry its name as `Host`, so on loopback only addresses and `localhost` are served.
+/// Said to a request for another host.
 pub const HOST_REASON: &str = "this listener is for this machine only; ask for it by address or as localhost";
 
 /// Half of the 1,024 descriptors a process usually may have; the other half is for the log.
@@ -122,7 +125,7 @@ impl Default for Limits {
             batch_events: BATCH_EVENTS_DEFAULT,
             in_flight_bytes: IN_FLIGHT_BYTES_DEFAULT,
             reading_bytes: READING_BYTES_DEFAULT,
-            hosts: Hosts::Any,
+            hosts: Hosts::AsListener,
         }
     }
 }

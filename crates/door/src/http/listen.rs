@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio::task::JoinHandle;
 use super::Front;
 use super::answer::Reply;
 use super::guard::{Guarded, Phase};
-use super::limits::CONNECTION_BUFFER;
+use super::limits::{CONNECTION_BUFFER, Hosts};
 
 /// Why an address is not listened on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +59,8 @@ impl Server {
     pub fn start(listener: std::net::TcpListener, front: Arc<Front>) -> io::Result<Server> {
         let listener = TcpListener::from_std(listener)?;
         let addr = listener.local_addr()?;
+        let local_hosts = front.limits.hosts == Hosts::AsListener && addr.ip().to_canonical().is_loopback();
+        front.local_hosts.store(local_hosts, Relaxed);
         let stage = front.stage.clone();
         let open = Arc::new(Open { front, places: Mutex::default(), count: watch::Sender::new(0) });
         let accepting = tokio::spawn(accept_loop(listener, Arc::clone(&open), stage.subscribe()));

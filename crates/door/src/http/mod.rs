@@ -23,6 +23,7 @@ mod page;
 mod topics;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use hyper::body::{Body, Incoming};
@@ -98,6 +99,8 @@ pub struct Front {
     bodies: Pool<Vec<u8>>,
     collectors: Pool<Collector>,
     stage: watch::Sender<Stage>,
+    /// Only requests that name this machine are served; the listener decides.
+    local_hosts: AtomicBool,
 }
 
 impl Front {
@@ -109,6 +112,7 @@ impl Front {
             bodies: Pool::default(),
             collectors: Pool::default(),
             stage: watch::Sender::new(Stage::Open),
+            local_hosts: AtomicBool::new(false),
             log: parts.log,
             site: parts.site,
             clock: parts.clock,
@@ -125,7 +129,7 @@ impl Front {
     }
 
     async fn handle(self: &Arc<Front>, request: Request<Incoming>, peer: IpAddr) -> Answer {
-        if self.limits.hosts == Hosts::Local && !is_local(request.headers().get(header::HOST)) {
+        if self.local_hosts.load(Relaxed) && !is_local(request.headers().get(header::HOST)) {
             let answer = answer::error(StatusCode::MISDIRECTED_REQUEST, "foreign_host", limits::HOST_REASON);
             return turn_away(request, answer).await;
         }
@@ -177,18 +181,19 @@ impl Front {
             return events::refused_body(&e);
         }
         let site = Arc::clone(&self.site);
+        let uri = head.uri.clone();
         let answered = tokio::task::spawn_blocking(move || {
             let token = head.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
             let token = token.and_then(|v| v.strip_prefix("Bearer "));
             let (path, query) = (head.uri.path(), head.uri.query().unwrap_or(""));
-            site.admin(head.method.as_str(), path, query, token, &bytes).ok_or_else(|| not_found(path))
+            site.admin(head.method.as_str(), path, query, token, &bytes)
         });
         match answered.await {
-            Ok(Ok((status, body))) => {
+            Ok(Some((status, body))) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 answer::whole(status, answer::JSON, body)
             }
-            Ok(Err(not_found)) => not_found,
+            Ok(None) => not_found(uri.path()),
             Err(_) => answer::error(StatusCode::INTERNAL_SERVER_ERROR, "bug", "the request failed; see the log"),
         }
     }

@@ -22,7 +22,7 @@ const END: HeaderName = HeaderName::from_static("x-ouzel-end");
 
 /// `GET /v1/topics`.
 pub async fn list(front: &Arc<Front>) -> Answer {
-    match blocking(front, |log| overview(log)).await {
+    match blocking(front, overview).await {
         Ok(topics) => answer::whole(StatusCode::OK, answer::JSON, json!({ "topics": topics }).to_string() + "\n"),
         Err(e) => log_error(&e),
     }
@@ -168,8 +168,8 @@ async fn page(front: &Arc<Front>, at: TopicPartition, asked: &Asked) -> Result<P
 async fn fill(front: &Arc<Front>, at: TopicPartition, limit: u64, page: &mut Page) -> Result<u64, LogError> {
     let (mut found, mut bytes) = (0, 0);
     loop {
-        let (next, room) = (page.next, RECORDS_BYTES - bytes);
-        let Fetch { chunks, next, end } = blocking(front, move |log| log.fetch(at, next, room)).await?;
+        let (asked_at, room) = (page.next, RECORDS_BYTES - bytes);
+        let Fetch { chunks, next, end } = blocking(front, move |log| log.fetch(at, asked_at, room)).await?;
         page.end = end;
         if chunks.is_empty() {
             // Only a gap, or nothing, is left below `next`.
@@ -195,8 +195,10 @@ async fn fill(front: &Arc<Front>, at: TopicPartition, limit: u64, page: &mut Pag
             }
             page.chunks.push(chunk);
         }
+        // A log that gives nothing new would keep us here.
+        let stuck = page.next.max(next) == asked_at;
         page.next = page.next.max(next);
-        if bytes >= RECORDS_BYTES || page.next >= end {
+        if stuck || bytes >= RECORDS_BYTES || page.next >= end {
             return Ok(found);
         }
     }

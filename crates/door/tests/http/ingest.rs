@@ -83,6 +83,19 @@ fn neighbours_of_a_bad_event_are_accepted_and_it_is_in_dlq() {
 }
 
 #[test]
+fn an_event_that_is_too_deep_costs_its_neighbours_nothing() {
+    let world = World::new();
+    for depth in [60, 70, 300, 10_000] {
+        let deep = format!("{{\"type\":\"t\",\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        for body in [format!("{GOOD}\n{deep}\n{GOOD}"), format!("[{GOOD},{deep},{GOOD}]")] {
+            let json = Client::new(world.addr).post(&body).json();
+            let expected = if depth == 60 { (3, 0) } else { (2, 1) };
+            assert_eq!((&json["accepted"], &json["refused"]), (&expected.0.into(), &expected.1.into()), "{json}");
+        }
+    }
+}
+
+#[test]
 fn a_batch_without_an_accepted_event_is_a_400_and_still_kept() {
     let world = World::new();
     for (body, code, dead) in [
@@ -190,6 +203,9 @@ fn outcomes_that_are_no_commit_are_a_503_with_when_to_come_back() {
         assert!(answer.header("retry-after").is_some_and(|s| s.parse::<u32>().is_ok()), "{code}");
     }
     assert_eq!((world.counters.accepted.value(), world.counters.not_stored.value()), (0, 5));
+    world.log.answer_with(Some(Outcome::Aborted(Aborted::Invalid("too large".into()))));
+    let answer = Client::new(world.addr).post(GOOD);
+    assert_eq!((answer.status, answer.header("retry-after")), (500, None), "sent again it would fail again");
     world.log.answer_with(None);
     assert_eq!(Client::new(world.addr).post(GOOD).status, 200, "by itself");
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ouzel_door::http::Hosts;
+
 use crate::client::{Client, request};
 use crate::fake::World;
 
@@ -133,11 +135,14 @@ fn a_client_that_does_not_take_its_answer_is_let_go() {
 }
 
 #[test]
-fn on_a_local_listener_other_hosts_are_refused() {
-    let world = World::with(|l| l.hosts = ouzel_door::http::Hosts::Local);
-    let mut client = Client::new(world.addr);
-    assert_eq!(client.get("/healthz").status, 200);
-    client.send("GET /v1/topics HTTP/1.1\r\nhost: evil.example\r\n\r\n");
-    let answer = client.read().expect("an answer");
-    assert_eq!((answer.status, &answer.json()["code"]), (421, &"foreign_host".into()));
+fn on_a_local_listener_other_hosts_are_refused_unless_all_are_allowed() {
+    for (hosts, status) in [(Hosts::AsListener, 421), (Hosts::Any, 200)] {
+        let world = World::with(|l| l.hosts = hosts);
+        let mut client = Client::new(world.addr);
+        assert_eq!(client.get("/healthz").status, 200);
+        client.send("GET /v1/topics HTTP/1.1\r\nhost: evil.example\r\n\r\n");
+        let answer = client.read().expect("an answer");
+        assert_eq!(answer.status, status);
+        assert!(status == 200 || answer.json()["code"] == "foreign_host");
+    }
 }
