@@ -21,7 +21,7 @@ use log::journal::{self, Health, Journal, JournalConfig, MinFree};
 use log::{Assignment, Log, LogError};
 use lookup::{GeoSource, LookupError, Mmdb};
 use seam::{Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
-use wire::{ClockMode, Decoder, DecoderConfig};
+use wire::Decoder;
 
 use crate::config::{self, Config, SourceKind};
 use crate::facts::{Source, Sources};
@@ -403,17 +403,7 @@ fn sources(config: &Config) -> Result<(Sources, enricher::Sources, Vec<String>),
 
 /// The decoder of a source.
 pub fn decoder(config: &Config, source: &config::Source) -> Result<Decoder, StartError> {
-    let built = Decoder::build(DecoderConfig {
-        source: source.name.clone(),
-        map: source.map.clone(),
-        limits: wire::Limits { event: config.limits.event, depth: config.limits.depth, members: config.limits.members },
-        reserved: config.enrich.member.clone(),
-        max_future_us: config.enrich.max_future.as_micros() as i64,
-        clock: match source.clock {
-            config::Clock::Live => ClockMode::Live,
-            config::Clock::AsSent => ClockMode::AsSent,
-        },
-    });
+    let built = Decoder::build(config.decoder(source));
     built.map_err(|error| StartError::Map { source_name: source.name.clone(), error })
 }
 

@@ -41,6 +41,8 @@ pub struct StageStatus {
 #[derive(Default)]
 struct PartitionStatus {
     progress: Mutex<(Progress, Offset)>,
+    /// Positions back from the newest record within which a duplicate is told.
+    horizon: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +91,11 @@ impl StageStatus {
             sum.watermark = sum.watermark.min(p.watermark);
             sum
         })
+    }
+
+    /// Within how many events of a partition a duplicate is told: the smallest horizon of all.
+    pub fn horizon(&self) -> u64 {
+        self.partitions.iter().map(|p| p.horizon.load(Relaxed)).min().unwrap_or(0)
     }
 
     pub fn trouble(&self) -> Option<Trouble> {
@@ -277,6 +284,8 @@ impl EnrichWorker {
             let (progress, next) = part.driver.committed();
             let partition = part.driver.input().partition as usize;
             *self.status.partitions[partition].progress.lock().expect("no panic while held") = (progress, next);
+            let horizon = part.driver.prefix().horizon();
+            self.status.partitions[partition].horizon.store(horizon.end - horizon.start, Relaxed);
             if let Err(e) = part.runs.seal(&*self.fs, part.driver.prefix(), next) {
                 // A run saves time at the next start; without it raw is read again.
                 tracing::warn!(error = %e, "a dedup run was not written; the next start reads raw instead");

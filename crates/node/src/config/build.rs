@@ -324,7 +324,6 @@ impl Building<'_> {
     fn enrich(&mut self, at: &At<'_>) -> Enrich {
         let r = &mut *self.reader;
         Enrich {
-            deadline: r.duration(at, "deadline").expect(DEFAULT),
             status: match r.word(at, "status").as_deref() {
                 Some("all") => Status::All,
                 _ => Status::NotOk,
@@ -338,7 +337,6 @@ impl Building<'_> {
     fn dedup(&mut self, at: &At<'_>) -> Dedup {
         Dedup {
             memory: self.reader.size(at, "memory").expect(DEFAULT),
-            horizon: self.reader.duration(at, "horizon").expect(DEFAULT),
         }
     }
 

@@ -119,7 +119,6 @@ pub enum LookupKind {
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Enrich {
-    pub deadline: Duration,
     pub status: Status,
     /// The member that is added to events.
     pub member: String,
@@ -139,7 +138,6 @@ pub enum Status {
 pub struct Dedup {
     /// Bytes.
     pub memory: u64,
-    pub horizon: Duration,
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -279,8 +279,8 @@ pub static KEYS: &[Key] = &[
     key(
         "http.in_flight",
         Size { min: KIB, max: TIB },
-        Is("\"64MiB\""),
-        "\"256MiB\"",
+        Is("\"16MiB\""),
+        "\"64MiB\"",
         &["buffer", "queue"],
         "Most bytes of bodies taken in but not yet durable; above it callers get 503 and Retry-After.",
     ),
@@ -426,14 +426,6 @@ pub static KEYS: &[Key] = &[
     ),
     // [enrich]
     key(
-        "enrich.deadline",
-        Duration { min_ms: 1, max_ms: 60 * SECOND },
-        Is("\"40ms\""),
-        "\"100ms\"",
-        &["timeout", "budget"],
-        "The time all lookups of one event have together. When it ends the event goes on with what it has.",
-    ),
-    key(
         "enrich.status",
         Word(&["not_ok", "all"]),
         Is("\"not_ok\""),
@@ -472,15 +464,7 @@ pub static KEYS: &[Key] = &[
         Is("\"256MiB\""),
         "\"1GiB\"",
         &["cache", "size"],
-        "Memory for all that is remembered to tell duplicates, for the whole process.",
-    ),
-    key(
-        "dedup.horizon",
-        Duration { min_ms: SECOND, max_ms: 30 * DAY },
-        Is("\"1h\""),
-        "\"6h\"",
-        &["window", "ttl"],
-        "How long, in received time, an id is remembered. The horizon really reached is shown and exported.",
+        "Memory for all that is remembered to tell duplicates, for the whole process: about 3.4 million ids in 256MiB. The horizon really reached is exported (`ouzel_dedup_horizon_events`).",
     ),
     // [time]
     key(
