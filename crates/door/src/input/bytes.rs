@@ -320,11 +320,9 @@ impl Bytes {
         let name = self.name.clone();
         match e {
             InflateError::Bad(what) => InputError::Damaged { name, what: what.clone() },
-            InflateError::TooLarge { .. } | InflateError::Ratio { .. } => InputError::NotText {
-                name,
-                what: "growing out of all proportion when decompressed",
-                hint: "if that is meant, decompress it yourself (`zcat FILE | ouzel run --input -`, or `zstdcat`)",
-            },
+            InflateError::TooLarge { .. } | InflateError::Ratio { .. } => {
+                InputError::Grows { name, max_ratio: self.max_ratio }
+            }
         }
     }
 }

@@ -29,11 +29,15 @@ pub enum InputError {
     #[error("{name} is {what}; {hint}")]
     NotText { name: String, what: &'static str, hint: &'static str },
     #[error(
+        "{name} grows more than {max_ratio} times when decompressed; if that is meant, decompress it yourself (`zcat FILE | ouzel run --input -`, or `zstdcat`)"
+    )]
+    Grows { name: String, max_ratio: u32 },
+    #[error(
         "{name}: {what}. The events before that are stored; when the file is whole again, run the same command to go on from there"
     )]
     Damaged { name: String, what: String },
-    /// Every record so far was malformed: most likely the wrong preset, so nothing was stored.
-    #[error("{name}: {}{looks}. Nothing was stored. The first failure: {first}", all_malformed(*count))]
+    /// Every record so far was malformed: most likely the wrong preset, so reading stopped.
+    #[error("{name}: {}{looks}. No event was stored. The first failure: {first}", all_malformed(*count))]
     Malformed {
         name: String,
         count: u64,
@@ -68,7 +72,10 @@ impl InputError {
             InputError::NotFound { .. } | InputError::Directory { .. } | InputError::Malformed { .. } => {
                 Kind::FixConfig
             }
-            InputError::NotText { .. } | InputError::Damaged { .. } | InputError::Header { .. } => Kind::FixInput,
+            InputError::NotText { .. }
+            | InputError::Grows { .. }
+            | InputError::Damaged { .. }
+            | InputError::Header { .. } => Kind::FixInput,
             InputError::Permission { .. } | InputError::Read { .. } => Kind::Environment,
             InputError::Refused(_) | InputError::Log(_) => Kind::Log,
         }

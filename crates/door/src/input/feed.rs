@@ -51,7 +51,7 @@ pub(super) struct Feed {
 pub(super) enum Ids {
     /// From the file's identity and the record's offset.
     Position(String),
-    Fresh(Fresh),
+    Fresh(Box<Fresh>),
 }
 
 /// Random numbers, 256 for each call to the kernel.
@@ -349,8 +349,8 @@ impl Ids {
 }
 
 impl Fresh {
-    pub fn new() -> Fresh {
-        Fresh { bytes: [0; 4096], at: 4096 }
+    pub fn new() -> Box<Fresh> {
+        Box::new(Fresh { bytes: [0; 4096], at: 4096 })
     }
 
     fn next(&mut self, rng: &dyn Rng) -> u128 {

@@ -122,7 +122,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one file from where it was left to its end, and what is beyond that when it is followed.
-    #[allow(clippy::disallowed_methods)] // looking at the user's own files is what this room is for
     fn file(&mut self, path: &Path, file: File, is_first: bool) -> Result<Then, InputError> {
         let mut bytes = Bytes::of_file(self.summary.name.clone(), file, self.config.max_ratio);
         bytes.begin()?;
@@ -171,12 +170,17 @@ impl<'a> Reader<'a> {
                 }
                 Change::Rewritten => {
                     self.end(&mut bytes, &mut feed, Some(&mut place))?;
-                    let file = File::open(path).map_err(|e| InputError::opening(path, e))?;
+                    let file = bytes.file().try_clone();
+                    let name = || bytes.name().to_owned();
+                    let file = file.map_err(|source| InputError::Read { name: name(), at: 0, source })?;
                     return Ok(Then::Open(file));
                 }
                 Change::Replaced(file) => {
                     // What was written between the last look at this file and the first at the other one.
-                    self.read_on(&mut bytes, &mut feed, Some(&mut place))?;
+                    if self.read_on(&mut bytes, &mut feed, Some(&mut place))? == Halt::Stopped {
+                        self.halt(&mut bytes, &mut feed, Some(&mut place))?;
+                        return Ok(Then::Done);
+                    }
                     self.end(&mut bytes, &mut feed, Some(&mut place))?;
                     return Ok(Then::Open(file));
                 }
@@ -356,7 +360,7 @@ impl<'a> Reader<'a> {
             settled = self.flush(bytes, feed, place)?;
         }
         self.summary.is_stopped |= settled == Settled::GivenUp;
-        self.progress.at_end.store(true, Ordering::Release);
+        self.progress.at_end.store(settled == Settled::Committed, Ordering::Release);
         self.note(Some(feed));
         Ok(())
     }

@@ -1,4 +1,7 @@
 //! What happens to a file that is followed: it grows, is cut short, or gives its name to another one.
+//!
+//! A file is found by its name only. What a renamed one still held when the process ended, before the next look, is
+//! read when it is given as an input under its new name.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;

@@ -3,7 +3,6 @@
 use super::*;
 
 #[test]
-#[allow(clippy::disallowed_methods)] // test files
 fn a_web_log_is_read_once_and_again_under_another_name() {
     let Some(path) = data("weblogs/apache_logs") else { return };
     let bed = bed();

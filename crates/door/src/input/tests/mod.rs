@@ -1,5 +1,7 @@
 //! Stories about inputs, on the journal.
 
+#![allow(clippy::disallowed_methods)] // tests look at real files
+
 mod cutting;
 mod following;
 mod formats;
@@ -53,7 +55,6 @@ impl Bed {
         world(self.journal.clone(), FieldMap::preset(preset))
     }
 
-    #[allow(clippy::disallowed_methods)] // test files
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::write(&path, bytes).expect("a file");

@@ -117,6 +117,8 @@ fn paths_that_lead_to_no_events() {
     assert!(zip.contains("is a zip archive; unpack it first"), "{zip}");
     let twice = error(&bed, &bed.file("twice", &gzip(&gzip(b"{}"))), Preset::Ouzel);
     assert!(twice.contains("compressed twice"), "{twice}");
+    let grows = error(&bed, &bed.file("grows", &zstd(&vec![b'\n'; 64 << 20])), Preset::Ouzel);
+    assert!(grows.contains("grows more than 10000 times when decompressed"), "{grows}");
     let header = error(&bed, &bed.file("h.csv", b"a,a\n1,2\n"), Preset::Csv);
     assert!(header.contains("no CSV header") && header.contains("same name"), "{header}");
 }
