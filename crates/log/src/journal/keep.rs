@@ -32,6 +32,9 @@ const COPY_STEP: usize = 2 << 20;
 const COPY_PAUSE: Duration = Duration::from_millis(10);
 /// So many small segments side by side are made one.
 const MERGE_MIN: usize = 8;
+/// A merged segment spans at most this part of the time its records are kept: it goes as a whole, so its oldest records
+/// stay longer by its span.
+const SPAN_PART: i64 = 8;
 
 /// What the keeper is told.
 #[derive(Default)]
@@ -262,22 +265,33 @@ fn worth_writing_anew(shared: &Shared, groups: &BTreeMap<TopicId, BTreeSet<Arc<s
         let freed: u64 = run.iter().map(|i| freed(*i)).sum();
         (freed >= live && freed >= whole / 4) || run.len() >= MERGE_MIN
     };
+    // How far apart in time the frames of one segment may be, for the topics that are still in this one.
+    let span_max = |i: usize| {
+        let index = &view.sealed[i].index;
+        let live = index.topic_bytes.iter().filter(|(t, n)| **n > 0 && !expired.gone(**t, i));
+        let keep = live.map(|(t, _)| shared.config.keep_secs(*t)).min().unwrap_or(u64::MAX);
+        i64::try_from(keep).unwrap_or(i64::MAX).saturating_mul(1_000_000) / SPAN_PART
+    };
     let mut run: Vec<usize> = Vec::new();
-    let mut live_in_run = 0;
+    let (mut live_in_run, mut span_of_run) = (0, i64::MAX);
     for i in 0..expired.may_go {
         let (size, live) = (view.sealed[i].index.end, expired.live(&view, i));
         let stuck = view.sealed[i].stuck.load(Ordering::Relaxed);
-        let candidate = !stuck && (freed(i) >= live.max(1) || size < whole / 8);
-        if !candidate || live_in_run + live > whole {
+        let candidate = !stuck && (freed(i) >= live.max(1) || size < whole / 4);
+        let first = run.first().map_or(i, |f| *f);
+        let span = view.sealed[i].index.last_written.0 - view.sealed[first].index.first_written.0;
+        let span_of_both = span_of_run.min(span_max(i));
+        if !candidate || live_in_run + live > whole || (span > span_of_both && first != i) {
             if worth(&run) {
                 break;
             }
             run.clear();
-            live_in_run = 0;
+            (live_in_run, span_of_run) = (0, i64::MAX);
         }
         if candidate {
             run.push(i);
             live_in_run += live;
+            span_of_run = span_of_run.min(span_max(i));
         }
     }
     if !worth(&run) {

@@ -260,7 +260,7 @@ pub fn repair_quarantine(dir: &Path, fs: &dyn Fs, clock: &dyn Clock) -> Result<R
     }
     let aside = dir.join("quarantine");
     fs.create_dir_all(&aside).map_err(io_error("making", &aside))?;
-    let mut walk = Walk::default();
+    let mut walk = Walk { from_zero: survey.segments.first().is_some_and(|s| s.number == 1), ..Walk::default() };
     for found in &survey.segments {
         set_aside(fs, &aside, found, &mut report)?;
         mend(fs, found, &survey, &mut walk, Pass::Look)?;
@@ -271,7 +271,7 @@ pub fn repair_quarantine(dir: &Path, fs: &dyn Fs, clock: &dyn Clock) -> Result<R
     // IMPORTANT: what says where everything stands is written before anything is mended. When this is interrupted, damage
     // is still found, and the next repair goes on.
     begin_anew(dir, fs, clock, &survey.format, last, &walk)?;
-    let mut again = Walk::default();
+    let mut again = Walk { standings: walk.first.clone(), ..Walk::default() };
     for found in &survey.segments {
         mend(fs, found, &survey, &mut again, Pass::Write)?;
     }
@@ -303,6 +303,10 @@ struct Walk {
     seen: Vec<TopicPartition>,
     lost: Vec<Lost>,
     last_seq: u64,
+    /// Whether the journal is there from its first frame on.
+    from_zero: bool,
+    /// Where each partition stood when it was first heard of.
+    first: BTreeMap<TopicPartition, (Offset, Offset)>,
 }
 
 impl Walk {
@@ -313,14 +317,21 @@ impl Walk {
 
     /// A partition is known to have had its end at `end`.
     fn stands(&mut self, tp: TopicPartition, end: Offset) {
-        let known = &mut self.standings.entry(tp).or_insert((0, if self.last_seq == 0 { end } else { 0 })).1;
+        let new = !self.standings.contains_key(&tp);
+        let before = self.standings.get(&tp).map_or(0, |(_, end)| *end);
         if self.hole > 0 && !self.seen.contains(&tp) {
-            if end > *known {
-                self.lost.push(Lost { partition: tp, from: *known, to: end, certain: true });
+            // Where a journal that has lost its first frame began is not known, unless it began at the begin.
+            let certain = !new || self.from_zero;
+            let from = if certain { before } else { end.saturating_sub(self.hole / RECORD_MIN + 1) };
+            if end > from {
+                self.lost.push(Lost { partition: tp, from, to: end, certain });
             }
             self.seen.push(tp);
         }
-        *known = end.max(*known);
+        if new {
+            self.first.insert(tp, (0, if self.from_zero { 0 } else { end }));
+        }
+        self.standings.entry(tp).or_default().1 = end.max(before);
     }
 
     fn frame(&mut self, frame: &Frame, bad: &[(u64, Entry)], at: u64) {
