@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use ouzel_drive::{Action, Driver, Input, Phase, Settled, Stop};
 use event::record::{Chunk, records};
 use event::topic::{ENRICHED, RAW};
 use event::{BlockBuilder, Header, HeaderRef, Micros, Offset, RecordRef};
 use flow::{Asks, Batch, Effects, Facts, Keyed, Operator, Verdict};
+use ouzel_drive::{Action, Driver, Input, Phase, Settled, Stop};
 
 struct Counting;
 
@@ -93,14 +93,21 @@ impl World {
         if from >= to {
             return Vec::new();
         }
-        let mut block = BlockBuilder::new(RAW.partition(0));
-        for (key, value) in &self.input[from as usize..to as usize] {
-            let mut header = Vec::new();
-            Header::default().encode(&mut header);
-            block.push(key, &header, Some(&[value]));
-        }
-        let block = block.finish();
-        vec![Chunk { base: from, count: block.count, bytes: block.bytes }]
+        // As a log gives them: a chunk for each append.
+        let places: Vec<u64> = (from..to).collect();
+        let runs = places.chunks(3);
+        runs.map(|run| {
+            let mut block = BlockBuilder::new(RAW.partition(0));
+            for at in run {
+                let (key, value) = &self.input[*at as usize];
+                let mut header = Vec::new();
+                Header::default().encode(&mut header);
+                block.push(key, &header, Some(&[value]));
+            }
+            let block = block.finish();
+            Chunk { base: run[0], count: block.count, bytes: block.bytes }
+        })
+        .collect()
     }
 
     fn run(mut self, chance: &mut Chance, batch_max: u64, pipeline: usize, mut fate: Fate) -> (End, Option<Stop>) {

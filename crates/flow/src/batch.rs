@@ -48,7 +48,7 @@ impl Batch {
     ) -> Result<Batch, Offset> {
         let mut entries = Vec::with_capacity(chunks.iter().map(|c| c.count as usize).sum());
         let mut next = 0;
-        for (c, chunk) in chunks.iter().enumerate() {
+        'chunks: for (c, chunk) in chunks.iter().enumerate() {
             let mut all = records(&chunk.bytes);
             let mut offset = chunk.base;
             loop {
@@ -57,13 +57,17 @@ impl Batch {
                 let record = record.map_err(|_| offset)?;
                 let header = record.header().ok_or(offset)?;
                 if until.is_some_and(|until| offset >= until) {
-                    break;
+                    break 'chunks;
                 }
                 let verdict = judge(offset, &record, header);
                 entries.push(Place { chunk: c as u32, start, offset, verdict });
                 offset += 1;
+                next = offset;
             }
-            next = offset;
+        }
+        if entries.is_empty() {
+            // Nothing but a gap was between here and there.
+            next = until.or(chunks.last().map(Chunk::next)).unwrap_or(0);
         }
         Ok(Batch { input, at, chunks, entries, next })
     }

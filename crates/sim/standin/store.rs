@@ -40,11 +40,9 @@ pub struct Store {
     segment: u32,
     /// By topic and partition.
     pub records: Vec<Vec<Vec<Record>>>,
-    position: Vec<usize>,
+    pub position: Vec<usize>,
     seen: HashMap<String, u64>,
     delayed: Vec<Vec<Record>>,
-    frames: u64,
-    pub sums: [u64; 5],
 }
 
 impl Store {
@@ -59,8 +57,6 @@ impl Store {
             position: vec![0; PARTITIONS as usize],
             seen: HashMap::new(),
             delayed: Vec::new(),
-            frames: 0,
-            sums: [0; 5],
         };
         store.read();
         if fault != Some(Fault::DedupForgets) {
@@ -191,7 +187,6 @@ impl Store {
         }
         point("journal.frame.synced");
         *len += frame.len() as u64;
-        self.frames += 1;
     }
 
     /// Now and then: of `n` calls about one, the same ones in every run.
@@ -233,17 +228,14 @@ pub fn enrich(standin: &Standin) -> bool {
             if first == hash ^ 1 {
                 store.seen.insert(raw.id.clone(), hash);
             } else if first == hash {
-                store.sums[4] += 1;
                 continue;
             } else if standin.fault != Some(Fault::LastWins) {
-                store.sums[3] += 1;
                 let value = letter(Code::ConflictingDuplicate, Some(&raw.id), raw.value.as_bytes());
                 let partition = key::partition_of(raw.id.as_bytes(), PARTITIONS);
                 // The source's partition is the key's.
                 out.push(Record { topic: 2, partition, source, value, ..raw });
                 continue;
             }
-            store.sums[2] += 1;
             let mut value = raw.value.clone();
             if standin.has(Fault::TornSplice) && store.rarely(&raw.id, 1500) {
                 value.replace_range(300..301, "");

@@ -302,17 +302,17 @@ impl Storm {
                 Sent::Wrong(violation) => return Err(Stop::Broken(vec![violation])),
             }
         }
-        match self.catch_up(running) {
-            Ok(()) => {}
+        let metrics = match self.catch_up(running) {
+            Ok(metrics) => metrics,
             Err(ReadError::Unreachable(_)) => return self.gone(running),
             Err(ReadError::Wrong(violation)) => return Err(Stop::Broken(vec![violation])),
-        }
-        self.judge()?;
+        };
+        self.judge(metrics)?;
         Ok(Life::Alive)
     }
 
-    /// Reads until everything in `raw` has become what the model says, or nothing moves any more.
-    fn catch_up(&mut self, running: &Running) -> Result<(), ReadError> {
+    /// Reads until everything in `raw` has become what the model says, or nothing moves any more. Gives the metrics of then.
+    fn catch_up(&mut self, running: &Running) -> Result<Option<String>, ReadError> {
         let mut reader = Reader::new(running.addr);
         reader.read_again(&self.outputs)?;
         let mut moved_at = Instant::now();
@@ -330,28 +330,20 @@ impl Storm {
             }
             std::thread::sleep(Duration::from_millis(3));
         }
-        if self.config.sums {
-            let text = reader.metrics()?;
-            let violations = match Sums::of_metrics(&text) {
-                Some(sums) => sums.check(),
-                None => vec![conduct("/metrics does not show both sums".to_owned(), "the names in sim::laws::Sums")],
-            };
-            if let Some(first) = violations.into_iter().next() {
-                return Err(ReadError::Wrong(first));
-            }
-        }
-        Ok(())
+        Ok(self.config.sums.then(|| reader.metrics()).transpose()?)
     }
 
-    fn judge(&mut self) -> Result<(), Stop> {
+    fn judge(&mut self, metrics: Option<String>) -> Result<(), Stop> {
         self.ledger.refresh()?;
         let world = World { ledger: &self.ledger, outputs: &self.outputs, model: &self.model };
         self.report.judged += 1;
         self.report.records = world.outputs.raw.len();
-        match laws::check(&world) {
-            violations if violations.is_empty() => Ok(()),
-            violations => Err(Stop::Broken(violations)),
-        }
+        let mut violations = laws::check(&world);
+        violations.extend(metrics.into_iter().flat_map(|text| match Sums::of_metrics(&text) {
+            Some(sums) => sums.check(&Sums::of_outputs(&world)),
+            None => vec![conduct("/metrics does not show both sums".to_owned(), "the names in sim::laws::Sums")],
+        }));
+        if violations.is_empty() { Ok(()) } else { Err(Stop::Broken(violations)) }
     }
 
     /// The connection broke: either the program is dead at its point, or something is wrong with it.
