@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::{Running, data, fine, json, ouzel, output, text};
+use support::{Running, data, fine, json, output, ouzel, text};
 
 /// Every enriched event of a stopped directory.
 fn enriched(dir: &std::path::Path) -> Vec<Value> {
@@ -95,7 +95,10 @@ fn nested_events_with_a_field_map() {
     std::fs::write(&config, text).expect("a file");
     let out = fine(ouzel().args(["run", "--until-idle", "--json", "-c"]).arg(&config).arg("--data").arg(&dir));
     let summary = json(&out.stdout);
-    assert_eq!((&summary["accepted"], &summary["refused"], &summary["enriched"]), (&100.into(), &0.into(), &100.into()));
+    assert_eq!(
+        (&summary["accepted"], &summary["refused"], &summary["enriched"]),
+        (&100.into(), &0.into(), &100.into())
+    );
     for event in enriched(&dir) {
         assert_eq!(event["enriched"]["visitor"]["id"], event["actor"]["login"]);
         assert_eq!(event["enriched"]["visitor"]["how"], "given");
@@ -199,7 +202,8 @@ fn without_a_database_it_runs_and_says_what_is_missing() {
     let tmp = tempfile::tempdir().expect("a directory");
     let dir = tmp.path().join("data");
     let input = tmp.path().join("one.ndjson");
-    std::fs::write(&input, "{\"event\":\"view\",\"anonymousId\":\"v\",\"context\":{\"ip\":\"1.1.1.1\"}}\n").expect("a file");
+    std::fs::write(&input, "{\"event\":\"view\",\"anonymousId\":\"v\",\"context\":{\"ip\":\"1.1.1.1\"}}\n")
+        .expect("a file");
     fine(ouzel().args(["run", "--input"]).arg(&input).arg("--data").arg(&dir));
     let event = &enriched(&dir)[0];
     assert_eq!(event["enriched"]["status"]["geo"], "skipped");
