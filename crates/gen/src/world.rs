@@ -218,21 +218,6 @@ pub const WORDS: &[&str] = &[
     "size",
 ];
 
-/// Appends decimal digits.
-pub fn number(out: &mut Vec<u8>, mut n: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     use std::fmt::Write;
     let mut s = String::with_capacity(40);

@@ -330,7 +330,7 @@ impl Storm {
             }
             std::thread::sleep(Duration::from_millis(3));
         }
-        Ok(self.config.sums.then(|| reader.metrics()).transpose()?)
+        self.config.sums.then(|| reader.metrics()).transpose()
     }
 
     fn judge(&mut self, metrics: Option<String>) -> Result<(), Stop> {

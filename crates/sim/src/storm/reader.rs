@@ -32,6 +32,11 @@ fn wrong(what: String, look_at: &'static str) -> ReadError {
     ReadError::Wrong(conduct(what, look_at))
 }
 
+fn brief(row: &Row) -> String {
+    let id = row.id.map_or("no id of ours".to_owned(), |id| id.to_string());
+    format!("@{} {id} (bytes {:016x}, source {:?})", row.offset, row.bytes, row.source)
+}
+
 pub struct Reader {
     client: Client,
     scratch: Vec<u8>,
@@ -127,7 +132,7 @@ impl Reader {
             }
             for (row, known) in page.rows.iter().zip(known.by_ref()) {
                 if row != known {
-                    let what = format!("{name}/{partition}@{}: was {known:?}, is {row:?}", known.offset);
+                    let what = format!("{name}/{partition}@{}: was {}, is {}", known.offset, brief(known), brief(row));
                     return Err(wrong(what, "offsets given twice: the journal's tail at start"));
                 }
             }
