@@ -19,27 +19,6 @@ pub fn place(object: &[u8]) -> Option<Place> {
     Some(Place { at, empty: object[before] == b'{' && object[..before].iter().all(u8::is_ascii_whitespace) })
 }
 
-/// Appends a JSON string.
-pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    if text.iter().all(|b| !matches!(b, 0..=0x1f | b'"' | b'\\')) {
-        out.extend_from_slice(text);
-    } else {
-        for b in text {
-            match b {
-                b'"' => out.extend_from_slice(b"\\\""),
-                b'\\' => out.extend_from_slice(b"\\\\"),
-                b'\n' => out.extend_from_slice(b"\\n"),
-                b'\r' => out.extend_from_slice(b"\\r"),
-                b'\t' => out.extend_from_slice(b"\\t"),
-                0..=0x1f => out.extend_from_slice(format!("\\u{b:04x}").as_bytes()),
-                _ => out.push(*b),
-            }
-        }
-    }
-    out.push(b'"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,12 +37,5 @@ mod tests {
         assert_eq!(place(b"[]"), None);
         assert_eq!(place(b""), None);
         assert_eq!(place(b"}"), None);
-    }
-
-    #[test]
-    fn strings_are_json() {
-        let mut out = Vec::new();
-        write_string("a\"b\\c\n\u{1}é".as_bytes(), &mut out);
-        assert_eq!(String::from_utf8_lossy(&out), "\"a\\\"b\\\\c\\n\\u0001é\"");
     }
 }

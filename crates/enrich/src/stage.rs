@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use event::dead_letter::DeadLetter;
+use event::json::write_string;
 use event::topic::{DLQ, ENRICHED};
 use event::{Code, Field, Flags, HeaderRef, Micros, Offset, RecordRef, Source, header, key};
 use flow::{AskId, Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Status, Verdict};
@@ -59,13 +60,13 @@ impl Enrich {
             .iter()
             .map(|e| {
                 let mut label = Vec::new();
-                splice::write_string(e.name().as_bytes(), &mut label);
+                write_string(e.name().as_bytes(), &mut label);
                 label.push(b':');
                 label
             })
             .collect();
         let mut opening = Vec::new();
-        splice::write_string(config.member.as_bytes(), &mut opening);
+        write_string(config.member.as_bytes(), &mut opening);
         opening.extend_from_slice(br#":{"v":1,"at":""#);
         Enrich { config, enrichers, labels, opening }
     }
@@ -92,7 +93,7 @@ impl Enrich {
             }
         }
         out.extend_from_slice(br#","visitor":{"id":"#);
-        splice::write_string(event.record.key, out);
+        write_string(event.record.key, out);
         out.extend_from_slice(br#","how":""#);
         out.extend_from_slice(how(event.header.flags()).as_bytes());
         out.extend_from_slice(br#""},"status":{"#);

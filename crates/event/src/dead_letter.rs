@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 
 use crate::failure::{Code, Failure};
+use crate::json::write_string;
 use crate::time::Micros;
 
 /// How many bytes of an original are kept: the default limit of an event, so that whatever could have been accepted is
@@ -70,16 +71,16 @@ impl<'a> DeadLetter<'a> {
         out.extend_from_slice(b"{\"code\":\"");
         out.extend_from_slice(self.code.name().as_bytes());
         out.extend_from_slice(b"\",\"pointer\":");
-        write_string(self.pointer, out);
+        write_string(self.pointer.as_bytes(), out);
         out.extend_from_slice(b",\"message\":");
-        write_string(self.message, out);
+        write_string(self.message.as_bytes(), out);
         out.extend_from_slice(b",\"source\":");
-        write_string(self.source, out);
+        write_string(self.source.as_bytes(), out);
         out.extend_from_slice(b",\"position\":");
-        write_string(self.position, out);
+        write_string(self.position.as_bytes(), out);
         out.extend_from_slice(b",\"id\":");
         match self.id {
-            Some(id) => write_string(&String::from_utf8_lossy(id), out),
+            Some(id) => write_string(String::from_utf8_lossy(id).as_bytes(), out),
             None => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(b",\"received_at\":\"");
@@ -89,7 +90,7 @@ impl<'a> DeadLetter<'a> {
         match text_of(kept, sha256.is_some()) {
             Some(text) => {
                 out.extend_from_slice(b",\"event\":");
-                write_string(text, out);
+                write_string(text.as_bytes(), out);
             }
             None => {
                 out.extend_from_slice(b",\"event_base64\":\"");
@@ -103,7 +104,7 @@ impl<'a> DeadLetter<'a> {
         if let Some(sha256) = sha256 {
             out.extend_from_slice(b",\"sha256\":\"");
             for b in sha256 {
-                out.extend_from_slice(&[HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+                out.extend_from_slice(&[crate::json::HEX[usize::from(b >> 4)], crate::json::HEX[usize::from(b & 15)]]);
             }
             out.push(b'"');
         }
@@ -118,50 +119,6 @@ fn text_of(bytes: &[u8], cut: bool) -> Option<&str> {
         Err(e) if cut && e.error_len().is_none() => std::str::from_utf8(&bytes[..e.valid_up_to()]).ok(),
         Err(_) => None,
     }
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// Appends `text` as a JSON string with its quotes: runs that need no escape are copied whole.
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    out.push(b'"');
-    let mut from = 0;
-    while let Some(n) = next_escape(&bytes[from..]) {
-        out.extend_from_slice(&bytes[from..from + n]);
-        match bytes[from + n] {
-            b @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', b]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b => out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]),
-        }
-        from += n + 1;
-    }
-    out.extend_from_slice(&bytes[from..]);
-    out.push(b'"');
-}
-
-/// Index of the first byte JSON does not take as it is (`"`, `\`, below 0x20), eight bytes at a time.
-fn next_escape(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
-    let mut at = 0;
-    while let Some(word) = bytes.get(at..at + 8) {
-        let w = u64::from_le_bytes(word.try_into().expect("eight bytes"));
-        // The high bit of a byte is set where the byte is zero, or is below 0x20 (Mycroft's test). A borrow can mark a
-        // byte above the first true mark by mistake, never one below it, and the first one is all that is asked.
-        let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGHS;
-        let marks = zero(w ^ (ONES * u64::from(b'"')))
-            | zero(w ^ (ONES * u64::from(b'\\')))
-            | (w.wrapping_sub(ONES * 0x20) & !w & HIGHS);
-        if marks != 0 {
-            return Some(at + marks.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let found = bytes[at..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20));
-    found.map(|n| at + n)
 }
 
 /// The original bytes (or their beginning) of a letter, from its members `event` and `event_base64`.
@@ -246,24 +203,5 @@ mod tests {
             assert_eq!(serde_json::from_slice::<Value>(&out).expect("JSON"), v, "a reader that cut writes the same");
         }
         assert!(written(&letter(), &vec![b'x'; KEEP]).get("sha256").is_none(), "an event at the limit is kept whole");
-    }
-
-    #[test]
-    fn the_fast_scan_agrees_with_the_slow_one() {
-        let mut state = 1u64;
-        for _ in 0..20_000 {
-            let mut bytes = [0u8; 19];
-            for b in &mut bytes {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                // Mostly bytes near the edges, where a borrow would show.
-                let near =
-                    [0x1f, 0x20, 0x21, 0x22, 0x23, 0x5b, 0x5c, 0x5d, 0x7f, 0x80, 0x81, 0xa0, 0xff, 0, b'a', b'z'];
-                *b = near[(state >> 60) as usize];
-            }
-            for from in 0..bytes.len() {
-                let slow = bytes[from..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20));
-                assert_eq!(next_escape(&bytes[from..]), slow, "{bytes:?} from {from}");
-            }
-        }
     }
 }

@@ -8,6 +8,7 @@
 //! * [`time`]: microseconds since 1970, RFC 3339 in and out
 //! * [`failure`]: what can be wrong with an event, as data
 //! * [`dead_letter`]: the value of a record in `dlq`
+//! * [`json`]: writing JSON's strings and numbers
 //! * [`topic`]: the one table of topics
 //!
 //! It does not parse JSON (`wire` does), keep state, or know where bytes come from.
@@ -16,6 +17,7 @@ pub mod dead_letter;
 pub mod failure;
 pub mod field;
 pub mod header;
+pub mod json;
 pub mod key;
 pub mod record;
 pub mod time;

@@ -7,9 +7,10 @@
 //! ```
 
 use event::Micros;
+use event::json::write_number;
 
 use crate::rng::{Rng, mix2};
-use crate::world::{self, number};
+use crate::world::{self};
 
 /// An event's identity: which run made it, and its number there. 32 bytes as text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -138,7 +139,7 @@ pub fn event(facts: &Facts<'_>, rng: &mut Rng, out: &mut Vec<u8>) {
     visitor_text(facts.visitor, out);
     if habit >> 60 < 6 {
         put(out, b"\",\"userId\":\"u-");
-        number(out, facts.visitor);
+        write_number(facts.visitor, out);
     }
     put(out, b"\",\"context\":{\"ip\":\"");
     // Home, and now and then one of three other places.
@@ -151,7 +152,7 @@ pub fn event(facts: &Facts<'_>, rng: &mut Rng, out: &mut Vec<u8>) {
     put(out, b"\",\"timezone\":\"");
     put(out, world::ZONES[of(world::ZONES.len(), 23)].as_bytes());
     put(out, b"\",\"library\":{\"name\":\"analytics.js\",\"version\":\"next-1.");
-    number(out, 40 + habit % 40);
+    write_number(40 + habit % 40, out);
     put(out, b".0\"},\"page\":{\"url\":\"https://shop.example.com/");
     page_path(category, listing, out);
     let campaign = rng.below(12) == 0;
@@ -159,7 +160,7 @@ pub fn event(facts: &Facts<'_>, rng: &mut Rng, out: &mut Vec<u8>) {
         put(out, b"?utm_source=google&utm_medium=cpc&utm_campaign=");
         put(out, rng.pick(world::CAMPAIGNS).as_bytes());
         put(out, b"&gclid=");
-        number(out, rng.next_u64());
+        write_number(rng.next_u64(), out);
     }
     put(out, b"\",\"path\":\"/");
     page_path(category, listing, out);
@@ -168,23 +169,23 @@ pub fn event(facts: &Facts<'_>, rng: &mut Rng, out: &mut Vec<u8>) {
     put(out, b"\",\"title\":\"");
     words(rng, 24, out);
     put(out, b"\"},\"screen\":{\"width\":");
-    number(out, u64::from(width));
+    write_number(u64::from(width), out);
     put(out, b",\"height\":");
-    number(out, u64::from(height));
+    write_number(u64::from(height), out);
     put(out, b",\"density\":");
-    number(out, u64::from(density));
+    write_number(u64::from(density), out);
     put(out, b"}},\"properties\":{\"listing\":{\"id\":\"l-");
-    number(out, listing);
+    write_number(listing, out);
     put(out, b"\",\"category\":\"");
     put(out, category.as_bytes());
     put(out, b"\",\"seller\":\"s-");
-    number(out, listing % 20_011);
+    write_number(listing % 20_011, out);
     put(out, b"\"},\"amount\":");
-    number(out, facts.amount);
+    write_number(facts.amount, out);
     put(out, b",\"currency\":\"");
     put(out, world::CURRENCIES[of(world::CURRENCIES.len(), 31)].as_bytes());
     put(out, b"\",\"position\":");
-    number(out, rng.below(60));
+    write_number(rng.below(60), out);
     put(out, b",\"filters\":[\"price\",\"distance\"],\"in_stock\":true,\"note\":\"");
     const TAIL: &[u8] = b"\"}}";
     let have = out.len() - begin + TAIL.len();
@@ -202,7 +203,7 @@ pub fn visitor_text(visitor: u64, out: &mut Vec<u8>) {
 fn page_path(category: &str, listing: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(category.as_bytes());
     out.extend_from_slice(b"/listing-");
-    number(out, listing);
+    write_number(listing, out);
 }
 
 /// Appends words up to `bytes`, ending within one word of it.

@@ -31,7 +31,7 @@ pub fn address(seed: u64, n: u64, out: &mut Vec<u8>) {
             if i > 0 {
                 out.push(b'.');
             }
-            number(out, u64::from(octet));
+            event::json::write_number(u64::from(octet), out);
         }
     }
 }

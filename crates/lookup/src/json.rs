@@ -2,24 +2,9 @@
 
 use std::fmt;
 
+use event::json::write_string;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-
-/// Appends `text` as a JSON string with its quotes.
-pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let mut rest = text.as_bytes();
-    while let Some(n) = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
-        out.extend_from_slice(&rest[..n]);
-        match rest[n] {
-            b @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', b]),
-            b => out.extend_from_slice(format!("\\u{b:04x}").as_bytes()),
-        }
-        rest = &rest[n + 1..];
-    }
-    out.extend_from_slice(rest);
-    out.push(b'"');
-}
 
 /// Appends the shortest digits that read back as the same number of the same width: a 32-bit 38.1 stays 38.1 and does not
 /// become 38.099998474121094. What JSON has no number for is `null`.
@@ -101,7 +86,7 @@ impl<'de> Visitor<'de> for Transcode<'_> {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        string(value, self.out);
+        write_string(value.as_bytes(), self.out);
         Ok(())
     }
 
@@ -137,7 +122,7 @@ impl<'de> Visitor<'de> for Transcode<'_> {
             if self.out.len() > first {
                 self.out.push(b',');
             }
-            string(key, self.out);
+            write_string(key.as_bytes(), self.out);
             self.out.push(b':');
             map.next_value_seed(self.child()?)?;
         }
@@ -159,7 +144,7 @@ mod tests {
     #[test]
     fn strings_read_back_as_they_were() {
         for s in ["", "Zürich", "a\"b\\c", "\u{0}\u{1f}\n\t", "東京", "\u{7f}"] {
-            let written = text(|out| string(s, out));
+            let written = text(|out| write_string(s.as_bytes(), out));
             assert_eq!(serde_json::from_str::<String>(&written).expect(&written), s);
         }
     }

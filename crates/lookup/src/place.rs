@@ -50,7 +50,7 @@ impl Place<'_> {
         let text = |member: &str, value: Option<&str>, out: &mut Vec<u8>| {
             if let Some(value) = value {
                 name(member, out);
-                json::string(value, out);
+                event::json::write_string(value.as_bytes(), out);
             }
         };
         text("country", self.country, out);

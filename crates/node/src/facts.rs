@@ -83,9 +83,9 @@ fn versions(pinned: &[Pinned<'_>]) -> Arc<str> {
         if out.len() > 1 {
             out.push(b',');
         }
-        enrich::splice::write_string(name.as_bytes(), &mut out);
+        event::json::write_string(name.as_bytes(), &mut out);
         out.push(b':');
-        enrich::splice::write_string(version.as_bytes(), &mut out);
+        event::json::write_string(version.as_bytes(), &mut out);
     }
     out.push(b'}');
     String::from_utf8(out).expect("JSON of names").into()

@@ -18,7 +18,7 @@
 
 use event::{Code, Failure};
 
-use crate::json::write_string;
+use event::json::write_string;
 
 /// Appends the JSON form of one line (without its line end) to `out`. What is appended on a failure is to be thrown away.
 ///

@@ -11,7 +11,7 @@
 
 use event::{Code, Failure};
 
-use crate::json::write_string;
+use event::json::write_string;
 
 /// More columns than this are refused with the header: the members of an event are limited, too.
 const MAX_COLUMNS: usize = 2_000;

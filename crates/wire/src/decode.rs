@@ -308,7 +308,7 @@ impl Decoder {
             ArrivalPosition::At { prefix, index } => {
                 id.extend_from_slice(prefix.as_bytes());
                 id.push(b':');
-                write_decimal(*index, id);
+                event::json::write_number(*index, id);
                 Flags::DERIVED
             }
             ArrivalPosition::Fresh(number) => {
@@ -385,18 +385,4 @@ impl RawRecord {
 fn write_hex(number: u128, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend((0..32).rev().map(|place| DIGITS[(number >> (place * 4)) as usize & 15]));
-}
-
-fn write_decimal(number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let (mut at, mut rest) = (digits.len(), number);
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }

@@ -16,7 +16,7 @@ mod text;
 use event::{Code, Failure};
 
 pub use pointer::{PointerError, Pointers};
-pub use text::{Kind, kind, text, write_string};
+pub use text::{Kind, kind, text};
 
 use pointer::{NONE, head};
 

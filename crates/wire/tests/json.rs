@@ -271,7 +271,7 @@ proptest! {
         let json = serde_json::to_vec(&s).expect("JSON");
         prop_assert!(text(&json).is_some_and(|t| *t == *s.as_bytes()));
         let mut ours = Vec::new();
-        ouzel_wire::json::write_string(s.as_bytes(), &mut ours);
+        event::json::write_string(s.as_bytes(), &mut ours);
         prop_assert_eq!(parsed(&ours), Value::from(s));
     }
 

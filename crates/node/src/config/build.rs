@@ -335,9 +335,7 @@ impl Building<'_> {
     }
 
     fn dedup(&mut self, at: &At<'_>) -> Dedup {
-        Dedup {
-            memory: self.reader.size(at, "memory").expect(DEFAULT),
-        }
+        Dedup { memory: self.reader.size(at, "memory").expect(DEFAULT) }
     }
 
     /// Rules between keys of different sections.

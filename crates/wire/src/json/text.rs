@@ -94,32 +94,6 @@ pub(super) fn hex4(s: &[u8], at: usize) -> Option<u32> {
     four.iter().try_fold(0, |v, b| Some(v << 4 | (*b as char).to_digit(16)?))
 }
 
-/// Appends `text` as a JSON string with its quotes. Control characters get escapes (`\n`, `\u001f`); bytes that are not
-/// valid UTF-8 are copied, and it is the caller's to have dealt with them.
-pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    let mut at = 0;
-    loop {
-        let end = super::scan::plain_run(text, at);
-        out.extend_from_slice(&text[at..end]);
-        let Some(&b) = text.get(end) else { break };
-        match b {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            _ => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[(b >> 4) as usize], HEX[(b & 15) as usize]]);
-            }
-        }
-        at = end + 1;
-    }
-    out.push(b'"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +121,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let all: String = (0..0x250u32).filter_map(char::from_u32).chain("😀\u{2028}".chars()).collect();
         let mut json = Vec::new();
-        write_string(all.as_bytes(), &mut json);
+        event::json::write_string(all.as_bytes(), &mut json);
         assert_eq!(text(&json).as_deref(), Some(all.as_bytes()));
         assert_eq!(serde_json::from_slice::<String>(&json).expect("JSON"), all);
     }
