@@ -37,7 +37,7 @@ use tokio::sync::watch;
 pub use counters::{Count, Counters, Histogram};
 pub use limits::{Hosts, Limits};
 pub use listen::{NotLoopback, Server, Stage, check_address};
-pub use topics::{overview, write_record};
+pub use topics::{is_shown, overview, write_record};
 
 use crate::collect::Collector;
 use answer::Answer;

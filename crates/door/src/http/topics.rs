@@ -204,8 +204,8 @@ async fn fill(front: &Arc<Front>, at: TopicPartition, limit: u64, page: &mut Pag
     }
 }
 
-/// Control records are for stages only.
-fn is_shown(record: &RecordRef<'_>) -> bool {
+/// Whether readers see a record: control records are for stages only.
+pub fn is_shown(record: &RecordRef<'_>) -> bool {
     record.header().is_none_or(|h| !h.flags().has(Flags::CONTROL))
 }
 
