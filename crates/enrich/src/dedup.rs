@@ -233,8 +233,8 @@ mod tests {
             x ^= x >> 7;
             x ^= x << 17;
             // Mostly new ids; one in 16 repeats one from somewhere before, one in 4 of these with another payload.
-            let id = if x % 16 == 0 && i > 0 { (x >> 8) % i } else { i };
-            (u128::from(id), id * 7 + u64::from(x % 64 == 0))
+            let id = if x.is_multiple_of(16) && i > 0 { (x >> 8) % i } else { i };
+            (u128::from(id), id * 7 + u64::from(x.is_multiple_of(64)))
         })
     }
 
