@@ -148,7 +148,7 @@ impl View {
     pub fn locate(&self, tp: TopicPartition, at: Offset, budget: usize) -> Result<Place, LogError> {
         let part = self.part(tp).expect("checked by the caller");
         if part.ring.front().is_some_and(|c| c.base <= at) {
-            return part.from_ring(at, budget);
+            return part.read_ring(at, budget);
         }
         let i = self.sealed.partition_point(|s| s.index.parts.get(&tp).map_or(0, |p| p.end) <= at);
         let in_sealed = self.sealed.get(i).and_then(|s| Some((s, s.index.parts.get(&tp)?)));
@@ -179,7 +179,7 @@ fn spots(p: &PartIndex, at: Offset, end: u64) -> Option<(u64, u64, Offset)> {
 }
 
 impl Partition {
-    fn from_ring(&self, at: Offset, budget: usize) -> Result<Place, LogError> {
+    fn read_ring(&self, at: Offset, budget: usize) -> Result<Place, LogError> {
         let mut i = self.ring.partition_point(|c| c.base <= at) - 1;
         let (mut chunks, mut used) = (Vec::new(), 0);
         while let Some(c) = self.ring.get(i)
