@@ -5,7 +5,7 @@
 //! * [`stage`]: runs the enrich stage's state machines
 //! * [`facts`]: answers what a batch asks
 //! * [`runs`]: dedup's sealed runs on disk
-//! * [`output`]: `--output`
+//! * [`output`]: writes `--output`
 //! * [`status`]: readiness, metrics, the two sums
 //!
 //! It decides nothing about events: that is in the pure crates it drives.

@@ -71,15 +71,15 @@ fn a_flipped_bit_in_the_middle_is_refused_with_file_and_offset() {
     drop(log);
     let path = segments(root.path()).pop().expect("a segment");
     let (bytes, at) = (read_file(&path), frames(&path));
-    for i in 0..at.len() - 2 {
+    for (i, frame) in at.iter().copied().enumerate().take(at.len() - 2) {
         // In the magic, in the header, in the directory, in the body.
         for inside in [0, 17, 70, 200] {
-            flip(&path, at[i] + inside);
+            flip(&path, frame + inside);
             match open_with(root.path(), config(), &FakeClock::new()).map(|_| ()) {
                 Err(LogError::Damaged { file, at: found, .. }) => {
                     assert_eq!(
                         (file, found as usize),
-                        (path.display().to_string(), at[i]),
+                        (path.display().to_string(), frame),
                         "byte {inside} of frame {i}"
                     );
                 }
