@@ -95,6 +95,35 @@ pub fn dependencies(members: &[Member], files: &[File]) -> Vec<Finding> {
         .collect()
 }
 
+/// The program's own page of all keys of the configuration.
+const KEYS: &str = "docs/configuration-reference.md";
+
+/// Each key of the configuration that a document names is one.
+pub fn keys(files: &[File]) -> Vec<Finding> {
+    let keys: BTreeSet<&str> =
+        text_of(files, KEYS).lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let sections: BTreeSet<&str> = keys.iter().filter_map(|key| Some(key.split_once('.')?.0)).collect();
+    let is_key =
+        |span: &str| keys.iter().any(|k| k.strip_prefix(span).is_some_and(|r| r.is_empty() || r.starts_with('.')));
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|f| f.has_extension("md") && f.path != Path::new(KEYS)) {
+        for (n, line) in file.text.as_deref().unwrap_or("").lines().enumerate() {
+            for span in line.split('`').skip(1).step_by(2) {
+                let plain = span.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');
+                let ours = span.split_once('.').is_some_and(|(section, _)| sections.contains(section));
+                if plain && ours && !is_key(span) {
+                    findings.push(Finding::error(format!(
+                        "{}:{}: there is no key `{span}`",
+                        file.path.display(),
+                        n + 1
+                    )));
+                }
+            }
+        }
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +147,13 @@ mod tests {
         assert!(found[0].contains("docs/failures/not_json.md"), "{found:?}");
         assert!(found[1].contains("**Flagged.**"), "{found:?}");
         assert!(found[2].contains("gone.md"), "{found:?}");
+    }
+
+    #[test]
+    fn keys_that_are_named_exist() {
+        let text = "`data.dir`, `data.keep`, `event.user`, `data.dirs` and `data`";
+        let files = [file(KEYS, "### `data.dir`\n\n### `data.keep.raw`\n"), file("README.md", text)];
+        assert_eq!(keys(&files), vec![Finding::error("README.md:1: there is no key `data.dirs`")]);
     }
 
     #[test]
