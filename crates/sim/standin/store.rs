@@ -19,6 +19,8 @@ pub const PARTITIONS: u32 = 4;
 pub const TOPICS: [&str; 3] = ["raw", "enriched", "dlq"];
 /// Small, so that a run makes many.
 const SEGMENT: u64 = 1 << 20;
+/// What must be one commit is two, this far apart: long enough that a kill by chance comes between them soon.
+const BETWEEN: std::time::Duration = std::time::Duration::from_millis(1);
 
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Record {
@@ -264,10 +266,12 @@ pub fn enrich(standin: &Standin) -> bool {
     match standin.fault {
         Some(Fault::PositionFirst) => {
             store.commit(positions);
+            std::thread::sleep(BETWEEN);
             store.commit(out);
         }
         Some(Fault::PositionLast) => {
             store.commit(out);
+            std::thread::sleep(BETWEEN);
             store.commit(positions);
         }
         _ => {

@@ -79,7 +79,7 @@ const FAULTS: [(&str, bool, &[Law]); 17] = [
 fn every_fault_is_found(faults: &[(&str, bool, &[Law])]) {
     let mut missed = Vec::new();
     for (fault, power_loss, laws) in faults {
-        let report = with_fault(fault, 15, *power_loss);
+        let report = with_fault(fault, 30, *power_loss);
         println!("== {fault}: {report}\n");
         if !report.violations.iter().any(|v| laws.contains(&v.law)) {
             missed.push(*fault);

@@ -99,8 +99,15 @@ pub fn kill_loop(config: KillLoopConfig) -> io::Result<Report> {
 pub fn find_planted(bug: seam::fault::Bug, budget: u32, mut config: KillLoopConfig) -> io::Result<Report> {
     config.env.push(("OUZEL_PLANT".to_owned(), bug.name().to_owned()));
     config.cycles = budget;
+    if config.points.is_empty() {
+        // Around the write of a frame is where most bugs of a log show; chance alone is seldom there.
+        config.points = FRAME_POINTS.map(str::to_owned).to_vec();
+    }
     kill_loop(config)
 }
+
+const FRAME_POINTS: [&str; 4] =
+    ["journal.frame.before_write", "journal.frame.half_written", "journal.frame.written", "journal.published"];
 
 enum Stop {
     Broken(Vec<Violation>),
@@ -330,7 +337,19 @@ impl Storm {
             }
             std::thread::sleep(Duration::from_millis(3));
         }
-        self.config.sums.then(|| reader.metrics()).transpose()
+        if !self.config.sums {
+            return Ok(None);
+        }
+        // Readers see a commit a moment before the stage that made it has counted it.
+        let began = Instant::now();
+        loop {
+            let text = reader.metrics()?;
+            let counted = Sums::of_metrics(&text).is_none_or(|s| s.in_flight == 0);
+            if counted || began.elapsed() > STUCK {
+                return Ok(Some(text));
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
     }
 
     fn judge(&mut self, metrics: Option<String>) -> Result<(), Stop> {
