@@ -325,8 +325,7 @@ impl Decoder {
     /// # Errors
     /// Those of [`json::pass`], except for the limits of single events.
     pub fn batch_context<'b>(&self, batch: &'b [u8]) -> Result<BatchContext<'b>, Failure> {
-        // The array and the object around the events, and events of any size and number in them.
-        let limits = Limits { event: LONGEST_EVENT, depth: self.limits.depth.saturating_add(2), members: usize::MAX };
+        let limits = Limits { event: LONGEST_EVENT, ..self.limits };
         let mut scratch = Scratch::default();
         json::pass(batch, &self.pointers, &limits, &mut scratch)?;
         let mut context = Vec::new();

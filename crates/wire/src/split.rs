@@ -16,7 +16,7 @@ use crate::json::{self, Limits, MAX_DEPTH, Pointers, Scratch, scan};
 ///   that is not blank
 pub fn body<'a>(bytes: &'a [u8], content_type: Option<&str>) -> Events<'a> {
     let start = scan::space_run(bytes, bytes.strip_prefix(BYTE_ORDER_MARK).map_or(0, |_| BYTE_ORDER_MARK.len()));
-    let whole = |form| Events { bytes, batch: None, form };
+    let whole = |form| Events { bytes, batch: None, in_batch: false, form };
     if content_type.is_some_and(is_ndjson) {
         return whole(Form::Lines { at: start });
     }
@@ -25,9 +25,10 @@ pub fn body<'a>(bytes: &'a [u8], content_type: Option<&str>) -> Events<'a> {
         Some(b'{') => match object(bytes, start) {
             Object::One => whole(Form::One { at: start }),
             Object::Lines => whole(Form::Lines { at: start }),
-            Object::Batch(events) => Events {
+            Object::Batch { events, around } => Events {
                 bytes,
-                batch: Some(bytes[start..].trim_ascii_end()),
+                batch: Some(around),
+                in_batch: true,
                 form: Form::Elements { at: events.start + 1, end: events.end },
             },
         },
@@ -47,8 +48,12 @@ fn is_ndjson(content_type: &str) -> bool {
 enum Object {
     One,
     Lines,
-    /// Where its array stands.
-    Batch(std::ops::Range<usize>),
+    Batch {
+        /// Where its array stands.
+        events: std::ops::Range<usize>,
+        /// The object with an empty array in its place.
+        around: Vec<u8>,
+    },
 }
 
 /// What a body is that begins with `{` at `start`.
@@ -63,21 +68,45 @@ fn object(bytes: &[u8], start: usize) -> Object {
         return Object::Lines;
     }
     let has_lines = || memchr::memmem::find(text, b"\n{").is_some();
-    if memchr::memmem::find(text, b"\"batch\"").is_none() && !has_lines() {
+    // Events are judged one by one, so only what is around them is judged here: one that is nested too deep, say, costs
+    // none of its neighbours, and none is read twice.
+    let events = batch_of(text);
+    if events.is_none() && !has_lines() {
         return Object::One;
     }
-    let (pointers, slots) = Pointers::compile(&["/batch"]).expect("a pointer");
-    let mut scratch = Scratch::default();
+    let around = match &events {
+        Some(events) => [&text[..events.start], b"[]", &text[events.end..]].concat(),
+        None => text.to_vec(),
+    };
+    let (pointers, _) = Pointers::compile(&[]).expect("no pointer");
     let limits = Limits { event: usize::MAX, depth: MAX_DEPTH, members: usize::MAX };
-    let passed = json::pass(text, &pointers, &limits, &mut scratch);
-    let batch = scratch.found(slots[0]);
-    match passed {
-        Ok(()) if batch.is_there() && text[batch.start as usize] == b'[' => {
-            Object::Batch(start + batch.start as usize..start + batch.end as usize)
-        }
+    match (json::pass(&around, &pointers, &limits, &mut Scratch::default()), events) {
+        (Ok(()), Some(events)) => Object::Batch { events: start + events.start..start + events.end, around },
         // A broken first line may look like an object that goes on behind it; its neighbours have lines of their own.
-        Err(r) if r.code == Code::NotJson && has_lines() => Object::Lines,
+        (Err(r), _) if r.code == Code::NotJson && has_lines() => Object::Lines,
         _ => Object::One,
+    }
+}
+
+/// Where the array of the first-level member `batch` stands in an object, found by counting brackets alone.
+fn batch_of(text: &[u8]) -> Option<std::ops::Range<usize>> {
+    let mut at = 1;
+    loop {
+        at = scan::space_run(text, at);
+        let name = at + 1;
+        at = (text.get(at) == Some(&b'"')).then(|| string_end(text, name))??;
+        let is_batch = &text[name..at - 1] == b"batch";
+        at = scan::space_run(text, at);
+        let value = (text.get(at) == Some(&b':')).then(|| scan::space_run(text, at + 1))?;
+        let stopped = element(text, value, text.len());
+        if is_batch {
+            // The object's own closing bracket is not counted, so the last that was is the array's.
+            return (text.get(value) == Some(&b'[') && stopped.whole).then_some(value..stopped.after);
+        }
+        if stopped.by != By::Comma {
+            return None;
+        }
+        at = stopped.at + 1;
     }
 }
 
@@ -85,14 +114,15 @@ fn object(bytes: &[u8], start: usize) -> Object {
 /// one needs no line end. A byte order mark before the first is skipped.
 pub fn lines(bytes: &[u8]) -> Events<'_> {
     let at = bytes.strip_prefix(BYTE_ORDER_MARK).map_or(0, |_| BYTE_ORDER_MARK.len());
-    Events { bytes, batch: None, form: Form::Lines { at } }
+    Events { bytes, batch: None, in_batch: false, form: Form::Lines { at } }
 }
 
 /// The events of a body: the byte each begins at, and its text.
 #[derive(Clone, Debug)]
 pub struct Events<'a> {
     bytes: &'a [u8],
-    batch: Option<&'a [u8]>,
+    batch: Option<Vec<u8>>,
+    in_batch: bool,
     form: Form,
 }
 
@@ -113,9 +143,10 @@ enum Form {
 }
 
 impl<'a> Events<'a> {
-    /// The object around the events of a `{"batch":[...]}`, for [`crate::Decoder::batch_context`].
-    pub fn batch(&self) -> Option<&'a [u8]> {
-        self.batch
+    /// The object around the events of a `{"batch":[...]}`, with an empty array in their place, for
+    /// [`crate::Decoder::batch_context`].
+    pub fn take_batch(&mut self) -> Option<Vec<u8>> {
+        self.batch.take()
     }
 
     fn next_line(&mut self, mut at: usize) -> Option<(usize, &'a [u8])> {
@@ -156,7 +187,7 @@ impl<'a> Events<'a> {
     /// What follows an array is one more event, if there is anything; nothing may follow.
     fn behind_array(&self, at: usize) -> Form {
         let at = scan::space_run(self.bytes, at);
-        if self.batch.is_some() || at >= self.bytes.len() { Form::Done } else { Form::One { at } }
+        if self.in_batch || at >= self.bytes.len() { Form::Done } else { Form::One { at } }
     }
 }
 
@@ -287,12 +318,12 @@ mod tests {
     #[test]
     fn a_batch_gives_its_members_and_itself() {
         let text = r#" {"sentAt":"t","batch":[{"a":1},{"b":{"batch":[]}}],"context":{}} "#;
-        let events = body(text.as_bytes(), Some("application/json"));
-        assert_eq!(events.batch(), Some(text.trim().as_bytes()));
+        let mut events = body(text.as_bytes(), Some("application/json"));
+        assert_eq!(events.take_batch().as_deref(), Some(&br#"{"sentAt":"t","batch":[],"context":{}}"#[..]));
         assert_eq!(split(text, None), [(24, r#"{"a":1}"#.into()), (32, r#"{"b":{"batch":[]}}"#.into())]);
         for one in [r#"{"batch":7}"#, r#"{"a":{"batch":[1]}}"#, r#"{"batch":[1],"batch":[2]}"#, r#"{"batch":[1],}"#] {
             assert_eq!(split(one, None), [(0, one.into())]);
-            assert!(body(one.as_bytes(), None).batch().is_none());
+            assert!(body(one.as_bytes(), None).take_batch().is_none());
         }
         assert_eq!(split(r#"{"batch":[]}"#, None), []);
     }

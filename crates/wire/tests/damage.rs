@@ -140,7 +140,7 @@ fn bodies() {
     feed(&samples, 14, |text| {
         for content_type in [None, Some("application/x-ndjson")] {
             let events = split::body(text, content_type);
-            let is_batch = events.batch().is_some();
+            let is_batch = events.clone().take_batch().is_some();
             let mut behind = 0;
             for (at, event) in events {
                 assert_eq!(&text[at..at + event.len()], event);

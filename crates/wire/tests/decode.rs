@@ -193,8 +193,9 @@ fn a_batch_hands_its_context_down() {
         "context":{"ip":"1.1.1.1","page":{"url":7},"userAgent":{}},"anonymousId":"v"}"#;
     let d =
         Decoder::build(DecoderConfig { clock: ClockMode::Live, ..config(Preset::Segment, &[]) }).expect("a decoder");
-    let events = split::body(body, None);
-    let context = d.batch_context(events.batch().expect("a batch")).expect("JSON");
+    let mut events = split::body(body, None);
+    let around = events.take_batch().expect("a batch");
+    let context = d.batch_context(&around).expect("JSON");
     let inherited: Vec<(Field, &[u8])> = context.iter().map(|(f, v)| (*f, v.as_ref())).collect();
     let names: Vec<_> = inherited.iter().map(|(f, _)| *f).collect();
     assert_eq!(names, [Field::SENT_AT, Field::VISITOR, Field::IP, Field::URL]);

@@ -195,7 +195,8 @@ struct Batch {
 
 fn collect(front: &Front, how: &How, headers: &HeaderMap, peer: IpAddr, body: &[u8]) -> Result<Batch, Box<Answer>> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let events = wire::split::body(body, content_type);
+    let mut events = wire::split::body(body, content_type);
+    let around = events.take_batch();
     let mut collector =
         front.collectors.take().unwrap_or_else(|| Collector::new(Arc::clone(&front.decoder), front.partitions));
     let mut refusals = Refusals::new();
@@ -204,7 +205,7 @@ fn collect(front: &Front, how: &How, headers: &HeaderMap, peer: IpAddr, body: &[
         Some(prefix) => ArrivalPosition::At { prefix, index },
         None => ArrivalPosition::Fresh(fresh.wrapping_add(u128::from(index))),
     };
-    let context = match events.batch().map(|batch| front.decoder.batch_context(batch)).transpose() {
+    let context = match around.as_deref().map(|batch| front.decoder.batch_context(batch)).transpose() {
         Ok(context) => context.unwrap_or_default(),
         // Without its context no event of the batch would mean what its sender meant: all of it is refused, as one.
         Err(failure) => {

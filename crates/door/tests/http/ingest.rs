@@ -87,7 +87,11 @@ fn an_event_that_is_too_deep_costs_its_neighbours_nothing() {
     let world = World::new();
     for depth in [60, 70, 300, 10_000] {
         let deep = format!("{{\"type\":\"t\",\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-        for body in [format!("{GOOD}\n{deep}\n{GOOD}"), format!("[{GOOD},{deep},{GOOD}]")] {
+        for body in [
+            format!("{GOOD}\n{deep}\n{GOOD}"),
+            format!("[{GOOD},{deep},{GOOD}]"),
+            format!("{{\"batch\":[{GOOD},{deep},{GOOD}],\"sentAt\":\"2026-11-23T00:00:00Z\"}}"),
+        ] {
             let json = Client::new(world.addr).post(&body).json();
             let expected = if depth == 60 { (3, 0) } else { (2, 1) };
             assert_eq!((&json["accepted"], &json["refused"]), (&expected.0.into(), &expected.1.into()), "{json}");
