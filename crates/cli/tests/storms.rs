@@ -119,6 +119,32 @@ fn a_file_is_read_and_written_once_wherever_it_dies() {
     }
 }
 
+/// Retention removes segments while events come in; it dies in the middle of that, and the sums still hold.
+#[test]
+fn retention_dies_and_nothing_is_missing() {
+    let log = std::fs::read_to_string(support::data("weblogs/apache_logs")).expect("the log");
+    let dir = temp();
+    let (input, data) = (dir.path().join("input.log"), dir.path().join("data"));
+    std::fs::write(&input, [&log[..]; 8].concat()).expect("written");
+    let run = |kill: Option<&str>| {
+        let mut command = support::ouzel();
+        command.args(["run", "--preset", "access-log", "--set", "data.partitions=1", "--until-idle", "--json"]);
+        command.args(["--set", "data.segment=2MiB", "--set", "data.max_bytes=4MiB"]);
+        command.arg("--input").arg(&input).arg("--data").arg(&data);
+        if let Some(kill) = kill {
+            command.env("OUZEL_KILL_AT", kill);
+        }
+        support::output(&mut command)
+    };
+    assert!(!run(Some("journal.segment.retired:2")).status.success(), "retention never removed a segment");
+    let again = run(None);
+    assert!(again.status.success(), "{}", support::text(&again.stderr));
+    let total = &support::json(&again.stdout)["total"];
+    assert_eq!((&total["processed"], &total["adds_up"]), (&80_000.into(), &true.into()), "{total}");
+    let verify = support::fine(support::ouzel().args(["data", "verify", "--data"]).arg(&data)).stdout;
+    assert!(support::text(&verify).contains("every checksum is right"));
+}
+
 /// A planted bug must be found, or the loop proves nothing.
 fn found(bug: Bug, power_loss: bool, budget: u32) {
     let dir = temp();
