@@ -1,8 +1,11 @@
 //! How fast the journal takes commits on this disk, and how long each waits.
 //!
 //! `cargo run --release -p ouzel-log --example append -- [DIR] [SECONDS] [CASE]`; cases: `big` (2 producers, commits of
-//! 120 KB, closed loop), `small` (28,000 events/s of 1.2 KB in commits of 100, open loop), `flow` (60,000 events/s of 1.35 KB raw and
-//! 1.7 KB enriched, open loop, with readers at the tail of every partition).
+//! 120 KB, closed loop), `small` (28,000 events/s of 1.2 KB in commits of 100, open loop), `peak` and `flow` (28,000 and
+//! 60,000 events/s of 1.35 KB raw and 1.7 KB enriched, open loop, with readers at the tail of every partition).
+//! A case named alone is followed by reading all of `raw` again. `STEP_MB` and `SEGMENT_MB` change how disk is reserved.
+
+#![allow(clippy::disallowed_methods)] // it measures the real disk by the real clock
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +25,9 @@ fn main() {
     let dir = args.first().map_or_else(std::env::temp_dir, PathBuf::from).join("ouzel-append");
     let seconds = Duration::from_secs(args.get(1).and_then(|s| s.parse().ok()).unwrap_or(10));
     let wanted = args.get(2).map(String::as_str);
-    for (name, case) in [("big", big as fn(&Arc<Journal>, Duration) -> Vec<u64>), ("small", small), ("flow", flow)] {
+    for (name, case) in
+        [("big", big as fn(&Arc<Journal>, Duration) -> Vec<u64>), ("small", small), ("peak", peak), ("flow", flow)]
+    {
         if wanted.is_some_and(|w| w != name) {
             continue;
         }
@@ -32,6 +37,9 @@ fn main() {
         let took = begun.elapsed().as_secs_f64();
         let cpu = (writer_cpu() - cpu).as_secs_f64();
         report(name, &log.stats(), &mut waits, took, cpu);
+        if wanted.is_some() {
+            replay(&log);
+        }
         drop(log);
         let _ = std::fs::remove_dir_all(&dir);
     }
@@ -39,11 +47,12 @@ fn main() {
 
 fn open(dir: &Path) -> Arc<Journal> {
     let _ = std::fs::remove_dir_all(dir);
-    let step = std::env::var("STEP_MB").ok().and_then(|s| s.parse().ok()).unwrap_or(16u64) << 20;
+    let mib = |name, or: u64| std::env::var(name).ok().and_then(|s| s.parse().ok()).unwrap_or(or) << 20;
     let config = JournalConfig {
+        segment_bytes: mib("SEGMENT_MB", 256),
         partitions: PARTITIONS,
         min_free: MinFree::Bytes(1 << 30),
-        allocate_step: step,
+        allocate_step: mib("STEP_MB", 16),
         ..JournalConfig::default()
     };
     Journal::open(dir, config, Arc::new(RealFs), Arc::new(RealClock::new())).expect("opens")
@@ -109,6 +118,23 @@ fn committed(outcome: Outcome) {
     assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
 }
 
+/// Reads all of `raw` from its begin, one partition after another, as a stage does that starts over.
+fn replay(log: &Journal) {
+    let (begun, mut bytes, mut records) = (Instant::now(), 0, 0);
+    for p in 0..PARTITIONS {
+        let tp = RAW.partition(p);
+        let (mut at, end) = log.bounds(tp).expect("bounds");
+        while at < end {
+            let fetch = log.fetch(tp, at, 1 << 20).expect("readable");
+            at = fetch.next;
+            bytes += fetch.chunks.iter().map(|c| c.bytes.len()).sum::<usize>();
+            records += fetch.chunks.iter().map(|c| c.count).sum::<u32>();
+        }
+    }
+    let took = begun.elapsed().as_secs_f64();
+    println!("replay: {:.0} MB/s, {:.0} records/s", bytes as f64 / took / 1e6, f64::from(records) / took);
+}
+
 fn big(log: &Arc<Journal>, seconds: Duration) -> Vec<u64> {
     let blocks = blocks(RAW, 100, 1100);
     let end = Instant::now() + seconds;
@@ -163,7 +189,16 @@ fn small(log: &Arc<Journal>, seconds: Duration) -> Vec<u64> {
     paced(log, seconds, 280, &[blocks(RAW, 100, 1100)])
 }
 
+fn peak(log: &Arc<Journal>, seconds: Duration) -> Vec<u64> {
+    flow_at(log, seconds, 560)
+}
+
 fn flow(log: &Arc<Journal>, seconds: Duration) -> Vec<u64> {
+    flow_at(log, seconds, 1200)
+}
+
+/// Half of the commits are raw events, half enriched ones.
+fn flow_at(log: &Arc<Journal>, seconds: Duration, commits: u32) -> Vec<u64> {
     let over = AtomicBool::new(false);
     let read = AtomicU64::new(0);
     let waits = std::thread::scope(|scope| {
@@ -183,11 +218,11 @@ fn flow(log: &Arc<Journal>, seconds: Duration) -> Vec<u64> {
                 }
             }
         });
-        let waits = paced(log, seconds, 1200, &[blocks(RAW, 100, 1240), blocks(ENRICHED, 100, 1590)]);
+        let waits = paced(log, seconds, commits, &[blocks(RAW, 100, 1240), blocks(ENRICHED, 100, 1590)]);
         over.store(true, Ordering::Relaxed);
         tail.join().expect("the reader");
         waits
     });
-    println!("flow: {:.0} MB read", read.load(Ordering::Relaxed) as f64 / 1e6);
+    println!("{:.0} MB read", read.load(Ordering::Relaxed) as f64 / 1e6);
     waits
 }

@@ -12,7 +12,7 @@
 //! * [`writer`]: the one thread that writes
 //! * [`view`], [`read`]: what readers see
 //! * [`group`]: who may commit positions
-//! * [`keep`]: retention
+//! * [`keep`]: retention, and the files beside sealed segments
 //! * [`repair`]: verify, quarantine
 //! * [`dir`]: names of files, the format, the lock
 //!
