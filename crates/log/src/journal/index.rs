@@ -123,7 +123,7 @@ impl SegmentIndex {
         if part.spots.last().is_none_or(|s| at >= s.at() + STRIDE) {
             part.spots.push(Spot { base, at: (at / ALIGN) as u32 });
         }
-        part.end = base + Offset::from(count);
+        part.end = base.saturating_add(Offset::from(count));
         part.records += u64::from(count);
         *self.topic_bytes.entry(tp.topic).or_default() += u64::from(len);
         Ok(())
