@@ -129,7 +129,9 @@ fn every_commit_is_synced_before_it_is_answered_and_every_new_file_with_its_dire
         knobs.calls.lock().expect("calls").clear();
         let before = segments(root.path()).len();
         must_commit_numbered(&*log, n, 500);
-        let calls = knobs.calls.lock().expect("calls").clone();
+        let mut calls = knobs.calls.lock().expect("calls").clone();
+        // With the feature `faults` a frame is written in two halves.
+        calls.dedup();
         if segments(root.path()).len() > before {
             assert_eq!(calls, ["sync_dir", "write", "sync"]);
         } else {
