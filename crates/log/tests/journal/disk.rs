@@ -143,15 +143,24 @@ fn every_commit_is_synced_before_it_is_answered_and_every_new_file_with_its_dire
 #[test]
 fn what_arrives_while_a_frame_is_written_is_the_next_frame() {
     let root = tempfile::tempdir().expect("a directory");
-    let config = JournalConfig { drive: Drive::Threads, segment_bytes: 64 << 20, ..config() };
-    let log = Journal::open(root.path(), config, Arc::new(seam::RealFs), FakeClock::new()).expect("opens");
+    let config = JournalConfig { drive: Drive::Threads, segment_bytes: 1 << 20, ..config() };
+    let (log, knobs) = open_on_disk(root.path(), config);
     let one = || Commit { blocks: vec![block_of(RAW.partition(0), "k", 100)], ..Commit::default() };
-    let tickets: Vec<_> = (0..2000).map(|_| log.submit(one())).collect();
+    knobs.calls.lock().expect("calls").clear();
+    let gate = knobs.gate.lock().expect("gate");
+    let mut tickets = vec![log.submit(one())];
+    while !knobs.calls.lock().expect("calls").contains(&"sync") {
+        std::thread::yield_now();
+    }
+    tickets.extend((0..200).map(|_| log.submit(one())));
+    assert!(tickets[0].try_take().is_none(), "answered before it was synced");
+    assert_eq!(log.bounds(RAW.partition(0)).expect("bounds"), (0, 0), "seen before it was synced");
+    assert!(log.queued_bytes() > 200 * 100);
+    drop(gate);
     for ticket in tickets {
         assert!(matches!(ticket.wait(), Outcome::Committed(_)));
     }
-    let stats = log.stats();
-    assert_eq!(stats.commits, 2000);
-    assert!(stats.frames < 1000, "{} frames for 2000 commits", stats.frames);
-    assert_eq!(log.queued_bytes(), 0);
+    assert_eq!((log.stats().commits, log.stats().frames), (201, 2));
+    drop(log);
+    assert_eq!(keys(&*open(root.path()), RAW.partition(0)).len(), 201);
 }

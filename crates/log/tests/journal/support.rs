@@ -54,6 +54,8 @@ pub struct Knobs {
     /// Writes of frames run out of room although it was reserved.
     pub liar: AtomicBool,
     pub calls: Mutex<Vec<&'static str>>,
+    /// While a test holds it, no sync ends.
+    pub gate: Mutex<()>,
 }
 
 impl FakeDisk {
@@ -65,6 +67,7 @@ impl FakeDisk {
             fail_write: AtomicBool::new(false),
             liar: AtomicBool::new(false),
             calls: Mutex::new(Vec::new()),
+            gate: Mutex::new(()),
         });
         (Arc::new(FakeDisk { knobs: knobs.clone() }), knobs)
     }
@@ -139,6 +142,7 @@ impl File for FakeFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.knobs.calls.lock().expect("calls").push("sync");
+        let _passed = self.knobs.gate.lock().expect("gate");
         if self.knobs.fail_sync.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(5));
         }
