@@ -28,6 +28,11 @@ pub(super) struct Committer<'a> {
     progress: &'a Progress,
     stop: &'a AtomicBool,
     in_flight: Option<InFlight>,
+    /// A commit was given up.
+    ///
+    /// IMPORTANT: nothing may be committed after it. The next commit's position would pass over the events of this one,
+    /// and where it is smaller it may find the room that this one did not.
+    given_up: bool,
     /// Accepted and refused, in all that was committed.
     pub accepted: u64,
     pub refused: u64,
@@ -50,7 +55,7 @@ pub(super) enum Settled {
 
 impl<'a> Committer<'a> {
     pub fn new(log: &'a Arc<dyn Log>, progress: &'a Progress, stop: &'a AtomicBool) -> Committer<'a> {
-        Committer { log, progress, stop, in_flight: None, accepted: 0, refused: 0 }
+        Committer { log, progress, stop, in_flight: None, given_up: false, accepted: 0, refused: 0 }
     }
 
     pub fn is_idle(&self) -> bool {
@@ -60,6 +65,7 @@ impl<'a> Committer<'a> {
     /// Submits a commit. The one before must be settled.
     pub fn submit(&mut self, commit: Commit, accepted: u64, refused: u64) {
         assert!(self.in_flight.is_none(), "two commits of one input in flight");
+        assert!(!self.given_up, "a commit behind one that was given up");
         let ticket = self.log.submit(commit.clone());
         fault::point("input.submitted");
         self.in_flight = Some(InFlight { commit, ticket, accepted, refused });
@@ -69,13 +75,16 @@ impl<'a> Committer<'a> {
     pub fn poll(&mut self) -> Result<Settled, InputError> {
         match self.in_flight.as_mut().map(|f| f.ticket.try_take()) {
             Some(Some(outcome)) => self.settle(outcome),
+            None if self.given_up => Ok(Settled::GivenUp),
             None | Some(None) => Ok(Settled::Committed),
         }
     }
 
     /// Waits for the outcome of the commit in flight and settles it.
     pub fn wait(&mut self) -> Result<Settled, InputError> {
-        let Some(in_flight) = &mut self.in_flight else { return Ok(Settled::Committed) };
+        let Some(in_flight) = &mut self.in_flight else {
+            return Ok(if self.given_up { Settled::GivenUp } else { Settled::Committed });
+        };
         let (_, empty) = Ticket::new();
         let outcome = std::mem::replace(&mut in_flight.ticket, empty).wait();
         self.settle(outcome)
@@ -93,9 +102,9 @@ impl<'a> Committer<'a> {
                 Outcome::Unknown => {}
                 Outcome::Aborted(Aborted::Retriable) => {}
                 Outcome::Aborted(Aborted::Full(what)) => {
-                    // Said once, not with every attempt.
+                    // Said once, not with every attempt; the log itself has warned.
                     if self.progress.wait_for(Some(&what)) {
-                        tracing::warn!(%what, "the log is full: reading waits and goes on by itself when there is room");
+                        tracing::info!(%what, "the log is full: reading waits and goes on by itself when there is room");
                     }
                     delay = RETRY_MAX;
                 }
@@ -104,6 +113,7 @@ impl<'a> Committer<'a> {
             if self.stop.load(Ordering::Relaxed) {
                 attempts_left -= 1;
                 if attempts_left == 0 || self.progress.waiting().is_some() {
+                    self.given_up = true;
                     return Ok(Settled::GivenUp);
                 }
             }

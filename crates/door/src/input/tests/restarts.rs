@@ -159,6 +159,26 @@ fn a_full_log_is_waited_for_and_a_stop_ends_the_wait() {
 }
 
 #[test]
+fn what_was_given_up_is_not_passed_over_by_what_was_gathered_behind_it() {
+    let bed = bed();
+    let path = bed.file("f", &lines(0, COUNT));
+    let (progress, stop) = (Progress::default(), AtomicBool::new(false));
+    // No room for the first commit and for its last try; room again for a commit behind it.
+    let world = moody(&bed, |n| if n < 2 { Answer::Full } else { Answer::Pass });
+    std::thread::scope(|s| {
+        let config = InputConfig::new(Origin::File(path.clone()), Preset::Ouzel);
+        let reader = s.spawn(|| run(config, &world, &progress, &stop));
+        while progress.waiting().is_none() {
+            std::thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(reader.join().expect("no panic").expect("no error").is_stopped);
+    });
+    bed.read(&path, Preset::Ouzel);
+    assert!(numbers(&bed.raw()) == (0..COUNT).collect::<Vec<_>>(), "{} of {COUNT}", bed.raw().len());
+}
+
+#[test]
 fn a_stop_loses_nothing() {
     let bed = bed();
     let path = bed.file("f", &lines(0, 50_000));
