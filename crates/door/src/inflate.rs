@@ -201,7 +201,7 @@ impl Inflater {
             return Ok(());
         }
         let (name, at) = (self.encoding().name(), self.total_in);
-        Err(InflateError::Bad(format!("the {name} data ends in the middle, after {at} bytes; was it cut off?")))
+        Err(InflateError::Bad(format!("the {name} data ends in the middle, after {at} bytes, as if it was cut off")))
     }
 }
 

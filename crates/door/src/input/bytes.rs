@@ -58,7 +58,9 @@ enum Coding {
 }
 
 /// Formats that begin like this and are not taken, with what to do.
-const NOT_TEXT: [(&[u8], &str, &str); 5] = [
+const NOT_TEXT: [(&[u8], &str, &str); 6] = [
+    // What begins so and is gzip was recognised before.
+    (b"\x1f\x8b", "damaged: it begins like gzip and goes on otherwise", "get a whole copy of it"),
     (b"PK\x03\x04", "a zip archive", "unpack it first (`unzip -p FILE | ouzel run --input -`)"),
     (b"BZh", "compressed with bzip2", "decompress it first (`bzcat FILE | ouzel run --input -`)"),
     (b"\xfd7zXZ", "compressed with xz", "decompress it first (`xzcat FILE | ouzel run --input -`)"),
@@ -141,16 +143,15 @@ impl Bytes {
     }
 
     fn coding_of(&self, first: &[u8]) -> Result<Coding, InputError> {
-        if let Some((_, what, hint)) = NOT_TEXT.iter().find(|(magic, ..)| first.starts_with(magic)) {
-            return Err(InputError::NotText { name: self.name.clone(), what, hint });
+        if let Some(encoding) = sniff(first) {
+            let limits = InflateLimits { max_out: u64::MAX, max_ratio: self.max_ratio };
+            let inflater = Box::new(Inflater::new(encoding, limits));
+            return Ok(Coding::Packed { inflater, more: false, given: 0 });
         }
-        Ok(match sniff(first) {
-            Some(encoding) => {
-                let limits = InflateLimits { max_out: u64::MAX, max_ratio: self.max_ratio };
-                Coding::Packed { inflater: Box::new(Inflater::new(encoding, limits)), more: false, given: 0 }
-            }
-            None => Coding::Plain,
-        })
+        match NOT_TEXT.iter().find(|(magic, ..)| first.starts_with(magic)) {
+            Some((_, what, hint)) => Err(InputError::NotText { name: self.name.clone(), what, hint }),
+            None => Ok(Coding::Plain),
+        }
     }
 
     /// The first decompressed bytes: all of the first line that is not blank, as far as it is shorter than

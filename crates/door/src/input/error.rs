@@ -8,7 +8,7 @@ use log::LogError;
 /// What stops an input. What was committed before stays, and the next run goes on from there.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    #[error("there is no file {}{}", path.display(), did_you_mean(near))]
+    #[error("there is no file {}{}", path.display(), did_you_mean(path, near))]
     NotFound {
         path: PathBuf,
         /// Names in the same directory that look like it, the nearest first.
@@ -37,11 +37,11 @@ pub enum InputError {
     )]
     Damaged { name: String, what: String },
     /// Every record so far was malformed: most likely the wrong preset, so reading stopped.
-    #[error("{name}: {}{looks}. No event was stored. The first failure: {first}", all_malformed(*count))]
+    #[error("{name}: {}{}. No event was stored. The first failure: {first}", all_malformed(*count), and(looks))]
     Malformed {
         name: String,
         count: u64,
-        /// What the input looks like and the flag to add, if that can be told.
+        /// What the input looks like and the flag to add, if that can be told; else empty.
         looks: String,
         first: String,
     },
@@ -97,9 +97,13 @@ impl InputError {
     }
 }
 
-fn did_you_mean(near: &[String]) -> String {
+#[allow(clippy::disallowed_methods)] // looking at the user's own files is what this room is for
+fn did_you_mean(path: &Path, near: &[String]) -> String {
     match near {
-        [] => String::new(),
+        [] => match path.parent().filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()) {
+            Some(dir) => format!(": there is no directory {}", dir.display()),
+            None => String::new(),
+        },
         names => format!("; did you mean {}?", names.join(" or ")),
     }
 }
@@ -110,9 +114,13 @@ fn for_example(example: &Option<String>) -> String {
 
 fn all_malformed(count: u64) -> String {
     match count {
-        1 => "its only record is malformed; ".to_owned(),
-        n => format!("its first {n} records are all malformed; "),
+        1 => "its only record is malformed".to_owned(),
+        n => format!("its first {n} records are all malformed"),
     }
+}
+
+fn and(looks: &str) -> String {
+    if looks.is_empty() { String::new() } else { format!("; {looks}") }
 }
 
 /// At most this many names are proposed, and this many entries of a directory are looked at.

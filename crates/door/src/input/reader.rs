@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use event::Code;
 use event::topic::RAW;
+use event::{Code, Failure};
 use log::Commit;
 
 use super::bytes::{Bytes, Got};
@@ -392,7 +392,10 @@ impl<'a> Reader<'a> {
     /// What an input looks like whose records were all refused; never what it was taken for.
     fn looks(&self, first: &First) -> Option<wire::Guess> {
         let lines: Vec<&[u8]> = first.samples.iter().map(Vec::as_slice).collect();
-        wire::guess(&lines).filter(|guess| guess.preset != Some(self.config.preset))
+        // Another format is no explanation for a record that has the right one and breaks a rule.
+        let about_form = first.failure.as_ref().is_some_and(|f| is_about_form(f.code) || f.code == Code::MissingField);
+        wire::guess(&lines)
+            .filter(|guess| guess.preset != Some(self.config.preset) && (guess.preset.is_some() || about_form))
     }
 
     /// Says what is remarkable about an input that gave nothing.
@@ -400,12 +403,32 @@ impl<'a> Reader<'a> {
         let (accepted, refused) = (self.committer.accepted, self.committer.refused);
         self.summary.note = match (accepted, refused, self.summary.before) {
             (1.., ..) => None,
-            (0, 1.., _) => feed.and_then(|feed| self.looks(&feed.first)).map(|guess| guess.sentence),
+            (0, 1.., _) => feed.map(|feed| self.all_refused(&feed.first, refused)),
             _ if self.summary.is_empty => Some("it is empty".to_owned()),
             (0, 0, 0) => Some("there are no events in it".to_owned()),
             (0, 0, before) => Some(format!("nothing new: its {before} events were read before")),
         };
     }
+
+    /// Of an input that gave nothing but dead letters.
+    fn all_refused(&self, first: &First, refused: u64) -> String {
+        let mut out = match refused {
+            1 => "its only new record was refused".to_owned(),
+            n => format!("its {n} new records were all refused"),
+        };
+        if let Some(guess) = self.looks(first) {
+            out = format!("{out}; {}", guess.sentence);
+        }
+        match &first.failure {
+            Some(failure) => format!("{out}. The first failure: {}", shown(failure)),
+            None => out,
+        }
+    }
+}
+
+/// Whether a failure may mean that the input has another format.
+fn is_about_form(code: Code) -> bool {
+    matches!(code, Code::NotJson | Code::NotObject | Code::NotUtf8 | Code::BadLine)
 }
 
 fn malformed(first: &First, bytes: &Bytes, guess: Option<wire::Guess>) -> InputError {
@@ -413,10 +436,23 @@ fn malformed(first: &First, bytes: &Bytes, guess: Option<wire::Guess>) -> InputE
     InputError::Malformed {
         name: bytes.name().to_owned(),
         count: first.refused,
-        looks: guess.map_or_else(|| "it does not look like anything known".to_owned(), |guess| guess.sentence),
-        first: failure.map_or(String::new(), |f| match f.pointer.as_str() {
-            "" => format!("{}: {}", f.code.name(), f.message),
-            pointer => format!("{} at {pointer}: {}", f.code.name(), f.message),
-        }),
+        looks: match guess {
+            Some(guess) => guess.sentence,
+            None if failure.is_none_or(|f| is_about_form(f.code)) => "it does not look like anything known".to_owned(),
+            None => String::new(),
+        },
+        first: failure.map_or(String::new(), shown),
     }
+}
+
+/// A failure as a half-sentence, with the flag to add where one helps.
+fn shown(f: &Failure) -> String {
+    let mut out = match f.pointer.as_str() {
+        "" => format!("{}: {}", f.code.name(), f.message),
+        pointer => format!("{} at {pointer}: {}", f.code.name(), f.message),
+    };
+    if f.code == Code::BadTime && f.message.contains("has no zone") {
+        out = format!("{out}; on the command line `--map time={},zone=UTC`", f.pointer);
+    }
+    out
 }
