@@ -44,7 +44,7 @@ pub fn run() -> Result<()> {
 /// `cargo test` over the workspace in the one test profile, with every fault point compiled in.
 pub fn tests(features: &str) -> Command {
     let mut command = cargo();
-    command.args(["test", "--locked", "--workspace", "--profile", "ci", "--features", features]);
+    command.args(["test", "--locked", "--workspace", "--profile", "ci", "--no-fail-fast", "--features", features]);
     command
 }
 

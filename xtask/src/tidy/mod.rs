@@ -58,6 +58,7 @@ pub fn run(fix: bool) -> Result<()> {
     findings.extend(layers::check_resolved(&members, &layers::resolve()?));
     findings.extend(pages::crates(&members, &files));
     findings.extend(pages::failures(&files));
+    findings.extend(pages::decisions(&files));
     findings.extend(pages::keys(&files));
     findings.extend(pages::dependencies(&members, &files));
     findings.extend(lints::check(&members, &files));

@@ -76,6 +76,17 @@ fn codes(text: &str) -> Vec<(String, String, String)> {
     codes
 }
 
+/// Each decision is in the list of decisions.
+pub fn decisions(files: &[File]) -> Vec<Finding> {
+    let list = text_of(files, "docs/decisions/README.md");
+    let pages = files.iter().filter(|f| f.path.parent() == Some(Path::new("docs/decisions")) && f.has_extension("md"));
+    let names = pages.filter_map(|f| f.path.file_name()?.to_str()).filter(|name| *name != "README.md");
+    names
+        .filter(|name| !list.contains(&format!("({name})")))
+        .map(|name| Finding::error(format!("docs/decisions/README.md does not list {name}")))
+        .collect()
+}
+
 /// Where a dependency is named with its reason.
 const DECISIONS: &str = "docs/decisions/0004-dependencies.md";
 
