@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read: {}", path.display(), plain(source))]
     Io {
         path: PathBuf,
         #[source]
@@ -24,6 +24,12 @@ pub enum LookupError {
     /// It is a good database of something else (networks, domains, risk).
     #[error("{database} has no places in it (its type is \"{database_type}\"); geo needs a city or country database")]
     NotGeo { database: String, database_type: String },
+}
+
+/// An I/O error without its number: `os error 2` says nothing that the words before it do not.
+fn plain(e: &io::Error) -> String {
+    let text = e.to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }
 
 /// What to do about an error.

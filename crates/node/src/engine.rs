@@ -25,7 +25,7 @@ use wire::Decoder;
 
 use crate::config::{self, Config, SourceKind};
 use crate::facts::{Source, Sources};
-use crate::output::{Output, OutputProgress, To};
+use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::stage::{EnrichWorker, StageStatus};
 use crate::status::{InputStatus, Status, Sums};
 
@@ -65,8 +65,8 @@ pub enum StartError {
     Map { source_name: String, error: wire::MapError },
     #[error("cannot listen on {addr}: {why}")]
     Listen { addr: SocketAddr, why: String },
-    #[error("cannot write the output: {0}")]
-    Output(std::io::Error),
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error("{0}: {1}")]
     Environment(String, std::io::Error),
 }
@@ -157,7 +157,7 @@ impl Engine {
             without,
         ));
         let output = output.map(|to| Output::open(log.clone(), &*world.fs, &to)).transpose();
-        let output = output.map_err(StartError::Output)?;
+        let output = output?;
 
         let stop_workers = Arc::new(AtomicBool::new(false));
         let mut member = log.join("enrich", RAW);
@@ -272,14 +272,17 @@ impl Engine {
         self.output.as_ref().is_none_or(|o| o.ended.load(Relaxed) || o.progress.caught_up(&*self.journal))
     }
 
-    /// Whether going on has become pointless or wrong: the log or the stage stopped, an input failed, or the reader of
-    /// the output went away.
+    /// Whether going on has become pointless or wrong: the log or the stage stopped, or the reader of the output went
+    /// away.
     pub fn must_stop(&self) -> bool {
-        let inputs = self.status.inputs.lock().expect("no panic while held");
         matches!(self.journal.health(), Health::Stopped(_))
             || self.status.enrich.trouble().is_some_and(|t| t.fatal)
-            || inputs.iter().any(|i| i.failed())
             || self.output.as_ref().is_some_and(|o| o.ended.load(Relaxed))
+    }
+
+    /// Whether an input failed: then nothing more is taken in, and what was accepted is still enriched.
+    pub fn input_failed(&self) -> bool {
+        self.status.inputs.lock().expect("no panic while held").iter().any(|i| i.failed())
     }
 
     /// Stops taking events in. What was accepted goes on; see [`Engine::idle`].
@@ -390,7 +393,10 @@ fn sources(config: &Config) -> Result<(Sources, enricher::Sources, Vec<String>),
         match GeoSource::open(&config.geo.databases) {
             Ok(geo) => enrichers.geo = Some(sources.add(Source::Geo(geo))),
             Err(e) if config.geo.required => return Err(e),
-            Err(e) => without.push(format!("events get no place: {e}")),
+            Err(e) => without.push(format!(
+                "{e}. Events get no place (`status.geo` is \"skipped\") until geo.database is a good file and this is \
+                 started again"
+            )),
         }
     }
     for lookup in &config.lookups {
@@ -544,7 +550,10 @@ fn listen_error(addr: SocketAddr, e: &std::io::Error) -> StartError {
             "another program has this port. `ss -ltnp 'sport = :{}'` shows which; --listen 127.0.0.1:0 takes any free one",
             addr.port()
         ),
-        std::io::ErrorKind::PermissionDenied => "ports below 1024 need more rights; take a higher one".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "a port below 1024 needs more rights; take a higher one".to_owned(),
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; `ip addr` shows those it has, and 127.0.0.1 is always there".to_owned()
+        }
         _ => e.to_string(),
     };
     StartError::Listen { addr, why }

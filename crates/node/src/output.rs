@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use event::Offset;
 use event::topic::ENRICHED;
-use log::{Commit, Input, Log, Outcome, Position};
+use log::{Commit, Input, Log, LogError, Outcome, Position};
 use seam::fault::point;
 use seam::{File, Fs};
 
@@ -25,6 +25,28 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 pub enum To {
     Stdout,
     File(PathBuf),
+}
+
+/// Why an output could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    #[error("{} is a directory; --output takes a file, or - for standard output", path.display())]
+    Directory { path: PathBuf },
+    /// Going on would leave lines out.
+    #[error(
+        "{} has {found} bytes, but {kept} were written to it: somebody cut or replaced it. Put it back as it was, or \
+         give --output another name: everything that is kept is written there from the beginning",
+        path.display()
+    )]
+    Cut { path: PathBuf, found: u64, kept: u64 },
+    #[error("cannot write to {}: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 /// What the writer has done so far.
@@ -59,33 +81,33 @@ enum Target {
 
 impl Output {
     /// Opens the output. Standard output begins at the end of what `enriched` holds now; a file goes on where it was.
-    pub fn open(log: Arc<dyn Log>, fs: &dyn Fs, to: &To) -> io::Result<Output> {
+    pub fn open(log: Arc<dyn Log>, fs: &dyn Fs, to: &To) -> Result<Output, OutputError> {
         let partitions = log.partitions(ENRICHED);
-        let bounds = |p: u32| log.bounds(ENRICHED.partition(p)).map_err(io::Error::other);
+        let bounds = |p: u32| log.bounds(ENRICHED.partition(p));
         let (target, group, next) = match to {
             To::Stdout => {
-                let next = (0..partitions).map(|p| Ok(bounds(p)?.1)).collect::<io::Result<Vec<_>>>()?;
+                let next = (0..partitions).map(|p| Ok(bounds(p)?.1)).collect::<Result<Vec<_>, LogError>>()?;
                 (Target::Stdout, Arc::from("output:-"), next)
             }
             To::File(path) => {
-                let file = open_file(fs, path)?;
-                let name = std::path::absolute(path)?;
+                let cannot = |source| OutputError::Io { path: path.clone(), source };
+                let name = std::path::absolute(path).map_err(cannot)?;
                 let group: Arc<str> = format!("output:{}", name.display()).into();
                 let input = Input::External(group.clone());
-                let stored = log.committed(&group, &input).map_err(io::Error::other)?;
+                let stored = log.committed(&group, &input)?;
                 let kept = stored.as_ref().map_or(0, |p| p.next);
-                let found = file.len()?;
+                let file = open_file(fs, path).map_err(|e| match e.kind() {
+                    io::ErrorKind::IsADirectory => OutputError::Directory { path: path.clone() },
+                    _ => cannot(e),
+                })?;
+                let found = file.len().map_err(cannot)?;
                 if found < kept {
-                    return Err(io::Error::other(format!(
-                        "{} has {found} bytes, but {kept} were written and committed; somebody cut or replaced it. \
-                         Move it away and use another name to write everything again",
-                        path.display()
-                    )));
+                    return Err(OutputError::Cut { path: path.clone(), found, kept });
                 }
-                file.set_len(kept)?;
+                file.set_len(kept).map_err(cannot)?;
                 let next = match stored {
                     Some(position) => decode(&position.metadata),
-                    None => (0..partitions).map(|p| Ok(bounds(p)?.0)).collect::<io::Result<Vec<_>>>()?,
+                    None => (0..partitions).map(|p| Ok(bounds(p)?.0)).collect::<Result<Vec<_>, LogError>>()?,
                 };
                 (Target::File { file, len: kept, input }, group, next)
             }
@@ -129,8 +151,9 @@ impl Output {
                 changes = self.log.wait(changes, IDLE_WAIT);
                 continue;
             }
-            match self.write(&buffer) {
-                Ok(()) => {}
+            match self.write(&buffer, stop) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 Err(e) => return Err(e),
             }
@@ -141,11 +164,13 @@ impl Output {
         }
     }
 
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Answers false when it was told to stop while the log had no room for the position: the next start cuts these lines
+    /// off and writes them again.
+    fn write(&mut self, lines: &[u8], stop: &AtomicBool) -> io::Result<bool> {
         let Target::File { file, len, input } = &mut self.target else {
             let mut out = io::stdout().lock();
             out.write_all(lines)?;
-            return out.flush();
+            return out.flush().map(|()| true);
         };
         file.write_all_at(&[IoSlice::new(lines)], *len)?;
         point("output.written");
@@ -158,7 +183,8 @@ impl Output {
         let commit = || Commit { positions: vec![position.clone()], ..Commit::default() };
         loop {
             match self.log.submit(commit()).wait() {
-                Outcome::Committed(_) => return Ok(()),
+                Outcome::Committed(_) => return Ok(true),
+                Outcome::Aborted(log::Aborted::Full(_)) if stop.load(Relaxed) => return Ok(false),
                 // The lines stay; only their position is waiting for room.
                 Outcome::Aborted(log::Aborted::Full(_) | log::Aborted::Retriable) => std::thread::sleep(IDLE_WAIT),
                 Outcome::Aborted(why) => return Err(io::Error::other(why)),

@@ -177,7 +177,11 @@ impl EnrichWorker {
                 in_flight.push_back(Open { ticket, of });
             }
             if let Some(open) = in_flight.pop_front() {
-                self.settle(&mut parts, open)?;
+                let full = self.settle(&mut parts, open)?;
+                // Told to stop, nobody waits for room: the next start does this batch again.
+                if full && !reading {
+                    return Ok(());
+                }
             } else if !busy {
                 if !reading {
                     return Ok(());
@@ -253,8 +257,9 @@ impl EnrichWorker {
         }
     }
 
-    /// Waits for a commit and tells every driver in it how it ended.
-    fn settle(&self, parts: &mut [Part], open: Open) -> Result<(), String> {
+    /// Waits for a commit and tells every driver in it how it ended. Answers whether there was no room for it.
+    fn settle(&self, parts: &mut [Part], open: Open) -> Result<bool, String> {
+        let mut full = false;
         let settled = match open.ticket.wait() {
             Outcome::Committed(_) => {
                 point("enrich.committed");
@@ -265,6 +270,7 @@ impl EnrichWorker {
             Outcome::Aborted(log::Aborted::Full(what)) => {
                 self.status.set_trouble(Some(Trouble { reason: format!("the disk is full: {what}"), fatal: false }));
                 std::thread::sleep(FULL_WAIT);
+                full = true;
                 Settled::Aborted
             }
             Outcome::Aborted(log::Aborted::Retriable) => Settled::Aborted,
@@ -291,7 +297,7 @@ impl EnrichWorker {
                 tracing::warn!(error = %e, "a dedup run was not written; the next start reads raw instead");
             }
         }
-        Ok(())
+        Ok(full)
     }
 
     fn open(&self, input: TopicPartition) -> Result<Part, String> {

@@ -188,15 +188,19 @@ impl Status {
 impl Site for Status {
     fn ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        match self.journal.health() {
+        let health = self.journal.health();
+        let is_full = matches!(health, Health::Full(_));
+        match health {
             Health::Ok => {}
-            Health::Full(why) => {
-                reasons.push(format!("the disk is full, events are refused until there is room: {why}"))
-            }
+            Health::Full(why) => reasons.push(format!(
+                "the disk is full: {why}. Events are refused until there is room, and then taken again by themselves; \
+                     make room, or lower data.min_free"
+            )),
             Health::Stopped(why) => reasons.push(format!("the log stopped, restart this process: {why}")),
         }
         reasons.extend(self.without.iter().cloned());
-        if let Some(trouble) = self.enrich.trouble() {
+        // What waits for the disk as well has nothing to add.
+        if let Some(trouble) = self.enrich.trouble().filter(|t| t.fatal || !is_full) {
             reasons.push(trouble.reason);
         }
         if self.draining.load(Relaxed) {
