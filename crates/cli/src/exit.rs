@@ -57,14 +57,82 @@ impl Failed {
     }
 }
 
+/// What is wrong, and below it, as under a configuration's mistake, what to do.
+pub fn with_help(what: &str, help: &str) -> String {
+    format!("{what}\n  = {help}")
+}
+
+/// An I/O error without its number: `os error 13` says nothing that the words before it do not.
+pub fn plain(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
+}
+
+/// What to do about an I/O error in a data directory.
+fn io_help(e: &std::io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind;
+    Some(match e.kind() {
+        ErrorKind::PermissionDenied => {
+            "this user may not do that: give it the directory (`chown -R USER DIR`), or name another with --data DIR"
+        }
+        ErrorKind::NotADirectory => "a part of this path is a file: name another place with --data DIR",
+        ErrorKind::StorageFull => "make room on this disk, or name a directory on another with --data DIR",
+        ErrorKind::ReadOnlyFilesystem => "this disk is mounted read-only: name a directory on another with --data DIR",
+        _ => return None,
+    })
+}
+
+/// The log's errors are one sentence, as `/readyz` shows them; on a terminal there is room for what to do, with the
+/// directory in it.
 impl From<log::LogError> for Failed {
     fn from(e: log::LogError) -> Failed {
-        let exit = match &e {
-            log::LogError::Damaged { .. } | log::LogError::Format { .. } => Exit::Data,
-            log::LogError::InUse { .. } => Exit::InUse,
-            log::LogError::OutOfRange { .. } | log::LogError::NoTopic(_) | log::LogError::Partitions { .. } => Exit::Usage,
-            log::LogError::Io { .. } | log::LogError::Stopped(_) => Exit::Environment,
-        };
-        Failed::new(exit, e.to_string())
+        use log::LogError;
+        let text = e.to_string();
+        match e {
+            LogError::Damaged { file, at, what } => {
+                // A segment lies in DIR/journal.
+                let dir = std::path::Path::new(&file).parent().and_then(|p| p.parent());
+                let dir = dir.map_or("DIR".to_owned(), |d| d.display().to_string());
+                let help = format!(
+                    "nothing was changed. `ouzel data verify --data {dir}` shows all damage; `ouzel data repair \
+                     --quarantine --data {dir}` moves it aside and says what is lost"
+                );
+                Failed::new(Exit::Data, with_help(&format!("{file} is damaged at byte {at}: {what}"), &help))
+            }
+            LogError::Format { ref found, known, ref dir } => {
+                let newer = found.parse::<u32>().is_ok_and(|found| found > known);
+                let help = if newer {
+                    "a newer ouzel wrote it: run that version, or name another directory with --data DIR; nothing was \
+                     changed"
+                        .to_owned()
+                } else {
+                    format!(
+                        "{dir}/format is not as ouzel wrote it: put it back, or name another directory with --data DIR"
+                    )
+                };
+                Failed::new(Exit::Data, with_help(&text, &help))
+            }
+            LogError::InUse { dir, pid } => {
+                // Empty in the moment between taking the lock and writing into it.
+                let who = if pid.is_empty() { "another process".to_owned() } else { format!("process {pid}") };
+                let help = "one process writes to a directory: stop that one, or name another directory with --data DIR. \
+                            `ouzel tail`, `topics`, `dlq` and `data verify` look into it while it runs";
+                Failed::new(Exit::InUse, with_help(&format!("{dir} is in use by {who}"), help))
+            }
+            LogError::Io { doing, source } => {
+                let text = format!("{doing}: {}", plain(&source));
+                let message = io_help(&source).map_or(text.clone(), |help| with_help(&text, help));
+                Failed::new(Exit::Environment, message)
+            }
+            LogError::Partitions { dir, stored, asked } => Failed::usage(with_help(
+                &format!("{dir} has {stored} partitions per topic and the configuration asks for {asked}"),
+                &format!(
+                    "the number never changes in place: set `data.partitions = {stored}`, or name a new directory with \
+                     --data DIR"
+                ),
+            )),
+            LogError::OutOfRange { .. } | LogError::NoTopic(_) => Failed::usage(text),
+            LogError::Stopped(_) => Failed::new(Exit::Environment, text),
+        }
     }
 }

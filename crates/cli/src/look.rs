@@ -10,11 +10,11 @@ use event::{Offset, TopicId, TopicPartition};
 use log::Log;
 use log::journal::{Holder, Journal, Lock};
 use node::config::{Config, LoadArgs, Loaded, RunArgs};
-use seam::{RealClock, RealFs};
+use seam::{Fs, RealClock, RealFs};
 use serde_json::Value;
 
 use crate::Global;
-use crate::exit::{Exit, Failed, Result};
+use crate::exit::{Exit, Failed, Result, with_help};
 
 /// Loads the configuration that the global flags and `run` describe.
 pub fn load(global: &Global, insecure: bool, run: RunArgs) -> Result<Loaded> {
@@ -25,9 +25,7 @@ pub fn load_args(global: &Global, insecure: bool, mut run: RunArgs) -> LoadArgs 
     run.data = global.data.as_ref().map(|d| d.display().to_string());
     LoadArgs {
         file: global.config.clone(),
-        env: std::env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-            .collect(),
+        env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
         set: global.set.clone(),
         cwd: PathBuf::new(),
         insecure,
@@ -48,10 +46,26 @@ pub fn holder(dir: &Path) -> Result<Option<Holder>> {
     Ok(Lock::peek(&RealFs, dir)?)
 }
 
+/// An error unless `dir` is a data directory.
+pub fn known(dir: &Path) -> Result<()> {
+    if node::engine::is_data_dir(&RealFs, dir) {
+        return Ok(());
+    }
+    let what = if RealFs.exists(dir) {
+        format!("{} is no data directory of ouzel: it has no file `format`", dir.display())
+    } else {
+        format!("there is no directory {}", dir.display())
+    };
+    Err(Failed::usage(with_help(&what, "--data DIR names the directory; `ouzel run` makes one")))
+}
+
 /// A data directory to look into.
 pub enum Look {
     /// A process runs on it and has a port here.
-    Running { base: String, agent: ureq::Agent },
+    Running {
+        base: String,
+        agent: ureq::Agent,
+    },
     Stored(Arc<Journal>),
 }
 
@@ -60,7 +74,6 @@ pub struct Page {
     /// NDJSON as `GET /v1/topics/{topic}/records` gives it.
     pub lines: Vec<u8>,
     pub next: Offset,
-    pub end: Offset,
 }
 
 impl Look {
@@ -77,15 +90,7 @@ impl Look {
             let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
             return Ok(Look::Running { base: format!("http://{addr}"), agent });
         }
-        if !node::engine::is_data_dir(&RealFs, dir) {
-            return Err(Failed::new(
-                Exit::Environment,
-                format!(
-                    "{} is no data directory of Ouzel's (it has no file `format`); --data DIR names another, and `ouzel run` makes one",
-                    dir.display()
-                ),
-            ));
-        }
+        known(dir)?;
         Ok(Look::Stored(Journal::open_read_only(dir, Arc::new(RealFs), Arc::new(RealClock::new()))?))
     }
 
@@ -100,16 +105,14 @@ impl Look {
     /// (first offset kept, end) of each partition of a topic.
     pub fn bounds(&self, topic: TopicId) -> Result<Vec<(Offset, Offset)>> {
         match self {
-            Look::Stored(journal) => (0..journal.partitions(topic))
-                .map(|p| Ok(journal.bounds(topic.partition(p))?))
-                .collect(),
+            Look::Stored(journal) => {
+                (0..journal.partitions(topic)).map(|p| Ok(journal.bounds(topic.partition(p))?)).collect()
+            }
             Look::Running { .. } => {
                 let all = self.topics()?;
                 let of = all.as_array().into_iter().flatten().find(|t| t["name"] == topic.name());
                 let partitions = of.and_then(|t| t["partitions"].as_array()).into_iter().flatten();
-                Ok(partitions
-                    .map(|p| (p["start"].as_u64().unwrap_or(0), p["end"].as_u64().unwrap_or(0)))
-                    .collect())
+                Ok(partitions.map(|p| (p["start"].as_u64().unwrap_or(0), p["end"].as_u64().unwrap_or(0))).collect())
             }
         }
     }
@@ -125,17 +128,20 @@ impl Look {
                 );
                 let (lines, headers) = self.get(&path)?;
                 let number = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-                let (next, end) = (number("x-ouzel-next").unwrap_or(from), number("x-ouzel-end").unwrap_or(from));
-                Ok(Page { lines, next, end })
+                Ok(Page { lines, next: number("x-ouzel-next").unwrap_or(from) })
             }
             Look::Stored(journal) => {
                 let fetch = journal.fetch(at, from, 4 << 20)?;
-                let mut page = Page { lines: Vec::new(), next: fetch.next, end: fetch.end };
+                let mut page = Page { lines: Vec::new(), next: fetch.next };
                 let mut shown = 0;
                 for chunk in &fetch.chunks {
                     for record in chunk.records() {
-                        let (offset, record) =
-                            record.map_err(|e| Failed::new(Exit::Data, format!("{at} at {offset}: {e}", offset = chunk.base)))?;
+                        let (offset, record) = record.map_err(|e| {
+                            Failed::new(Exit::Data, format!("{at} at {offset}: {e}", offset = chunk.base))
+                        })?;
+                        if !door::http::is_shown(&record) {
+                            continue;
+                        }
                         if shown == limit {
                             page.next = offset;
                             return Ok(page);

@@ -7,7 +7,7 @@ use seam::{RealClock, RealFs};
 use serde_json::json;
 
 use crate::Global;
-use crate::exit::{Exit, Failed, Result};
+use crate::exit::{Exit, Failed, Result, with_help};
 use crate::{look, term};
 
 #[derive(clap::Args)]
@@ -34,9 +34,7 @@ enum What {
 
 pub fn run(global: &Global, args: DataArgs) -> Result {
     let dir = look::data_dir(global)?;
-    if !node::engine::is_data_dir(&RealFs, &dir) {
-        return Err(Failed::new(Exit::Environment, format!("{} is no data directory of Ouzel's", dir.display())));
-    }
+    look::known(&dir)?;
     let fs: Arc<dyn seam::Fs> = Arc::new(RealFs);
     match args.what {
         What::Size => {
@@ -51,7 +49,12 @@ pub fn run(global: &Global, args: DataArgs) -> Result {
                 println!("{}", json!({"topics": topics, "disk_free": free, "disk_total": total}));
             } else {
                 for s in &sizes {
-                    println!("{:<10} {:>12} {:>14} records", s.topic.name(), term::bytes(s.bytes), term::count(s.records));
+                    println!(
+                        "{:<10} {:>12} {:>14} records",
+                        s.topic.name(),
+                        term::bytes(s.bytes),
+                        term::count(s.records)
+                    );
                 }
                 println!("the disk has {} free of {}", term::bytes(free), term::bytes(total));
             }
@@ -82,19 +85,26 @@ pub fn run(global: &Global, args: DataArgs) -> Result {
                     println!("damaged: {damage}");
                 }
                 if let Some(torn) = &report.torn {
-                    println!("{}: a frame was never finished there; it was never answered, and is cut off at the next start", torn.file.display());
+                    println!(
+                        "{}: a frame was never finished there; it was never answered, and is cut off at the next start",
+                        torn.file.display()
+                    );
                 }
                 if damage.is_empty() {
                     println!("every checksum is right");
                 } else {
-                    println!("`ouzel data repair --quarantine` moves the damaged parts aside and says what is lost");
+                    println!(
+                        "`ouzel data repair --quarantine --data {}` moves the damaged parts aside and says what is lost",
+                        dir.display()
+                    );
                 }
             }
             Ok(if damage.is_empty() { Exit::Fine } else { Exit::Data })
         }
-        What::Repair { quarantine: false } => Err(Failed::usage(
-            "repairing moves damaged parts of the log aside, and what they held is lost to readers: say `ouzel data repair --quarantine`",
-        )),
+        What::Repair { quarantine: false } => Err(Failed::usage(with_help(
+            "repairing moves damaged parts of the log aside, and what they held is lost to readers",
+            &format!("if that is meant: `ouzel data repair --quarantine --data {}`", dir.display()),
+        ))),
         What::Repair { quarantine: true } => {
             let report = journal::repair_quarantine(&dir, &*fs, &RealClock::new())?;
             let lost: Vec<_> = report
@@ -119,11 +129,13 @@ pub fn run(global: &Global, args: DataArgs) -> Result {
             for lost in &lost {
                 println!("lost: {lost}");
             }
+            if !report.damage.is_empty() {
+                println!("everything else is there; `ouzel run` starts again");
+            }
             Ok(Exit::Fine)
         }
         What::Prune => {
-            let mut run = node::config::RunArgs::default();
-            run.data = Some(dir.display().to_string());
+            let run = node::config::RunArgs { data: Some(dir.display().to_string()), ..Default::default() };
             let loaded = look::load(global, false, run)?;
             let config = node::engine::journal_config(&loaded.config);
             let journal = Journal::open(&dir, config, fs, Arc::new(RealClock::new()))?;

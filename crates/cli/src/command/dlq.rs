@@ -81,7 +81,8 @@ fn list(global: &Global, look: &Look, code: Option<&str>, limit: usize) -> Resul
         } else if total > limit {
             println!("... and {} more; -n {total} shows all", total - limit);
         } else {
-            println!("{total} dead letters; `ouzel dlq show PARTITION:OFFSET` shows one with its original bytes");
+            let letters = if total == 1 { "dead letter" } else { "dead letters" };
+            println!("{total} {letters}; `ouzel dlq show PARTITION:OFFSET` shows one with its original bytes");
         }
     }
     Ok(Exit::Fine)
@@ -101,7 +102,10 @@ fn show(global: &Global, look: &Look, which: &str, original: bool) -> Result {
         !here
     })?;
     let Some(record) = found else {
-        return Err(Failed::new(Exit::Failed, format!("there is no dead letter `{which}`; `ouzel dlq list` shows what there is")));
+        return Err(Failed::new(
+            Exit::Failed,
+            format!("there is no dead letter `{which}`; `ouzel dlq list` shows what there is"),
+        ));
     };
     let letter = &record["value"];
     if original {

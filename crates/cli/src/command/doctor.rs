@@ -2,14 +2,16 @@
 
 use std::io::{IoSlice, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use log::journal::Journal;
 use node::config::RunArgs;
 use seam::{Clock, Fs, RealClock, RealFs};
 use serde_json::json;
 
 use crate::Global;
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failed, Result};
 use crate::{look, term};
 
 #[derive(clap::Args)]
@@ -56,14 +58,16 @@ pub fn run(global: &Global, _: DoctorArgs) -> Result {
     if let Some(loaded) = &loaded {
         let dir = &loaded.config.data.dir;
         directory(dir, &mut findings);
-        findings.push(geo(&loaded.config.geo.databases));
+        findings.push(geo(&loaded.config.geo.databases, loaded.config.geo.required));
     }
-    let worst = findings.iter().map(|f| f.grade).fold(Grade::Good, |w, g| if w == Grade::Bad || g == Grade::Bad {
-        Grade::Bad
-    } else if w == Grade::Warning {
-        w
-    } else {
-        g
+    let worst = findings.iter().map(|f| f.grade).fold(Grade::Good, |w, g| {
+        if w == Grade::Bad || g == Grade::Bad {
+            Grade::Bad
+        } else if w == Grade::Warning {
+            w
+        } else {
+            g
+        }
     });
     if global.json {
         let list: Vec<_> = findings
@@ -114,7 +118,11 @@ fn bad(what: &'static str, found: impl Into<String>, advice: impl Into<String>) 
 fn clock() -> Finding {
     let now = RealClock::new().now();
     if now.0 < YEAR_2025 {
-        return bad("clock", now.to_string(), "set the clock (chrony, systemd-timesyncd); times of receipt would be wrong");
+        return bad(
+            "clock",
+            now.to_string(),
+            "set the clock (chrony, systemd-timesyncd); times of receipt would be wrong",
+        );
     }
     good("clock", format!("{now} (UTC); whether it is synchronised is not looked at"))
 }
@@ -125,7 +133,11 @@ fn files() -> Finding {
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     let found = format!("{} open files allowed", term::count(limit.rlim_cur));
     if limit.rlim_cur < FILES_LOW {
-        return warning("open files", found, format!("`ulimit -n {FILES_LOW}`, or LimitNOFILE= in the unit, for many connections"));
+        return warning(
+            "open files",
+            found,
+            format!("`ulimit -n {FILES_LOW}`, or LimitNOFILE= in the unit, for many connections"),
+        );
     }
     good("open files", found)
 }
@@ -136,7 +148,11 @@ fn cores() -> Finding {
     let bytes = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) * libc::sysconf(libc::_SC_PAGESIZE) };
     let found = format!("{cores} cores, {} of memory", term::bytes(bytes.max(0) as u64));
     if bytes < 1 << 30 {
-        return warning("machine", found, "dedup.memory and data.cache together want 400 MiB; lower them on a small machine");
+        return warning(
+            "machine",
+            found,
+            "dedup.memory and data.cache together want 400 MiB; lower them on a small machine",
+        );
     }
     good("machine", found)
 }
@@ -146,7 +162,18 @@ fn directory(dir: &Path, findings: &mut Vec<Finding>) {
     match look::holder(dir) {
         Ok(Some(holder)) => findings.push(good("directory", format!("{shown}, in use by process {}", holder.pid))),
         Ok(None) if node::engine::is_data_dir(&RealFs, dir) => {
-            findings.push(good("directory", format!("{shown}, nobody runs on it")));
+            // What a start would find. Beside a running process this was found when that started.
+            let clock = Arc::new(RealClock::new());
+            findings.push(match Journal::open_read_only(dir, Arc::new(RealFs), clock).map_err(Failed::from) {
+                Ok(_) => good("directory", format!("{shown}, nobody runs on it")),
+                Err(e) => {
+                    let (what, advice) = e.message.split_once("\n  = ").unwrap_or((&e.message, "see above"));
+                    bad("directory", what, advice)
+                }
+            });
+        }
+        Ok(None) if RealFs.exists(dir) => {
+            findings.push(good("directory", format!("{shown} has no data yet; `ouzel run` puts it there")));
         }
         Ok(None) => findings.push(good("directory", format!("{shown} is not there yet; `ouzel run` makes it"))),
         Err(e) => findings.push(bad("directory", e.message, "see above")),
@@ -201,15 +228,23 @@ fn sync_speed(dir: &Path) -> Finding {
             let (p50, worst) = (spans[spans.len() / 2], spans[spans.len() - 1]);
             let found = format!("fdatasync of 64 KiB: p50 {}, worst of {SYNCS} {}", term::span(p50), term::span(worst));
             if p50 > SYNC_SLOW {
-                return warning("sync speed", found, "every acknowledgement waits for this; use a disk with a write cache that survives power loss");
+                return warning(
+                    "sync speed",
+                    found,
+                    "every acknowledgement waits for this; use a disk with a write cache that survives power loss",
+                );
             }
             good("sync speed", found)
         }
-        Err(e) => bad("sync speed", format!("cannot write in {}: {e}", dir.display()), "check owner and permissions of the directory"),
+        Err(e) => bad(
+            "sync speed",
+            format!("cannot write in {}: {e}", dir.display()),
+            "check owner and permissions of the directory",
+        ),
     }
 }
 
-fn geo(databases: &[std::path::PathBuf]) -> Finding {
+fn geo(databases: &[std::path::PathBuf], required: bool) -> Finding {
     if databases.is_empty() {
         return warning(
             "geo",
@@ -224,6 +259,14 @@ fn geo(databases: &[std::path::PathBuf]) -> Finding {
             let postal = if pinned.has_postal() { "" } else { "; none has postal codes" };
             good("geo", format!("{}{postal}", versions.join(", ")))
         }
-        Err(e) => bad("geo", e.to_string(), "the run would not start with this file"),
+        Err(e) => bad(
+            "geo",
+            e.to_string(),
+            if required {
+                "`ouzel run` does not start like this (geo.required); set geo.database to a good file"
+            } else {
+                "`ouzel run` goes on without, and events get no place; set geo.database to a good file"
+            },
+        ),
     }
 }

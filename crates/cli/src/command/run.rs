@@ -3,16 +3,16 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use door::input::error::Kind;
 use node::config::{Config, Durability, RunArgs as ConfigRunArgs, SourceKind};
 use node::engine::{Engine, StartError, Summary, World};
-use node::output::To;
+use node::output::{OutputError, To};
 use serde_json::json;
 
-use crate::exit::{Exit, Failed, Result};
+use crate::exit::{Exit, Failed, Result, plain, with_help};
 use crate::term::{self, StatusLine};
 use crate::{Global, look};
 
@@ -68,12 +68,12 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
         eprintln!("{warning}");
     }
     let config = &loaded.config;
-    let live = config.http.listen.is_some()
-        || config.sources.iter().any(|s| matches!(s.kind, SourceKind::File { follow: true, .. }));
-    if args.close && live {
-        return Err(Failed::usage(
-            "--close ends inputs that have an end, and this run has one that has none (a port, or --follow); leave out one of the two",
-        ));
+    let endless = endless(config);
+    if let (true, Some((what, flag))) = (args.close, &endless) {
+        return Err(Failed::usage(with_help(
+            &format!("--close ends the run when its inputs have ended, and {what} never ends"),
+            &format!("leave out --close or {flag}"),
+        )));
     }
     let to = args.output.as_deref().map(|o| if o == "-" { To::Stdout } else { To::File(PathBuf::from(o)) });
     let signals = Signals::install()?;
@@ -95,16 +95,11 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
     }
     // On a terminal the line would stand among the events.
     let mut line = StatusLine::new(people && !(to == Some(To::Stdout) && std::io::stdout().is_terminal()));
-    let until_idle = args.until_idle || args.close || !live;
+    let until_idle = args.until_idle || args.close || endless.is_none();
     let mut shown = Duration::ZERO;
     let mut stopping = false;
     loop {
-        if signals.count() > 1 {
-            line.clear();
-            eprintln!("stopped at once; what was accepted is safe and is enriched at the next start");
-            std::process::exit(130);
-        }
-        if signals.count() == 1 && !stopping {
+        if (signals.any() || engine.input_failed()) && !stopping {
             line.clear();
             if people {
                 eprintln!("stopping: finishing what was accepted (Ctrl-C again stops at once)");
@@ -112,7 +107,9 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
             engine.stop_taking();
             stopping = true;
         }
-        if engine.must_stop() || ((stopping || until_idle) && engine.idle()) {
+        // What waits for room on the disk may wait for long; it is safe, and the next start goes on with it.
+        let stuck = stopping && engine.status.enrich.trouble().is_some();
+        if engine.must_stop() || stuck || ((stopping || until_idle) && engine.idle()) {
             break;
         }
         let now = world.clock.elapsed();
@@ -128,11 +125,23 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
     let status = engine.status.clone();
     for input in status.inputs.lock().expect("no panic while held").iter() {
         if let (Some(note), false) = (input.note(), global.json || global.quiet) {
-            eprintln!("{note}");
+            eprintln!("{}: {note}", input.what);
         }
     }
-    let summary = engine.finish();
-    report(global, config, &summary, seconds, status.latency());
+    let trouble = status.enrich.trouble().filter(|t| !t.fatal);
+    let mut summary = engine.finish();
+    if let (Some(trouble), 1..) = (trouble, summary.run.in_flight) {
+        summary.errors.push(format!(
+            "{}; {} accepted events are not enriched yet. They are safe, and the next start goes on with them",
+            trouble.reason,
+            term::count(summary.run.in_flight)
+        ));
+    }
+    let noted = status.inputs.lock().expect("no panic while held").iter().any(|i| i.note().is_some());
+    report(global, config, &summary, seconds, status.latency(), noted);
+    if config.geo.databases.is_empty() && summary.enriched > 0 && !(people || global.quiet || global.json) {
+        eprintln!("{NO_GEO}");
+    }
     if summary.errors.is_empty() {
         return Ok(Exit::Fine);
     }
@@ -150,11 +159,43 @@ pub fn start_failed(e: StartError) -> Failed {
     match e {
         StartError::Log(e) => Failed::from(e),
         StartError::Map { .. } => Failed::usage(e.to_string()),
-        StartError::Lookup(_) | StartError::Listen { .. } | StartError::Output(_) | StartError::Environment(..) => {
-            Failed::new(Exit::Environment, e.to_string())
+        StartError::Output(OutputError::Log(e)) => Failed::from(e),
+        StartError::Output(OutputError::Directory { .. }) => Failed::usage(e.to_string()),
+        StartError::Output(OutputError::Cut { .. }) => Failed::new(Exit::Data, e.to_string()),
+        StartError::Output(OutputError::Io { path, source }) => {
+            let why = match path.parent().filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()) {
+                Some(dir) => format!("there is no directory {}", dir.display()),
+                None => plain(&source),
+            };
+            Failed::environment(&format!("cannot write to {}", path.display()), &why)
         }
+        StartError::Lookup(e) => {
+            let exit = match e.kind() {
+                lookup::Kind::FixConfig => Exit::Usage,
+                lookup::Kind::Data => Exit::Data,
+                lookup::Kind::Retry => Exit::Environment,
+            };
+            let help = "the configuration says not to start without it (`geo.required`, or a [[lookup]]): put a good file there";
+            Failed::new(exit, with_help(&e.to_string(), help))
+        }
+        StartError::Listen { .. } | StartError::Environment(..) => Failed::new(Exit::Environment, e.to_string()),
     }
 }
+
+/// What of a run has no end, and the flag or the key that asks for it.
+fn endless(config: &Config) -> Option<(String, &'static str)> {
+    if let Some(addr) = config.http.listen {
+        return Some((format!("the port {addr}"), "the port (--input without --listen opens none)"));
+    }
+    config.sources.iter().find_map(|s| match &s.kind {
+        SourceKind::File { path, follow: true } => {
+            Some((format!("{}, which is followed,", path.display()), "--follow (`follow` of the source)"))
+        }
+        _ => None,
+    })
+}
+
+const NO_GEO: &str = "no geo database: events get no place (--set geo.database=FILE.mmdb)";
 
 fn banner(config: &Config, origin: &str, engine: &Engine) {
     eprintln!("ouzel {} · {origin} · data in {}", env!("CARGO_PKG_VERSION"), config.data.dir.display());
@@ -162,7 +203,7 @@ fn banner(config: &Config, origin: &str, engine: &Engine) {
         eprintln!("durability is \"os\": a power cut may lose acknowledged events");
     }
     if config.geo.databases.is_empty() {
-        eprintln!("no geo database: events get no place (--set geo.database=FILE.mmdb)");
+        eprintln!("{NO_GEO}");
     }
     for source in &config.sources {
         match &source.kind {
@@ -213,6 +254,7 @@ fn report(
     summary: &Summary,
     seconds: f64,
     (p50, p99): (Option<Duration>, Option<Duration>),
+    noted: bool,
 ) {
     let run = &summary.run;
     let rate = if seconds > 0.0 { summary.enriched as f64 / seconds } else { 0.0 };
@@ -244,6 +286,13 @@ fn report(
     if global.quiet {
         return;
     }
+    if run.received() == 0 && run.carried == 0 {
+        // Sums of nothing would hide the one line that says why.
+        if !noted && summary.errors.is_empty() {
+            eprintln!("nothing was received");
+        }
+        return;
+    }
     let n = term::count;
     let before = if run.carried > 0 { format!(" (+ {} accepted before)", n(run.carried)) } else { String::new() };
     eprintln!("{} received = {} accepted + {} refused", n(run.received()), n(run.accepted), n(run.refused));
@@ -258,9 +307,6 @@ fn report(
         if run.add_up() { "" } else { "   THIS DOES NOT ADD UP: please report it" },
     );
     eprintln!("{} events added to `enriched` in {seconds:.1} s ({}/s)", n(summary.enriched), n(rate as u64));
-    if run.accepted == 0 && run.refused == 0 && !summary.inputs.is_empty() && summary.errors.is_empty() {
-        eprintln!("nothing new: what the input holds was read before, or it is empty");
-    }
     let dir = config.data.dir.display();
     if run.refused + run.quarantined > 0 {
         eprintln!("`ouzel dlq list --data {dir}` shows what was refused or set aside, and why");
@@ -270,22 +316,33 @@ fn report(
     }
 }
 
-/// SIGINT and SIGTERM, counted.
-struct Signals(Arc<AtomicUsize>);
+/// SIGINT and SIGTERM. The first is seen by the loop; the second ends the process wherever it is, also in the middle of
+/// closing the port, with nothing but a word: whatever was answered is on disk.
+struct Signals(Arc<AtomicBool>);
 
 impl Signals {
     fn install() -> Result<Signals> {
-        let count = Arc::new(AtomicUsize::new(0));
+        const LAST_WORDS: &[u8] = b"\nstopped at once; what was accepted is safe and is enriched at the next start\n";
+        /// As shells say it of who ended by SIGINT.
+        const INTERRUPTED: i32 = 130;
+        let seen = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            let count = count.clone();
-            // SAFETY: the handler adds to an atomic and does nothing else.
-            unsafe { signal_hook::low_level::register(signal, move || { count.fetch_add(1, Relaxed); }) }
+            let seen = seen.clone();
+            let handler = move || {
+                if seen.swap(true, Relaxed) {
+                    // SAFETY: the bytes are static, and write may be called from a handler.
+                    unsafe { libc::write(libc::STDERR_FILENO, LAST_WORDS.as_ptr().cast(), LAST_WORDS.len()) };
+                    signal_hook::low_level::exit(INTERRUPTED);
+                }
+            };
+            // SAFETY: the handler touches an atomic, writes and exits; each may be done in one.
+            unsafe { signal_hook::low_level::register(signal, handler) }
                 .map_err(|e| Failed::environment("cannot handle signals", &e))?;
         }
-        Ok(Signals(count))
+        Ok(Signals(seen))
     }
 
-    fn count(&self) -> usize {
+    fn any(&self) -> bool {
         self.0.load(Relaxed)
     }
 }

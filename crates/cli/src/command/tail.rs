@@ -39,7 +39,11 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
     let bounds = at.bounds(topic)?;
     let chosen: Vec<u32> = match args.partition {
         Some(p) if p as usize >= bounds.len() => {
-            return Err(Failed::usage(format!("there is no partition {p} of {}; there are 0 to {}", args.topic, bounds.len() - 1)));
+            return Err(Failed::usage(format!(
+                "there is no partition {p} of {}; there are 0 to {}",
+                args.topic,
+                bounds.len() - 1
+            )));
         }
         Some(p) => vec![p],
         None => (0..bounds.len() as u32).collect(),
@@ -53,7 +57,9 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
             Some(text) if args.partition.is_some() => {
                 text.parse().map_err(|_| Failed::usage(format!("--from takes an offset or `start`, not `{text}`")))?
             }
-            Some(_) => return Err(Failed::usage("--from OFFSET needs --partition: each partition has offsets of its own")),
+            Some(_) => {
+                return Err(Failed::usage("--from OFFSET needs --partition: each partition has offsets of its own"));
+            }
         };
         next.push((topic.partition(*p), from));
     }
@@ -89,7 +95,10 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
             return Ok(Exit::Fine);
         }
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(Exit::Fine);
+    }
+    loop {
         let mut any = false;
         for (partition, from) in &mut next {
             let page = at.records(*partition, *from, PAGE, 0)?;
@@ -109,7 +118,6 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
             }
         }
     }
-    Ok(Exit::Fine)
 }
 
 /// Prints a record: its value, or with --json all of it. False when nobody reads any more.

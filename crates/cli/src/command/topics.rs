@@ -23,7 +23,7 @@ pub fn run(global: &Global, args: TopicsArgs) -> Result {
         println!("{}", json!({ "topics": topics, "sizes": sizes }));
         return Ok(Exit::Fine);
     }
-    println!("{:<10} {:>10} {:>14} {:>12}  {}", "topic", "partitions", "records kept", "size", "holds");
+    println!("{:<10} {:>10} {:>14} {:>12}  holds", "topic", "partitions", "records kept", "size");
     for topic in &list {
         let name = topic["name"].as_str().unwrap_or_default();
         let partitions = topic["partitions"].as_array().cloned().unwrap_or_default();
@@ -50,10 +50,7 @@ fn sizes(look: &Look) -> Result<serde_json::Value> {
         Look::Running { .. } => {
             let status = look.running_json("/status.json")?.unwrap_or_default();
             let topics = status["topics"].as_array().cloned().unwrap_or_default();
-            Ok(topics
-                .iter()
-                .filter_map(|t| Some((t["name"].as_str()?.to_owned(), t["bytes"].clone())))
-                .collect())
+            Ok(topics.iter().filter_map(|t| Some((t["name"].as_str()?.to_owned(), t["bytes"].clone()))).collect())
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `ouzel version`.
 
-use crate::exit::{Exit, Result};
 use crate::Global;
+use crate::exit::{Exit, Result};
 
 pub fn run(global: &Global) -> Result {
     let faults = cfg!(feature = "faults");
