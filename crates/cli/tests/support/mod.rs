@@ -119,6 +119,14 @@ impl Running {
         }
     }
 
+    /// A signal, then the exit code and what was said on standard error.
+    pub fn end(mut self, with: &str) -> (i32, String) {
+        signal(&self.child, with);
+        let mut said = String::new();
+        self.child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+        (self.child.wait().expect("it ends").code().unwrap_or(-1), said)
+    }
+
     /// SIGTERM, and the exit code.
     pub fn stop(mut self) -> i32 {
         signal(&self.child, "-TERM");
@@ -139,6 +147,12 @@ pub fn signal(child: &Child, signal: &str) {
 
 /// One request on a connection of its own; `None` if there is no whole answer.
 pub fn request(addr: &str, head: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let (status, _, body) = request_with_headers(addr, head, body)?;
+    Some((status, body))
+}
+
+/// The same with the answer's headers, one `name: value` each, in lower case.
+pub fn request_with_headers(addr: &str, head: &str, body: &[u8]) -> Option<(u16, Vec<String>, Vec<u8>)> {
     let mut stream = TcpStream::connect(addr).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     // A server that has refused the head may close before it has read all of the body.
@@ -147,7 +161,7 @@ pub fn request(addr: &str, head: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let status = line.split(' ').nth(1)?.parse().ok()?;
-    let (mut length, mut chunked) = (None, false);
+    let (mut length, mut chunked, mut headers) = (None, false, Vec::new());
     loop {
         line.clear();
         reader.read_line(&mut line).ok()?;
@@ -159,6 +173,7 @@ pub fn request(addr: &str, head: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
             length = n.trim().parse::<usize>().ok();
         }
         chunked |= header == "transfer-encoding: chunked";
+        headers.push(header);
     }
     let mut out = Vec::new();
     if chunked {
@@ -179,5 +194,5 @@ pub fn request(addr: &str, head: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
     } else {
         reader.read_to_end(&mut out).ok()?;
     }
-    Some((status, out))
+    Some((status, headers, out))
 }
