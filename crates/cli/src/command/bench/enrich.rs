@@ -178,7 +178,11 @@ pub fn run(global: &Global, args: &EnrichArgs) -> Result {
         println!("enrich, one core, {mean:.0} B an event, geo: {}", result["geo"].as_str().unwrap_or_default());
         println!("  {} events/s   {per_event:.2} us an event", term::count(rate as u64));
         println!("  floor (validate, find 12 members, copy): {floor:.2} us; ratio {:.2}", per_event / floor);
-        println!("  {:.2} allocations an event   {:.0} MB resident", allocations as f64 / counted as f64, rss as f64 / 1e6);
+        println!(
+            "  {:.2} allocations an event   {:.0} MB resident",
+            allocations as f64 / counted as f64,
+            rss as f64 / 1e6
+        );
     }
     Ok(Exit::Fine)
 }

@@ -63,7 +63,10 @@ pub fn run(global: &Global, args: BenchArgs) -> Result {
 fn bench_dir(global: &Global) -> Result<PathBuf> {
     let dir = global.data.clone().unwrap_or_else(|| PathBuf::from("./ouzel-bench"));
     if dir.exists() {
-        return Err(Failed::usage(format!("{} is there already; a bench wants a directory that is not", dir.display())));
+        return Err(Failed::usage(format!(
+            "{} is there already; a bench wants a directory that is not",
+            dir.display()
+        )));
     }
     Ok(dir)
 }

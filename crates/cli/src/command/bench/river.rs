@@ -90,8 +90,10 @@ fn over_http(global: &Global, args: &RunArgs, dir: &Path, rate: Option<u64>) -> 
         std::thread::sleep(WARM_UP);
         let begun = Mark::take(&clock, &sent, &reader, &engine);
         reader.measuring.store(true, Relaxed);
+        sent.measuring.store(true, Relaxed);
         std::thread::sleep(Duration::from_secs(args.secs));
         reader.measuring.store(false, Relaxed);
+        sent.measuring.store(false, Relaxed);
         let ended = Mark::take(&clock, &sent, &reader, &engine);
         stop.store(true, Relaxed);
         sending = sender.join().unwrap_or_else(|_| Err(std::io::Error::other("the sender panicked")));
@@ -129,7 +131,10 @@ fn from_file(global: &Global, args: &RunArgs, dir: &Path) -> Result<Value> {
         return Err(Failed::new(Exit::Environment, summary.errors.join("\n")));
     }
     if summary.enriched != events {
-        return Err(Failed::new(Exit::Failed, format!("{events} events were in the file, {} came out", summary.enriched)));
+        return Err(Failed::new(
+            Exit::Failed,
+            format!("{events} events were in the file, {} came out", summary.enriched),
+        ));
     }
     Ok(json!({
         "events": events, "seconds": span, "events_per_s": events as f64 / span,
