@@ -63,6 +63,7 @@ pub struct Injecting<L> {
     inner: L,
     faults: Faults,
     state: Arc<Mutex<State>>,
+    settling: Mutex<()>,
 }
 
 struct State {
@@ -124,7 +125,7 @@ impl<L: Log> Injecting<L> {
             exact: HashMap::new(),
             injected: Injected::default(),
         };
-        Injecting { inner, faults, state: Arc::new(Mutex::new(state)) }
+        Injecting { inner, faults, state: Arc::new(Mutex::new(state)), settling: Mutex::new(()) }
     }
 
     pub fn inner(&self) -> &L {
@@ -190,6 +191,8 @@ impl<L: Log> Injecting<L> {
 
     /// Waits until all that was answered Unknown is decided.
     fn settle(&self) {
+        // IMPORTANT: one after another. Who finds nothing unsettled because another is waiting for it must wait too.
+        let _turn = self.settling.lock().expect("settling");
         let mut open = std::mem::take(&mut self.state().unsettled);
         while let Some(mut ticket) = open.pop() {
             let mut seen = 0;

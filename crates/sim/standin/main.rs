@@ -79,7 +79,9 @@ fn main() {
         let writer = Arc::clone(&standin);
         std::thread::spawn(move || {
             loop {
-                std::thread::sleep(Duration::from_millis(5));
+                // Dirty for most of the time: a reader must look in between, however busy the machine is.
+                let pause = if fault == Some(Fault::DirtyReads) { 20 } else { 5 };
+                std::thread::sleep(Duration::from_millis(pause));
                 writer.store.lock().expect("no panic").write_delayed();
             }
         });

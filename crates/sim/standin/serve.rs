@@ -142,7 +142,7 @@ fn events(standin: &Standin, body: &[u8]) -> (u16, String, String) {
         store.commit(records);
     }
     if standin.has(Fault::DirtyReads) {
-        std::thread::sleep(std::time::Duration::from_millis(11));
+        std::thread::sleep(std::time::Duration::from_millis(22));
     }
     if standin.has(Fault::WrongAnswer) && refused > 0 {
         (accepted, refused) = (accepted + 1, refused - 1);

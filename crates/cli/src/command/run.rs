@@ -98,8 +98,19 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
     let until_idle = args.until_idle || args.close || endless.is_none();
     let mut shown = Duration::ZERO;
     let mut stopping = false;
+    let mut told = false;
     loop {
-        if (signals.any() || engine.input_failed()) && !stopping {
+        // Beside a port, an input that failed is a reason of `/readyz` and no reason to turn senders away.
+        let failed = engine.input_failed();
+        if failed && engine.addr().is_some() && !told {
+            told = true;
+            for input in engine.status.inputs.lock().expect("no panic while held").iter() {
+                if let Some(error) = input.error() {
+                    tracing::error!(input = input.name, error, "an input stopped; the port goes on");
+                }
+            }
+        }
+        if (signals.any() || (failed && engine.addr().is_none())) && !stopping {
             line.clear();
             if people {
                 eprintln!("stopping: finishing what was accepted (Ctrl-C again stops at once)");

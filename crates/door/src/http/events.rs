@@ -162,7 +162,9 @@ fn is_taken(content_type: Option<&HeaderValue>) -> bool {
     let Some(value) = content_type else { return true };
     let Ok(value) = value.to_str() else { return false };
     let essence = value.split(';').next().unwrap_or("").trim();
-    ["", "application/json", "application/x-ndjson", "application/ndjson", "application/jsonl", "text/plain"]
+    // A form is what `curl -d` calls its data when nobody tells it otherwise; what is in it is JSON all the same, or refused.
+    const FORM: &str = "application/x-www-form-urlencoded";
+    ["", "application/json", "application/x-ndjson", "application/ndjson", "application/jsonl", "text/plain", FORM]
         .iter()
         .any(|known| essence.eq_ignore_ascii_case(known))
 }
@@ -423,7 +425,8 @@ mod tests {
             ("Application/JSON; charset=utf-8", true),
             ("application/x-ndjson", true),
             ("text/plain;charset=UTF-8", true),
-            ("application/x-www-form-urlencoded", false),
+            ("application/x-www-form-urlencoded", true),
+            ("multipart/form-data; boundary=x", false),
             ("application/xml", false),
         ] {
             assert_eq!(is_taken(Some(&HeaderValue::from_static(value))), taken, "{value}");

@@ -9,7 +9,7 @@ use super::units::{show_duration, show_size};
 pub fn reference() -> String {
     let mut out = String::from(
         "# Configuration reference\n\n\
-         Written by the program from its table of keys; `ouzel config reference` prints it.\n\n\
+         Written from the program's own table of keys, so it says what the program does.\n\n\
          Durations are written \"5s\", \"1h30m\" (units w, d, h, m, s, ms, us), sizes \"64MiB\" (KiB, MiB, GiB, TiB, and kB, \
          MB, GB, TB of 1,000), times as RFC 3339. Any key can be given as `--set section.key=value` or as an environment \
          variable `OUZEL__SECTION__KEY=value`; a key of a source or lookup by its name: `--set source.web.preset=csv`.\n",
