@@ -2,6 +2,7 @@
 //!
 //! * [`config`]: the configuration, from file, environment and flags to types that are always valid
 //! * [`engine`]: everything started in order, watched, and stopped in order
+//! * [`parts`]: what the configuration makes of each part
 //! * [`stage`]: runs the enrich stage's state machines
 //! * [`facts`]: answers what a batch asks
 //! * [`runs`]: dedup's sealed runs on disk
@@ -14,6 +15,7 @@ pub mod config;
 pub mod engine;
 pub mod facts;
 pub mod output;
+pub mod parts;
 pub mod runs;
 pub mod stage;
 pub mod status;

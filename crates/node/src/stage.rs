@@ -1,7 +1,6 @@
 //! Runs a stage in the real world: a thread drives the state machines of its partitions, reads and commits for them, and
 //! answers their asks.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -132,13 +131,6 @@ struct Part {
     received: Vec<Micros>,
 }
 
-/// A commit of several partitions that is on its way.
-struct Open {
-    ticket: Ticket,
-    /// (place in `parts`, the driver's number of its commit).
-    of: Vec<(usize, u64)>,
-}
-
 impl EnrichWorker {
     /// Runs until told to stop or until going on would be wrong; the latter is in the status and in the answer.
     pub fn run(self, partitions: &[u32]) -> Result<(), String> {
@@ -155,7 +147,6 @@ impl EnrichWorker {
             parts
                 .push(self.open(RAW.partition(*partition)).map_err(|e| format!("{}: {e}", RAW.partition(*partition)))?);
         }
-        let mut in_flight: VecDeque<Open> = VecDeque::new();
         let mut changes = *self.log.subscribe().borrow();
         loop {
             let mut busy = false;
@@ -172,12 +163,10 @@ impl EnrichWorker {
             }
             if !of.is_empty() {
                 point("enrich.applied");
+                // One commit at a time: an abort does not abort what was submitted behind it.
                 let ticket = self.log.submit(commit);
                 point("enrich.submitted");
-                in_flight.push_back(Open { ticket, of });
-            }
-            if let Some(open) = in_flight.pop_front() {
-                let full = self.settle(&mut parts, open)?;
+                let full = self.settle(&mut parts, ticket, &of)?;
                 // Told to stop, nobody waits for room: the next start does this batch again.
                 if full && !reading {
                     return Ok(());
@@ -257,10 +246,11 @@ impl EnrichWorker {
         }
     }
 
-    /// Waits for a commit and tells every driver in it how it ended. Answers whether there was no room for it.
-    fn settle(&self, parts: &mut [Part], open: Open) -> Result<bool, String> {
+    /// Waits for a commit and tells every driver in it, by (place in `parts`, its number of the commit), how it ended.
+    /// Answers whether there was no room for it.
+    fn settle(&self, parts: &mut [Part], ticket: Ticket, of: &[(usize, u64)]) -> Result<bool, String> {
         let mut full = false;
-        let settled = match open.ticket.wait() {
+        let settled = match ticket.wait() {
             Outcome::Committed(_) => {
                 point("enrich.committed");
                 self.status.commits.fetch_add(1, Relaxed);
@@ -278,7 +268,7 @@ impl EnrichWorker {
             Outcome::Unknown => Settled::Unknown,
         };
         let now = self.clock.now();
-        for (n, seq) in open.of {
+        for &(n, seq) in of {
             let part = &mut parts[n];
             part.driver.handle(Input::Settled { seq, settled });
             if settled != Settled::Committed {

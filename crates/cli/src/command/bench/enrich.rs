@@ -52,7 +52,7 @@ struct Bench {
 impl Bench {
     fn new(config: &Config) -> Result<Bench> {
         let source = &config.sources[0];
-        let decoder = node::engine::decoder(config, source).map_err(crate::command::run::start_failed)?;
+        let decoder = node::parts::decoder(config, source).map_err(crate::command::run::start_failed)?;
         let mut sources = Sources::default();
         let mut enrichers = enricher::Sources::default();
         if !config.geo.databases.is_empty() {
