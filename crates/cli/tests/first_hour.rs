@@ -93,7 +93,13 @@ fn nested_events_with_a_field_map() {
         data("nested/github-events.ndjson")
     );
     std::fs::write(&config, text).expect("a file");
-    let out = fine(ouzel().args(["run", "--until-idle", "--json", "-c"]).arg(&config).arg("--data").arg(&dir));
+    let out = fine(
+        ouzel()
+            .args(["run", "--until-idle", "--json", "--listen", "127.0.0.1:0", "-c"])
+            .arg(&config)
+            .arg("--data")
+            .arg(&dir),
+    );
     let summary = json(&out.stdout);
     assert_eq!(
         (&summary["accepted"], &summary["refused"], &summary["enriched"]),
