@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Positions per generation. Sealing or dropping one scans the table once: about 1 ms per 32,768 events.
+/// Positions per generation. Dropping one scans the table once: about 1 ms per 32,768 events.
 pub const GENERATION: Offset = 32_768;
 
 /// Bytes one entry takes in memory: 32 and a control byte, at the table's worst load of 7/16 just after it has grown.
@@ -39,6 +39,8 @@ pub struct Dedup {
     oldest: Offset,
     /// Everything below is in a run already.
     sealed: Offset,
+    /// What was remembered at or above `sealed`, for the next runs: sealing never walks the table.
+    unsealed: Vec<(u128, u64, Offset)>,
     /// The highest position seen, plus one.
     next: Offset,
     /// For tests that plant a bug: an entry at the record's own position counts as earlier.
@@ -49,7 +51,15 @@ impl Dedup {
     /// `memory`: bytes this partition's table may take; at least one generation is kept.
     pub fn new(memory: u64) -> Dedup {
         let generations = (memory / (GENERATION * ENTRY_BYTES)).max(2) - 1;
-        Dedup { seen: HashMap::new(), generations, oldest: 0, sealed: 0, next: 0, own_position_counts: false }
+        Dedup {
+            seen: HashMap::new(),
+            generations,
+            oldest: 0,
+            sealed: 0,
+            unsealed: Vec::new(),
+            next: 0,
+            own_position_counts: false,
+        }
     }
 
     /// Plants the off-by-one that the kill loop must find.
@@ -64,6 +74,7 @@ impl Dedup {
         match self.seen.entry(id) {
             Entry::Vacant(v) => {
                 v.insert(Seen { payload, offset });
+                self.unsealed.push((id, payload, offset));
                 Verdict::Fresh
             }
             Entry::Occupied(mut o) => {
@@ -74,6 +85,7 @@ impl Dedup {
                 }
                 if seen.offset != offset {
                     o.insert(Seen { payload, offset });
+                    self.unsealed.push((id, payload, offset));
                 }
                 Verdict::Fresh
             }
@@ -107,14 +119,8 @@ impl Dedup {
         if end > committed || end > self.next {
             return None;
         }
-        let range = self.sealed..end;
-        let mut entries: Vec<(u128, u64, Offset)> = self
-            .seen
-            .iter()
-            .filter(|(_, s)| range.contains(&s.offset))
-            .map(|(id, s)| (*id, s.payload, s.offset))
-            .collect();
-        entries.sort_unstable();
+        let (entries, rest) = std::mem::take(&mut self.unsealed).into_iter().partition(|e| e.2 < end);
+        self.unsealed = rest;
         let run = Run { from: self.sealed, to: end, entries };
         self.sealed = end;
         Some(run)
@@ -161,8 +167,10 @@ pub struct Run {
 const MAGIC: &[u8; 8] = b"OUZELDR1";
 
 impl Run {
-    /// `| magic | from | to | entries: id, payload, position; sorted | checksum of all before |`, little-endian.
-    pub fn encode(&self) -> Vec<u8> {
+    /// `| magic | from | to | entries: id, payload, position; sorted | checksum of all before |`, little-endian. Takes
+    /// some milliseconds: not for a thread that events wait for.
+    pub fn encode(mut self) -> Vec<u8> {
+        self.entries.sort_unstable();
         let mut out = Vec::with_capacity(24 + self.entries.len() * 32 + 8);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&self.from.to_le_bytes());

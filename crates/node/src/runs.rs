@@ -1,13 +1,62 @@
 //! Dedup's sealed runs on disk: `dedup/<partition>/<from>-<to>.run`. They save reading `raw` again at start and nothing
-//! else, so they are written without a sync and one that is not whole is thrown away.
+//! else, so one that is not whole is thrown away.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use enrich::{Dedup, Run};
 use event::Offset;
 use seam::Fs;
 use seam::fault::point;
+
+/// A run is a megabyte. The file system orders what others have written before our journal's next sync, so that all of it
+/// at once would hold up every commit for tens of milliseconds: it is written and synced by slices, with pauses in which
+/// the journal syncs.
+const SLICE: usize = 64 * 1024;
+const SLICE_PAUSE: Duration = Duration::from_millis(5);
+
+/// A thread that writes runs, out of the way of events. When it is dropped, what was handed in is written first.
+pub struct Sealer {
+    tasks: Option<mpsc::Sender<Task>>,
+    hurry: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Task {
+    runs: Runs,
+    run: Run,
+    needed_from: Offset,
+}
+
+impl Sealer {
+    pub fn start(fs: Arc<dyn Fs>) -> io::Result<Sealer> {
+        let (tasks, queue) = mpsc::channel::<Task>();
+        let hurry = Arc::new(AtomicBool::new(false));
+        let in_hurry = hurry.clone();
+        let thread = std::thread::Builder::new().name("sealer".to_owned()).spawn(move || {
+            for Task { runs, run, needed_from } in queue {
+                if let Err(e) = runs.write(&*fs, run, needed_from, &in_hurry) {
+                    tracing::warn!(error = %e, "a dedup run was not written; the next start reads raw instead");
+                }
+            }
+        })?;
+        Ok(Sealer { tasks: Some(tasks), hurry, thread: Some(thread) })
+    }
+}
+
+impl Drop for Sealer {
+    fn drop(&mut self) {
+        self.hurry.store(true, Relaxed);
+        self.tasks = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
 
 /// The runs of one partition.
 pub struct Runs {
@@ -55,23 +104,38 @@ impl Runs {
         Ok(reached.max(kept_from))
     }
 
-    /// Writes what can be sealed below `committed`, and removes what no longer counts.
-    pub fn seal(&self, fs: &dyn Fs, dedup: &mut Dedup, committed: Offset) -> io::Result<()> {
+    /// Hands what can be sealed below `committed` to the sealer.
+    pub fn seal(&self, sealer: &Sealer, dedup: &mut Dedup, committed: Offset) {
         while let Some(run) = dedup.seal(committed) {
-            let path = self.dir.join(format!("{:020}-{:020}.run", run.from, run.to));
-            let tmp = path.with_extension("tmp");
-            if fs.exists(&tmp) {
-                fs.remove(&tmp)?;
+            let task = Task { runs: Runs { dir: self.dir.clone() }, run, needed_from: dedup.rebuild_from(committed) };
+            // The thread ends only after this sender is gone.
+            let _ = sealer.tasks.as_ref().expect("open until it is dropped").send(task);
+        }
+    }
+
+    /// Writes a run, and removes those that no longer count.
+    fn write(&self, fs: &dyn Fs, run: Run, needed_from: Offset, hurry: &AtomicBool) -> io::Result<()> {
+        let path = self.dir.join(format!("{:020}-{:020}.run", run.from, run.to));
+        let tmp = path.with_extension("tmp");
+        if fs.exists(&tmp) {
+            fs.remove(&tmp)?;
+        }
+        let file = fs.open(&tmp, true)?;
+        let mut at = 0;
+        for slice in run.encode().chunks(SLICE) {
+            file.write_all_at(&[IoSlice::new(slice)], at)?;
+            file.sync_data()?;
+            at += slice.len() as u64;
+            if !hurry.load(Relaxed) {
+                std::thread::sleep(SLICE_PAUSE);
             }
-            fs.open(&tmp, true)?.write_all_at(&[IoSlice::new(&run.encode())], 0)?;
-            point("dedup.run.written");
-            fs.rename(&tmp, &path)?;
-            point("dedup.run.renamed");
-            let from = dedup.rebuild_from(committed);
-            for (name, range) in self.list(fs)? {
-                if range.end <= from {
-                    fs.remove(&self.dir.join(name))?;
-                }
+        }
+        point("dedup.run.written");
+        fs.rename(&tmp, &path)?;
+        point("dedup.run.renamed");
+        for (name, range) in self.list(fs)? {
+            if range.end <= needed_from {
+                fs.remove(&self.dir.join(name))?;
             }
         }
         Ok(())

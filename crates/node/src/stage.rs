@@ -18,7 +18,7 @@ use seam::fault::{Bug, planted, point};
 use seam::{Clock, Fs};
 
 use crate::facts::Sources;
-use crate::runs::Runs;
+use crate::runs::{Runs, Sealer};
 
 /// Bytes of one partition's records in one batch. Above this a bigger batch saves nothing and holds memory.
 const FETCH_BYTES: usize = 512 * 1024;
@@ -147,6 +147,7 @@ impl EnrichWorker {
             parts
                 .push(self.open(RAW.partition(*partition)).map_err(|e| format!("{}: {e}", RAW.partition(*partition)))?);
         }
+        let sealer = Sealer::start(self.fs.clone()).map_err(|e| format!("cannot start a thread: {e}"))?;
         let mut changes = *self.log.subscribe().borrow();
         loop {
             let mut busy = false;
@@ -166,7 +167,7 @@ impl EnrichWorker {
                 // One commit at a time: an abort does not abort what was submitted behind it.
                 let ticket = self.log.submit(commit);
                 point("enrich.submitted");
-                let full = self.settle(&mut parts, ticket, &of)?;
+                let full = self.settle(&mut parts, &sealer, ticket, &of)?;
                 // Told to stop, nobody waits for room: the next start does this batch again.
                 if full && !reading {
                     return Ok(());
@@ -248,7 +249,7 @@ impl EnrichWorker {
 
     /// Waits for a commit and tells every driver in it, by (place in `parts`, its number of the commit), how it ended.
     /// Answers whether there was no room for it.
-    fn settle(&self, parts: &mut [Part], ticket: Ticket, of: &[(usize, u64)]) -> Result<bool, String> {
+    fn settle(&self, parts: &mut [Part], sealer: &Sealer, ticket: Ticket, of: &[(usize, u64)]) -> Result<bool, String> {
         let mut full = false;
         let settled = match ticket.wait() {
             Outcome::Committed(_) => {
@@ -282,10 +283,7 @@ impl EnrichWorker {
             *self.status.partitions[partition].progress.lock().expect("no panic while held") = (progress, next);
             let horizon = part.driver.prefix().horizon();
             self.status.partitions[partition].horizon.store(horizon.end - horizon.start, Relaxed);
-            if let Err(e) = part.runs.seal(&*self.fs, part.driver.prefix(), next) {
-                // A run saves time at the next start; without it raw is read again.
-                tracing::warn!(error = %e, "a dedup run was not written; the next start reads raw instead");
-            }
+            part.runs.seal(sealer, part.driver.prefix(), next);
         }
         Ok(full)
     }
