@@ -51,6 +51,12 @@ pub fn known(dir: &Path) -> Result<()> {
     if node::engine::is_data_dir(&RealFs, dir) {
         return Ok(());
     }
+    if let Err(e) = RealFs.list(dir)
+        && e.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        let what = format!("{} may not be read by this user", dir.display());
+        return Err(Failed::new(Exit::Environment, with_help(&what, "run this as the user that `ouzel run` runs as")));
+    }
     let what = if RealFs.exists(dir) {
         format!("{} is no data directory of ouzel: it has no file `format`", dir.display())
     } else {

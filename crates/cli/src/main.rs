@@ -77,6 +77,11 @@ fn main() -> std::process::ExitCode {
         }
     };
     term::init_logs(&args.global);
+    if !matches!(args.command, Command::Run(_) | Command::Bench(_)) {
+        // Commands that print end quietly when nobody reads any more (`ouzel dlq list | head`).
+        // SAFETY: the default action is set before any thread starts.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    }
     let global = &args.global;
     let result = match args.command {
         Command::Run(args) => command::run::run(global, args),

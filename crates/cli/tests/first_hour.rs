@@ -218,6 +218,38 @@ fn without_a_database_it_runs_and_says_what_is_missing() {
 }
 
 #[test]
+fn after_a_repair_nobody_waits_for_what_is_lost() {
+    let tmp = tempfile::tempdir().expect("a directory");
+    let (dir, input) = (tmp.path().join("data"), tmp.path().join("in"));
+    let run = |events: std::ops::Range<u32>| {
+        let lines: String =
+            events.map(|n| format!("{{\"event\":\"e\",\"messageId\":\"{n}\",\"anonymousId\":\"v{n}\"}}\n")).collect();
+        std::fs::write(&input, lines).expect("written");
+        let out = fine(ouzel().args(["run", "--json", "--input"]).arg(&input).arg("--data").arg(&dir));
+        json(&out.stdout)
+    };
+    assert_eq!(run(0..20)["enriched"], 20);
+    let segment = dir.join("journal/00000000000000000001.seg");
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    bytes[900..904].copy_from_slice(b"XXXX");
+    std::fs::write(&segment, bytes).expect("damaged");
+    assert_eq!(output(ouzel().args(["run", "--input", "-", "--data"]).arg(&dir)).status.code(), Some(3));
+    fine(ouzel().args(["data", "repair", "--quarantine", "--data"]).arg(&dir));
+
+    let running = Running::start(&dir, &[]);
+    running.quiet();
+    let sums = json(&running.get("/status.json").1)["sums"].clone();
+    assert!(sums["accepted"].as_u64() <= Some(20) && sums["adds_up"] == true, "{sums}");
+    assert_eq!(running.stop(), 0, "a drain that waits for nothing");
+    let after = run(100..130);
+    assert_eq!(
+        (&after["accepted"], &after["enriched"], &after["adds_up"]),
+        (&30.into(), &30.into(), &true.into()),
+        "{after}"
+    );
+}
+
+#[test]
 fn a_second_writer_is_refused_by_name() {
     let tmp = tempfile::tempdir().expect("a directory");
     let dir = tmp.path().join("data");

@@ -15,6 +15,8 @@ pub enum Input {
     Position(Option<(Offset, Vec<u8>)>),
     /// The answer to [`Action::Read`]; no chunks when there is nothing to read yet. `at` is the driver's wall time.
     Records { chunks: Vec<Chunk>, at: Micros },
+    /// Another answer to [`Action::Read`]: there are no records from there up to `next`, and never will be.
+    Gap { next: Offset },
     /// The answer to [`Action::Ask`].
     Facts(Facts),
     /// The outcome of a commit, in the order they were asked for.
@@ -103,7 +105,8 @@ pub struct Driver<O: Operator> {
     open: VecDeque<Open>,
     pipeline: usize,
     seq: u64,
-    planned: Option<(Batch, Arc<Asks>)>,
+    /// With the positions in the batch at which there is no record.
+    planned: Option<(Batch, Arc<Asks>, u64)>,
     actions: VecDeque<Action>,
     reading: bool,
     panics_in_row: u32,
@@ -150,6 +153,7 @@ impl<O: Operator> Driver<O> {
         match input {
             Input::Position(position) => self.on_position(position),
             Input::Records { chunks, at } => self.on_records(chunks, at),
+            Input::Gap { next } => self.on_gap(next),
             Input::Facts(facts) => self.on_facts(&facts),
             Input::Settled { seq, settled } => self.on_settled(seq, settled),
         }
@@ -249,6 +253,7 @@ impl<O: Operator> Driver<O> {
             Ok(batch) => batch,
             Err(offset) => return self.stop(Stop::Unreadable { offset }),
         };
+        let lost = batch.next - self.next - batch.len() as u64;
         self.next = batch.next;
         if self.phase == Phase::Replaying {
             if self.next >= self.committed_next {
@@ -260,11 +265,11 @@ impl<O: Operator> Driver<O> {
         self.operator.plan(&batch, &mut asks);
         let asks = Arc::new(asks);
         self.actions.push_back(Action::Ask(asks.clone()));
-        self.planned = Some((batch, asks));
+        self.planned = Some((batch, asks, lost));
     }
 
     fn on_facts(&mut self, facts: &Facts) {
-        let Some((batch, asks)) = self.planned.take() else { return };
+        let Some((batch, asks, lost)) = self.planned.take() else { return };
         if self.phase != Phase::Running {
             return;
         }
@@ -283,17 +288,36 @@ impl<O: Operator> Driver<O> {
             self.panics_in_row = 0;
         }
         let records = batch.len() as u64;
+        out.progress.lost += lost;
         let (blocks, progress) = out.finish();
+        self.commit(blocks, batch.next, progress, records);
+    }
+
+    /// Steps over positions that hold nothing, so that nobody waits for them.
+    fn on_gap(&mut self, next: Offset) {
+        self.reading = false;
+        if next <= self.next || !matches!(self.phase, Phase::Replaying | Phase::Running) {
+            return;
+        }
+        let lost = next - self.next;
+        if self.phase == Phase::Replaying {
+            self.next = next.min(self.committed_next);
+            if self.next >= self.committed_next {
+                self.phase = Phase::Running;
+            }
+            return;
+        }
+        self.next = next;
+        self.state.open();
+        let progress = Progress { lost: self.tip.lost + lost, ..self.tip };
+        self.commit(Vec::new(), next, progress, 0);
+    }
+
+    fn commit(&mut self, blocks: Vec<Block>, next: Offset, progress: Progress, records: u64) {
         self.tip = progress;
         self.seq += 1;
-        self.open.push_back(Open { seq: self.seq, next: batch.next, progress });
-        self.actions.push_back(Action::Commit {
-            seq: self.seq,
-            blocks,
-            next: batch.next,
-            metadata: progress.encode(),
-            records,
-        });
+        self.open.push_back(Open { seq: self.seq, next, progress });
+        self.actions.push_back(Action::Commit { seq: self.seq, blocks, next, metadata: progress.encode(), records });
     }
 
     fn apply_one_by_one(&mut self, batch: &Batch, asks: &Asks, facts: &Facts, out: &mut Effects) -> Result<(), Offset> {

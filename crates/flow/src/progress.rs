@@ -11,6 +11,8 @@ pub struct Progress {
     pub deduplicated: u64,
     /// Control records.
     pub control: u64,
+    /// Positions at which there is no record: what a log leaves out, or what a repair could not save.
+    pub lost: u64,
     pub watermark: Micros,
     /// Over every output of the stage for this input.
     pub output_hash: u64,
@@ -18,12 +20,20 @@ pub struct Progress {
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { processed: 0, quarantined: 0, deduplicated: 0, control: 0, watermark: Micros::MIN, output_hash: 0 }
+        Progress {
+            processed: 0,
+            quarantined: 0,
+            deduplicated: 0,
+            control: 0,
+            lost: 0,
+            watermark: Micros::MIN,
+            output_hash: 0,
+        }
     }
 }
 
 const VERSION: u8 = 1;
-const LEN: usize = 1 + 6 * 8;
+const LEN: usize = 1 + 7 * 8;
 
 impl Progress {
     pub fn encode(&self) -> Vec<u8> {
@@ -34,6 +44,7 @@ impl Progress {
             self.quarantined,
             self.deduplicated,
             self.control,
+            self.lost,
             self.watermark.0 as u64,
             self.output_hash,
         ] {
@@ -53,8 +64,9 @@ impl Progress {
             quarantined: v(1),
             deduplicated: v(2),
             control: v(3),
-            watermark: Micros(v(4) as i64),
-            output_hash: v(5),
+            lost: v(4),
+            watermark: Micros(v(5) as i64),
+            output_hash: v(6),
         })
     }
 
@@ -75,6 +87,7 @@ mod tests {
             quarantined: 2,
             deduplicated: 3,
             control: 4,
+            lost: 7,
             watermark: Micros(-5),
             output_hash: 6,
         };

@@ -65,10 +65,15 @@ impl StageStatus {
     pub fn preset(&self, log: &dyn Log, group: &str) -> Result<(), LogError> {
         for (p, status) in self.partitions.iter().enumerate() {
             let input = RAW.partition(p as u32);
-            if let Some(stored) = log.committed(group, &log::Input::Topic(input))? {
-                let progress = Progress::decode(&stored.metadata).unwrap_or_default();
-                *status.progress.lock().expect("no panic while held") = (progress, stored.next);
-            }
+            let (mut progress, at) = match log.committed(group, &log::Input::Topic(input))? {
+                Some(stored) => (Progress::decode(&stored.metadata).unwrap_or_default(), stored.next),
+                None => (Progress::default(), log.bounds(input)?.0),
+            };
+            // Positions that hold nothing are stepped over first; they were never waiting.
+            let ahead = log.fetch(input, at, 1)?;
+            let next = if ahead.chunks.is_empty() { ahead.next.max(at) } else { at };
+            progress.lost += next - at;
+            *status.progress.lock().expect("no panic while held") = (progress, next);
         }
         Ok(())
     }
@@ -87,6 +92,7 @@ impl StageStatus {
             sum.quarantined += p.quarantined;
             sum.deduplicated += p.deduplicated;
             sum.control += p.control;
+            sum.lost += p.lost;
             sum.watermark = sum.watermark.min(p.watermark);
             sum
         })
@@ -207,7 +213,13 @@ impl EnrichWorker {
                 return Ok(Did::FoundNothing);
             }
             Action::Read { from } => {
-                let chunks = self.fetch(input, from)?;
+                let fetch = self.fetch(input, from)?;
+                let chunks = fetch.chunks;
+                if chunks.is_empty() && fetch.next > from {
+                    part.received.clear();
+                    part.driver.handle(Input::Gap { next: fetch.next });
+                    return Ok(Did::Something);
+                }
                 if chunks.is_empty() {
                     part.driver.read_nothing();
                     return Ok(Did::FoundNothing);
@@ -239,9 +251,9 @@ impl EnrichWorker {
         Ok(Did::Something)
     }
 
-    fn fetch(&self, input: TopicPartition, from: Offset) -> Result<Vec<Chunk>, String> {
+    fn fetch(&self, input: TopicPartition, from: Offset) -> Result<log::Fetch, String> {
         match self.log.fetch(input, from, FETCH_BYTES) {
-            Ok(fetch) => Ok(fetch.chunks),
+            Ok(fetch) => Ok(fetch),
             Err(e @ LogError::OutOfRange { .. }) => Err(format!("the committed position is outside the log: {e}")),
             Err(e) => Err(e.to_string()),
         }
@@ -300,7 +312,7 @@ impl EnrichWorker {
         if planted(Bug::DedupOffByOne) {
             // The bug: the rebuild reads one record too many, and takes it for one that was passed on.
             dedup.plant_off_by_one();
-            for chunk in self.fetch(input, committed)?.iter().take(1) {
+            for chunk in self.fetch(input, committed)?.chunks.iter().take(1) {
                 if let Some(Ok((offset, record))) = chunk.records().next()
                     && let Some(header) = record.header()
                 {

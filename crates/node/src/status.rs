@@ -85,8 +85,8 @@ impl Sums {
     /// What was added since `earlier`.
     pub fn since(&self, earlier: &Sums) -> Sums {
         Sums {
-            accepted: self.accepted - earlier.accepted,
-            refused: self.refused - earlier.refused,
+            accepted: self.accepted.saturating_sub(earlier.accepted),
+            refused: self.refused.saturating_sub(earlier.refused),
             processed: self.processed - earlier.processed,
             quarantined: self.quarantined - earlier.quarantined,
             deduplicated: self.deduplicated - earlier.deduplicated,
@@ -130,21 +130,24 @@ impl Status {
     pub fn sums(&self) -> Sums {
         let done: Vec<_> = self.enrich.partitions().collect();
         let mut sums = Sums::default();
-        let (mut committed, mut ends, mut starts) = (0, 0, 0);
+        let (mut committed, mut ends, mut lost) = (0, 0, 0);
         for (p, (progress, next)) in done.iter().enumerate() {
             sums.processed += progress.processed;
             sums.quarantined += progress.quarantined;
             sums.deduplicated += progress.deduplicated;
             committed += next;
-            let (start, end) = self.journal.bounds(RAW.partition(p as u32)).unwrap_or_default();
+            lost += progress.lost;
+            let (_, end) = self.journal.bounds(RAW.partition(p as u32)).unwrap_or_default();
             ends += end.max(*next);
-            starts += start;
         }
         sums.in_flight = ends - committed;
-        sums.accepted = ends;
-        // Positions of `raw` begin at 0 and have no gaps, so the ends count what was ever accepted.
-        debug_assert!(starts <= ends);
-        let dead: u64 = self.ends(DLQ);
+        // Positions of `raw` begin at 0, so the ends count what was ever accepted, but for those that hold nothing.
+        sums.accepted = ends - lost;
+        let dlq = self.journal.sizes().into_iter().find(|t| t.topic == DLQ);
+        let dead = dlq.map_or(0, |t| {
+            let (kept, ever) = t.bounds.iter().fold((0, 0), |(kept, ever), (s, e)| (kept + e - s, ever + e));
+            ever - kept.saturating_sub(t.records)
+        });
         sums.refused = dead.saturating_sub(sums.quarantined);
         sums
     }

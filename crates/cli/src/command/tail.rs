@@ -101,7 +101,14 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
     loop {
         let mut any = false;
         for (partition, from) in &mut next {
-            let page = at.records(*partition, *from, PAGE, 0)?;
+            let page = match (at.records(*partition, *from, PAGE, 0), &at) {
+                // The process has stopped: its files have the rest, and what comes once it is back.
+                (Err(_), Look::Running { .. }) => {
+                    at = Look::open(global)?;
+                    at.records(*partition, *from, PAGE, 0)?
+                }
+                (page, _) => page?,
+            };
             any |= page.next > *from;
             *from = page.next.max(*from);
             for line in page.lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
