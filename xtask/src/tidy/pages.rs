@@ -108,6 +108,8 @@ pub fn dependencies(members: &[Member], files: &[File]) -> Vec<Finding> {
 
 /// The program's own page of all keys of the configuration.
 const KEYS: &str = "docs/configuration-reference.md";
+/// Figures have names of their own, which look like keys.
+const FIGURES: &str = "docs/benchmarks.md";
 
 /// Each key of the configuration that a document names is one.
 pub fn keys(files: &[File]) -> Vec<Finding> {
@@ -117,7 +119,8 @@ pub fn keys(files: &[File]) -> Vec<Finding> {
     let is_key =
         |span: &str| keys.iter().any(|k| k.strip_prefix(span).is_some_and(|r| r.is_empty() || r.starts_with('.')));
     let mut findings = Vec::new();
-    for file in files.iter().filter(|f| f.has_extension("md") && f.path != Path::new(KEYS)) {
+    let others = |f: &&File| f.has_extension("md") && f.path != Path::new(KEYS) && f.path != Path::new(FIGURES);
+    for file in files.iter().filter(others) {
         for (n, line) in file.text.as_deref().unwrap_or("").lines().enumerate() {
             for span in line.split('`').skip(1).step_by(2) {
                 let plain = span.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');
