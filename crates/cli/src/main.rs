@@ -1,6 +1,7 @@
 //! `ouzel`: one file per command in `command/`; here are the arguments and the exit codes.
 
 mod alloc;
+mod card;
 mod command;
 mod exit;
 mod look;
