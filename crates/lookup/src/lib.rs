@@ -26,4 +26,4 @@ pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion};
 pub use mmdb::{Findings, Mmdb, RecordSource};
 pub use reload::{Answer, Data, Extent, ReloadReport, Reloaded, Source};
-pub use table::{Format, OnMany, Table, TableConfig};
+pub use table::{Format, OnMany, Table, TableConfig, TableSource};
