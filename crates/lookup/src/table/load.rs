@@ -140,7 +140,8 @@ pub(super) fn csv(file: &str, text: &[u8], config: &TableConfig) -> Result<Loade
                     ends.push(plain.len());
                 }
             });
-            read.map_err(|failure| loading.refuse(failure.message))?;
+            // `wire` speaks of rows that are lines; here they may be longer.
+            read.map_err(|f| loading.refuse(f.message.replace(" on its line (a row is one line)", "")))?;
             if !in_order {
                 for (lead_in, column) in lead_ins.iter().zip(&kept) {
                     let start = column.checked_sub(1).map_or(0, |before| ends[before]);
