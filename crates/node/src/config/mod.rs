@@ -23,6 +23,7 @@
 mod build;
 pub mod check;
 mod layers;
+mod lookup;
 mod map;
 mod mask;
 pub mod model;
