@@ -5,7 +5,7 @@ use enrich::enricher::{AsksBy, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
 use lookup::mmdb::RecordSource;
-use lookup::{Format, GeoSource, LookupError, OnMany, TableConfig, TableSource};
+use lookup::{Answer as _, Format, GeoSource, LookupError, OnMany, TableConfig, TableSource};
 use wire::Decoder;
 
 use crate::config::{self, Config, SourceKind};
@@ -68,27 +68,50 @@ pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupE
 
 /// What a lookup asks, with what is wrong with it at present.
 fn lookup_source(lookup: &config::Lookup) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
-    match &lookup.kind {
-        config::LookupKind::Mmdb => {
-            let (source, errors) = RecordSource::open_what_is_good(&[(lookup.path.clone(), ())]);
-            (Box::new(source), AsksBy::Address, errors)
-        }
-        config::LookupKind::File { format, key_column, columns, on_many } => {
-            let table = TableConfig {
-                format: format.map(|format| match format {
-                    config::TableFormat::Csv => Format::Csv,
-                    config::TableFormat::Ndjson => Format::Ndjson,
-                }),
-                key_column: key_column.clone(),
-                columns: (!columns.is_empty()).then(|| columns.clone()),
-                on_many: match on_many {
-                    config::OnMany::Error => OnMany::Refuse,
-                    config::OnMany::First => OnMany::First,
-                },
-            };
+    match table_config(lookup) {
+        Some(table) => {
             let (source, errors) = TableSource::open_what_is_good(&[(lookup.path.clone(), table)]);
             (Box::new(source), AsksBy::Text, errors)
         }
+        None => {
+            let (source, errors) = RecordSource::open_what_is_good(&[(lookup.path.clone(), ())]);
+            (Box::new(source), AsksBy::Address, errors)
+        }
+    }
+}
+
+/// How the rows of a lookup's file are read; `None` for a file that has none.
+fn table_config(lookup: &config::Lookup) -> Option<TableConfig> {
+    let config::LookupKind::File { format, key_column, columns, on_many } = &lookup.kind else { return None };
+    Some(TableConfig {
+        format: format.map(|format| match format {
+            config::TableFormat::Csv => Format::Csv,
+            config::TableFormat::Ndjson => Format::Ndjson,
+        }),
+        key_column: key_column.clone(),
+        columns: (!columns.is_empty()).then(|| columns.clone()),
+        on_many: match on_many {
+            config::OnMany::Error => OnMany::Refuse,
+            config::OnMany::First => OnMany::First,
+        },
+    })
+}
+
+/// The file of a lookup in a few words: its version, and what is in it.
+pub fn look_at(lookup: &config::Lookup) -> Result<String, LookupError> {
+    match table_config(lookup) {
+        Some(config) => {
+            let rows = TableSource::open_all(&[(lookup.path.clone(), config)])?.pin();
+            Ok(rows.table().map_or_else(String::new, |table| {
+                let repeated = match (table.repeated(), table.on_many()) {
+                    (0, _) => String::new(),
+                    (n, OnMany::Refuse) => format!(", rows that repeat a key (error:many_rows): {n}"),
+                    (n, OnMany::First) => format!(", rows that repeat a key (they do not count): {n}"),
+                };
+                format!("{}, keys: {}, bytes of memory: {}{repeated}", table.version(), table.len(), table.bytes())
+            }))
+        }
+        None => Ok(RecordSource::open(std::slice::from_ref(&lookup.path))?.pin().versions().join(", ")),
     }
 }
 
