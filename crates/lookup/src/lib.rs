@@ -5,6 +5,8 @@
 //! * [`geo`]: the databases that say where an address is, asked in order and replaced while running
 //! * `place`: the members of `geo`, read from the three shapes that databases have
 //! * `watch`: when a file of the operator's is read again, and what is wrong with the one that was not taken
+//! * [`network`]: what network an address is in, from ranges and lists
+//! * `ranges`: which range an address lies in
 //! * `json`: what a source writes
 //! * [`error`]: what can go wrong, without a word about whom was asked for
 //!
@@ -15,9 +17,12 @@ pub mod error;
 pub mod geo;
 mod json;
 pub mod mmdb;
+pub mod network;
 mod place;
+mod ranges;
 mod watch;
 
 pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion, ReloadReport};
 pub use mmdb::{Extent, Findings, Mmdb};
+pub use network::{ListKind, Network, NetworkPart};
