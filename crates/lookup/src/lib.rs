@@ -3,6 +3,7 @@
 //!
 //! * [`mmdb`]: one version of a MaxMind database file: address to record
 //! * [`geo`]: the databases that say where an address is, asked in order and replaced while running
+//! * [`reload`]: files that are replaced while they are used; what a source is for whoever asks
 //! * `place`: the members of `geo`, read from the three shapes that databases have
 //! * `watch`: when a file of the operator's is read again, and what is wrong with the one that was not taken
 //! * [`network`]: what network an address is in, from ranges and lists
@@ -20,9 +21,11 @@ pub mod mmdb;
 pub mod network;
 mod place;
 mod ranges;
+pub mod reload;
 mod watch;
 
 pub use error::{Kind, LookupError};
-pub use geo::{GeoSource, GeoVersion, ReloadReport};
-pub use mmdb::{Extent, Findings, Mmdb};
-pub use network::{ListKind, Network, NetworkPart};
+pub use geo::{GeoSource, GeoVersion};
+pub use mmdb::{Findings, Mmdb, RecordSource};
+pub use network::{ListKind, Network, NetworkFile, NetworkPart, NetworkSource};
+pub use reload::{Answer, Data, Extent, ReloadReport, Reloaded, Source};

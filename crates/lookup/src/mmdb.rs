@@ -3,18 +3,22 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::sync::Arc;
 
 use event::Micros;
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 
+use flow::Status;
+
 use crate::error::LookupError;
 use crate::json::{Rendered, TOO_DEEP};
 use crate::place::Place;
-use crate::watch::{self, Stamp};
+use crate::reload::{Answer, Data, Extent, Reloaded};
+use crate::watch;
 
 /// Largest file that is read. A path that names something else entirely (a disk image, a device) is refused before memory
 /// is taken; city databases have 130 MB.
-const FILE_MAX: u64 = 2 << 30;
+pub(crate) const FILE_MAX: u64 = 2 << 30;
 
 /// One version of a database. Immutable, shared by `Arc`.
 ///
@@ -31,16 +35,7 @@ pub struct Mmdb {
 /// A leaf of the tree.
 pub(crate) type Found<'d> = maxminddb::LookupResult<'d, Vec<u8>>;
 
-/// How much of a database is looked at before it is used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Extent {
-    /// At most the first [`SAMPLE`] networks, and addresses spread over all: for a start, which must be quick.
-    Sample,
-    /// Every network and every record.
-    Whole,
-}
-
-/// Networks in [`Extent::Sample`]. Tens of milliseconds, whatever the size of the database.
+/// Networks that [`Extent::Sample`] looks at, at most; and addresses spread over all. Tens of milliseconds, whatever the size of the database.
 pub const SAMPLE: usize = 1 << 16;
 
 /// JSON that all records of a database may come to, in bytes for each byte of the file, before it is called damaged.
@@ -66,13 +61,9 @@ pub struct Findings {
 impl Mmdb {
     /// Reads the file into memory and checks its layout, not yet its records: see [`Mmdb::check`].
     pub fn open(path: &Path) -> Result<Mmdb, LookupError> {
-        Ok(Mmdb::open_stamped(path)?.0)
-    }
-
-    pub(crate) fn open_stamped(path: &Path) -> Result<(Mmdb, Stamp), LookupError> {
-        let (bytes, stamp) = watch::read(path, FILE_MAX)?;
+        let (bytes, _) = watch::read(path, FILE_MAX)?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        Ok((Mmdb::from_bytes(&name, bytes)?, stamp))
+        Mmdb::from_bytes(&name, bytes)
     }
 
     /// A database from its bytes. `name` is the file's name; it stands in texts and, without its extension, in the version.
@@ -199,6 +190,52 @@ impl Mmdb {
         }
         let found = self.reader.lookup(ip).map_err(|e| corrupt(&self.name, &e))?;
         Ok(found.has_data().then_some(found))
+    }
+}
+
+/// How asking a database for something ended.
+pub(crate) fn status(found: Result<bool, LookupError>) -> Status {
+    match found {
+        Ok(true) => Status::Ok,
+        Ok(false) => Status::Miss,
+        Err(e) => Status::Error(e.code()),
+    }
+}
+
+/// Whole records of one database, for lookups by address.
+pub type RecordSource = Reloaded<Records>;
+
+/// One version of it; nothing while there is no good file.
+pub struct Records(Option<Arc<Mmdb>>);
+
+impl Data for Records {
+    type Part = Arc<Mmdb>;
+    type Use = ();
+    const FILE_MAX: u64 = FILE_MAX;
+
+    fn read(name: &str, bytes: Vec<u8>, (): &(), extent: Extent) -> Result<Arc<Mmdb>, LookupError> {
+        let mmdb = Mmdb::from_bytes(name, bytes)?;
+        mmdb.check(extent)?;
+        Ok(Arc::new(mmdb))
+    }
+
+    fn of(databases: Vec<Arc<Mmdb>>) -> Records {
+        Records(databases.into_iter().next())
+    }
+
+    fn version(mmdb: &Arc<Mmdb>) -> &str {
+        mmdb.version()
+    }
+}
+
+impl Answer for Records {
+    fn answer(&self, key: &[u8], out: &mut Vec<u8>) -> Status {
+        let Some(ip) = enrich::address::from_key(key) else { return Status::Error("bad_key") };
+        self.0.as_ref().map_or(Status::Skipped, |mmdb| status(mmdb.record(ip, out)))
+    }
+
+    fn versions(&self) -> Vec<&str> {
+        self.0.iter().map(|mmdb| mmdb.version()).collect()
     }
 }
 

@@ -10,8 +10,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use flow::Status;
+
 use crate::error::LookupError;
 use crate::ranges::{Given, Ranges};
+use crate::reload::{Answer, Data, Extent, Reloaded};
 
 use asn::AsnTable;
 use list::List;
@@ -93,7 +96,7 @@ impl NetworkPart {
     ///
     /// # Errors
     /// A line that is none, a damaged database, one without systems, or a file without ranges: nothing of it is used.
-    pub fn asn(name: &str, bytes: &[u8]) -> Result<NetworkPart, LookupError> {
+    pub fn asn(name: &str, bytes: Vec<u8>) -> Result<NetworkPart, LookupError> {
         AsnTable::read(name, bytes).map(|table| NetworkPart(Part::Asn(table)))
     }
 
@@ -212,6 +215,56 @@ impl Network {
     /// Bytes of memory it holds, parts included.
     pub fn bytes(&self) -> usize {
         self.v4.bytes() + self.v6.bytes() + self.parts.iter().map(|part| part.bytes()).sum::<usize>()
+    }
+}
+
+/// The files of a configuration.
+pub type NetworkSource = Reloaded<Network>;
+
+/// What a file is read as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NetworkFile {
+    /// See [`NetworkPart::asn`].
+    Asn,
+    /// See [`NetworkPart::list`].
+    List(ListKind),
+}
+
+impl Data for Network {
+    type Part = Arc<NetworkPart>;
+    type Use = NetworkFile;
+    /// Eight times the largest file of ranges there is.
+    const FILE_MAX: u64 = 256 << 20;
+
+    /// Reads the whole file, at a start too: ranges are of use only when they are sorted.
+    fn read(name: &str, bytes: Vec<u8>, of: &NetworkFile, _: Extent) -> Result<Arc<NetworkPart>, LookupError> {
+        let part = match of {
+            NetworkFile::Asn => NetworkPart::asn(name, bytes)?,
+            NetworkFile::List(kind) => NetworkPart::list(*kind, name, &bytes)?,
+        };
+        Ok(Arc::new(part))
+    }
+
+    fn of(parts: Vec<Arc<NetworkPart>>) -> Network {
+        Network::of(parts)
+    }
+
+    fn version(part: &Arc<NetworkPart>) -> &str {
+        part.version()
+    }
+}
+
+impl Answer for Network {
+    fn answer(&self, key: &[u8], out: &mut Vec<u8>) -> Status {
+        match enrich::address::from_key(key) {
+            Some(ip) if self.network(ip, out) => Status::Ok,
+            Some(_) => Status::Miss,
+            None => Status::Error("bad_key"),
+        }
+    }
+
+    fn versions(&self) -> Vec<&str> {
+        Network::versions(self).collect()
     }
 }
 

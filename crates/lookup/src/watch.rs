@@ -78,6 +78,12 @@ impl Watch {
         Watch { path: path.to_owned(), judged: Some(stamp), attempts_left: 0, problem: None }
     }
 
+    /// A file that is not there, or is bad, from the start.
+    pub(crate) fn absent(path: &Path, why: &LookupError) -> Watch {
+        let problem = Some(why.to_string());
+        Watch { path: path.to_owned(), judged: Stamp::at(path), attempts_left: MORE_ATTEMPTS, problem }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

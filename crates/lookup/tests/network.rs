@@ -90,7 +90,7 @@ fn autonomous_systems_are_as_a_naive_scan_finds_them() {
     let csv = asn_csv();
     let rows = Rows::of(&csv);
     assert_eq!(rows.ranges.len(), 411_961);
-    let part = NetworkPart::asn("asn-ipv4.csv", csv.as_bytes()).expect("a table");
+    let part = NetworkPart::asn("asn-ipv4.csv", csv.clone().into_bytes()).expect("a table");
     assert_eq!(part.version(), "asn-ipv4");
     println!("{} ranges in {} bytes", part.len(), part.bytes());
     assert!(part.bytes() <= 20 << 20, "{} bytes", part.bytes());
@@ -123,7 +123,7 @@ fn a_range_that_is_off_by_one_is_found() {
     for off in [line(first, last - 1), line(first + 1, last)] {
         let planted = csv.replacen(&line(first, last), &off, 1);
         assert_ne!(planted, csv);
-        let network = network(vec![NetworkPart::asn("planted.csv", planted.as_bytes()).expect("a table")]);
+        let network = network(vec![NetworkPart::asn("planted.csv", planted.into_bytes()).expect("a table")]);
         assert_eq!(rows.differences(n - 3..n + 4, &network, &edges((first, last))), 1);
     }
 }
@@ -320,7 +320,7 @@ fn private_networks_are_known_without_any_file() {
 #[test]
 fn one_kind_is_chosen_and_parts_are_joined() {
     let list = |kind, text: &str| NetworkPart::list(kind, "list.txt", text.as_bytes()).expect("a list");
-    let asn = |text: &str| NetworkPart::asn("asn.csv", text.as_bytes()).expect("a table");
+    let asn = |text: &str| NetworkPart::asn("asn.csv", text.as_bytes().to_vec()).expect("a table");
     let network = network(vec![
         asn("8.0.0.0,8.0.0.255,1,First\n8.0.2.0,8.0.2.255,24940,Anything\n"),
         asn("8.0.0.0,8.0.1.255,2,Second\n2600::,2600::ff,3,\"OVH \"\"US\"\"\"\n"),
@@ -364,7 +364,7 @@ fn an_mmdb_file_answers_what_it_was_made_of() {
         std::fs::read(support::data(&format!("geo/maxmind-testdb/{folder}/{name}"))).expect("readable")
     };
     for (name, asns) in [("GeoLite2-ASN-Test", 720), ("GeoIP2-ISP-Test", 2_109)] {
-        let part = NetworkPart::asn(&format!("{name}.mmdb"), &bytes("test-data", &format!("{name}.mmdb"))).expect(name);
+        let part = NetworkPart::asn(&format!("{name}.mmdb"), bytes("test-data", &format!("{name}.mmdb"))).expect(name);
         assert!(part.version().starts_with(&format!("{name}-20")), "{}", part.version());
         let network = network(vec![part]);
         let source: Vec<BTreeMap<String, Value>> =
@@ -381,7 +381,7 @@ fn an_mmdb_file_answers_what_it_was_made_of() {
         }
     }
     // A good database of something else.
-    let said = NetworkPart::asn("city.mmdb", &bytes("test-data", "GeoIP2-City-Test.mmdb")).err().expect("refused");
+    let said = NetworkPart::asn("city.mmdb", bytes("test-data", "GeoIP2-City-Test.mmdb")).err().expect("refused");
     assert_eq!(
         said.to_string(),
         "city.mmdb has no networks in it (its type is \"GeoIP2-City\"); `network.asn` needs an ASN database"
@@ -392,18 +392,18 @@ fn an_mmdb_file_answers_what_it_was_made_of() {
 fn what_is_no_table_is_refused_and_harms_nobody() {
     for path in support::files("geo/maxmind-testdb/bad-data", ".mmdb") {
         let bytes = std::fs::read(&path).expect("readable");
-        assert!(NetworkPart::asn("bad.mmdb", &bytes).is_err(), "{}", path.display());
+        assert!(NetworkPart::asn("bad.mmdb", bytes).is_err(), "{}", path.display());
     }
     // A good one cut at every length, and with every byte spoiled.
     let good = std::fs::read(support::data("geo/maxmind-testdb/test-data/GeoLite2-ASN-Test.mmdb")).expect("readable");
     for len in 0..good.len() {
-        assert!(NetworkPart::asn("cut.mmdb", &good[..len]).is_err(), "cut at {len}");
+        assert!(NetworkPart::asn("cut.mmdb", good[..len].to_vec()).is_err(), "cut at {len}");
     }
     for at in 0..good.len() {
         for spoil in [0x00, 0xff] {
             let mut bytes = good.clone();
             bytes[at] = spoil;
-            if let Ok(part) = NetworkPart::asn("spoiled.mmdb", &bytes) {
+            if let Ok(part) = NetworkPart::asn("spoiled.mmdb", bytes) {
                 let network = network(vec![part]);
                 member(&network, "1.128.0.0".parse().expect("an address"));
             }
@@ -414,14 +414,14 @@ fn what_is_no_table_is_refused_and_harms_nobody() {
     for n in 0..2_000 {
         let bytes: Vec<u8> =
             (0..n % 97).map(|_| b"0123456789.:,/\"#\n \xffAS"[(random(&mut state) >> 40) as usize % 21]).collect();
-        let _ = NetworkPart::asn("junk", &bytes);
+        let _ = NetworkPart::asn("junk", bytes.clone());
         let _ = NetworkPart::list(ListKind::Proxy, "junk", &bytes);
     }
 }
 
 #[test]
 fn the_table_of_hosters_names_the_systems_it_means() {
-    let network = network(vec![NetworkPart::asn("asn-ipv4.csv", asn_csv().as_bytes()).expect("a table")]);
+    let network = network(vec![NetworkPart::asn("asn-ipv4.csv", asn_csv().into_bytes()).expect("a table")]);
     let log = std::fs::read_to_string(support::data("weblogs/apache_logs")).expect("readable");
     let ips: BTreeSet<IpAddr> =
         log.lines().filter_map(|line| line.split(' ').next().and_then(|ip| ip.parse().ok())).collect();

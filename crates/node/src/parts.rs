@@ -1,15 +1,16 @@
 //! What the configuration makes of each part of the process, before anything runs.
 
 use door::input;
-use enrich::enricher;
+use enrich::enricher::{LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
-use lookup::{GeoSource, LookupError, Mmdb};
+use lookup::mmdb::RecordSource;
+use lookup::{GeoSource, LookupError};
 use wire::Decoder;
 
 use crate::config::{self, Config, SourceKind};
 use crate::engine::StartError;
-use crate::facts::{Source, Sources};
+use crate::facts::Sources;
 
 /// The journal's part of the configuration.
 pub fn journal_config(config: &Config) -> JournalConfig {
@@ -42,28 +43,41 @@ pub fn decoder(config: &Config, source: &config::Source) -> Result<Decoder, Star
     built.map_err(|error| StartError::Map { source_name: source.name.clone(), error })
 }
 
-/// The sources, what enrich asks them for, and what it goes on without: a database that cannot be used is no reason not
-/// to take events in, unless the configuration says it is.
-pub(crate) fn sources(config: &Config) -> Result<(Sources, enricher::Sources, Vec<String>), LookupError> {
+/// The sources, what enrich asks them for, and what it goes on without: a file that cannot be used is no reason not to take
+/// events in, unless the configuration says it is.
+pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupError> {
     let mut sources = Sources::default();
-    let mut enrichers = enricher::Sources::default();
+    let mut setup = Setup::default();
     let mut without = Vec::new();
-    if !config.geo.databases.is_empty() {
-        match GeoSource::open(&config.geo.databases) {
-            Ok(geo) => enrichers.geo = Some(sources.add(Source::Geo(geo))),
-            Err(e) if config.geo.required => return Err(e),
-            Err(e) => without.push(format!(
-                "{e}. Events get no place (`status.geo` is \"skipped\") until geo.database is a good file and this is \
-                 started again"
-            )),
-        }
+    let geo: Vec<_> = config.geo.databases.iter().map(|path| (path.clone(), ())).collect();
+    if !geo.is_empty() {
+        let (source, errors) = GeoSource::open_what_is_good(&geo);
+        go_on_without(&mut without, "geo", errors, config.geo.required)?;
+        setup.geo = Some(sources.add("geo", Box::new(source)));
     }
     for lookup in &config.lookups {
-        let config::LookupKind::Mmdb { path } = &lookup.kind;
-        let source = Source::Record { name: lookup.name.clone(), mmdb: Mmdb::open(path)? };
-        enrichers.lookups.push((lookup.name.clone(), sources.add(source)));
+        let (source, errors) = RecordSource::open_what_is_good(&[(lookup.path.clone(), ())]);
+        go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
+        let source = sources.add(&lookup.name, Box::new(source));
+        setup.lookups.push(LookupSetup { name: lookup.name.clone(), source });
     }
-    Ok((sources, enrichers, without))
+    Ok((sources, setup, without))
+}
+
+/// What is wrong with files of `member`: an error if they are required, else a warning each.
+fn go_on_without(
+    without: &mut Vec<String>,
+    member: &str,
+    errors: Vec<LookupError>,
+    required: bool,
+) -> Result<(), LookupError> {
+    for e in errors {
+        if required {
+            return Err(e);
+        }
+        without.push(format!("{e}. `enriched.{member}` goes on without it; it is taken as soon as it is a good file"));
+    }
+    Ok(())
 }
 
 /// What reads a source; `None` for the one that is the port.

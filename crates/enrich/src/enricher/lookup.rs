@@ -1,17 +1,26 @@
 //! A lookup of the user's own: the fact as its source gave it, under the name the configuration gives it.
 
-use flow::{AskId, Asks, Facts, SourceId, Status};
+use flow::{Asked, Planned, SourceId, Status};
 
-use super::{Enricher, Event, ask_by_address};
+use super::{Enricher, Slot, View, ask_by_address};
+
+/// A lookup, as the configuration has it.
+#[derive(Clone, Debug)]
+pub struct LookupSetup {
+    /// The member it writes.
+    pub name: String,
+    pub source: SourceId,
+}
 
 pub struct Lookup {
+    slot: Slot,
     name: String,
     source: SourceId,
 }
 
 impl Lookup {
-    pub fn new(name: String, source: SourceId) -> Lookup {
-        Lookup { name, source }
+    pub fn new(slot: Slot, setup: &LookupSetup) -> Lookup {
+        Lookup { slot, name: setup.name.clone(), source: setup.source }
     }
 }
 
@@ -20,12 +29,12 @@ impl Enricher for Lookup {
         &self.name
     }
 
-    fn plan(&self, event: &Event<'_>, asks: &mut Asks) -> Result<AskId, Status> {
-        ask_by_address(self.source, event, asks)
+    fn plan(&self, view: &View<'_>, asked: &mut Asked) -> Planned {
+        ask_by_address(Some(self.source), &view.event, asked)
     }
 
-    fn apply(&self, _event: &Event<'_>, ask: AskId, facts: &Facts, out: &mut Vec<u8>) -> Status {
-        let fact = facts.fact(ask);
+    fn apply(&self, view: &View<'_>, out: &mut Vec<u8>) -> Status {
+        let fact = view.fact(self.slot);
         out.extend_from_slice(fact.json);
         fact.status
     }

@@ -35,13 +35,13 @@ pub(super) struct AsnTable {
 
 impl AsnTable {
     /// Reads an MMDB file, or a CSV one as it is or in gzip, by what it holds and not by its name.
-    pub(super) fn read(name: &str, bytes: &[u8]) -> Result<AsnTable, LookupError> {
+    pub(super) fn read(name: &str, bytes: Vec<u8>) -> Result<AsnTable, LookupError> {
         let tail = &bytes[bytes.len().saturating_sub(MMDB_MARKER_WITHIN)..];
         let table = if tail.windows(MMDB_MARKER.len()).any(|w| w == MMDB_MARKER) {
-            let mmdb = Mmdb::from_bytes(name, bytes.to_vec())?;
+            let mmdb = Mmdb::from_bytes(name, bytes)?;
             mmdb_table(&mmdb)?
         } else {
-            csv_table(name, bytes)?
+            csv_table(name, &bytes)?
         };
         if table.v4.len() + table.v6.len() == 2 {
             return Err(LookupError::File { file: name.to_owned(), what: "there are no ranges in it" });
@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     fn table(csv: &str) -> Result<AsnTable, LookupError> {
-        AsnTable::read("asn.csv", csv.as_bytes())
+        AsnTable::read("asn.csv", csv.as_bytes().to_vec())
     }
 
     fn json(table: &AsnTable, ip: &str) -> Option<String> {

@@ -7,8 +7,8 @@ use wire::{ClockMode, Decoder, Limits, Preset};
 use super::HTTP_SOURCE;
 use super::map::{self, MapFlag};
 use super::model::{
-    ClientAddress, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source, SourceKind,
-    Status, Time,
+    Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep, Lookup,
+    LookupKind, NETWORK_LISTS, Network, OnMany, Referrer, Source, SourceKind, Status, TableFormat, Time,
 };
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
@@ -16,7 +16,7 @@ use super::text::Spot;
 use super::units::show_size;
 
 /// Members of `enriched` that are not free for lookups: its own, and those of the built-in enrichers, also of later ones.
-pub const TAKEN: [&str; 13] = [
+pub const TAKEN: [&str; 14] = [
     "v",
     "at",
     "revision",
@@ -29,6 +29,7 @@ pub const TAKEN: [&str; 13] = [
     "campaign",
     "visitor",
     "bot",
+    "cross_domain",
     "score",
 ];
 
@@ -56,6 +57,8 @@ pub(crate) struct Circumstances {
     pub file: Option<usize>,
     /// `--map` flags, and the name of the source they are for.
     pub maps: (String, Vec<MapFlag>),
+    /// Where this user's caches are.
+    pub cache: Option<PathBuf>,
 }
 
 const DEFAULT: &str = "the key has a default";
@@ -72,6 +75,12 @@ pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumst
         limits: built.limits(&root.section("limits")),
         sources: built.sources(root, circumstances),
         geo: built.geo(&root.section("geo")),
+        network: built.network(&root.section("network")),
+        device: Device { rules: built.file(&root.section("device"), "rules", "device.rules") },
+        bot: Bot { crawlers: built.file(&root.section("bot"), "crawlers", "bot.crawlers") },
+        referrer: built.referrer(&root.section("referrer")),
+        campaign: built.campaign(&root.section("campaign")),
+        assets: built.assets(&root.section("assets"), circumstances),
         lookups: built.lookups(root),
         enrich: built.enrich(&root.section("enrich")),
         dedup: built.dedup(&root.section("dedup")),
@@ -278,7 +287,6 @@ impl Building<'_> {
         let databases = self.reader.paths(at, "database");
         let geo = Geo {
             databases: databases.iter().map(|(p, _)| p.clone()).collect(),
-            reload: self.reader.duration(at, "reload").expect(DEFAULT),
             required: self.reader.switch(at, "required").expect(DEFAULT),
         };
         self.files.extend(databases.into_iter().map(|(path, spot)| NamedFile {
@@ -298,15 +306,69 @@ impl Building<'_> {
         geo
     }
 
+    fn network(&mut self, at: &At<'_>) -> Network {
+        let asn = self.files(at, "asn", "network.asn");
+        let mut lists = Vec::new();
+        for kind in NETWORK_LISTS {
+            lists.extend(self.files(at, kind, "network list").into_iter().map(|path| (kind, path)));
+        }
+        Network { asn, lists }
+    }
+
+    fn referrer(&mut self, at: &At<'_>) -> Referrer {
+        let internal = self.reader.texts(at, "internal").expect(DEFAULT);
+        Referrer {
+            file: self.file(at, "file", "referrer.file"),
+            internal: internal.into_iter().map(|host| host.to_ascii_lowercase()).collect(),
+        }
+    }
+
+    fn campaign(&mut self, at: &At<'_>) -> Campaign {
+        let r = &mut *self.reader;
+        Campaign {
+            source: r.texts(at, "source").expect(DEFAULT),
+            medium: r.texts(at, "medium").expect(DEFAULT),
+            name: r.texts(at, "name").expect(DEFAULT),
+            term: r.texts(at, "term").expect(DEFAULT),
+            content: r.texts(at, "content").expect(DEFAULT),
+            click_ids: r.text_map(at, "click_ids").expect(DEFAULT),
+        }
+    }
+
+    fn assets(&mut self, at: &At<'_>, circumstances: &Circumstances) -> Assets {
+        Assets {
+            dir: self.reader.path(at, "dir").or_else(|| circumstances.cache.clone()),
+            in_use: self.reader.switch(at, "use").expect(DEFAULT),
+        }
+    }
+
+    /// A file that may be named; the run can start without it.
+    fn file(&mut self, at: &At<'_>, name: &str, key: &'static str) -> Option<PathBuf> {
+        let path = self.reader.path(at, name)?;
+        self.files.push(NamedFile { key, path: path.clone(), spot: at.spot_of(name), needed: false });
+        Some(path)
+    }
+
+    /// Files that may be named; the run can start without them.
+    fn files(&mut self, at: &At<'_>, name: &str, key: &'static str) -> Vec<PathBuf> {
+        let files = self.reader.paths(at, name);
+        files
+            .into_iter()
+            .map(|(path, spot)| {
+                self.files.push(NamedFile { key, path: path.clone(), spot, needed: false });
+                path
+            })
+            .collect()
+    }
+
     fn lookups(&mut self, root: &At<'_>) -> Vec<Lookup> {
         let mut lookups: Vec<Lookup> = Vec::new();
         for at in root.list("lookup") {
-            let name = self.reader.name(&at, "name").unwrap_or_default();
-            self.reader.word(&at, "kind");
-            let path = self.reader.path(&at, "path").unwrap_or_default();
+            let lookup = self.lookup(&at);
+            let name = &lookup.name;
             let conflict = if TAKEN.contains(&name.as_str()) {
                 Some(format!("`enriched.{name}` is taken: take another name"))
-            } else if lookups.iter().any(|l| l.name == name) && !name.is_empty() {
+            } else if lookups.iter().any(|l| l.name == *name) && !name.is_empty() {
                 Some(format!("there is a [[lookup]] \"{name}\" already"))
             } else {
                 None
@@ -314,11 +376,52 @@ impl Building<'_> {
             if let Some(message) = conflict {
                 self.reader.found.push(Found::new(ProblemKind::Conflict, at.spot_of("name"), message));
             }
-            let file = NamedFile { key: "lookup.path", path: path.clone(), spot: at.spot_of("path"), needed: false };
-            self.files.push(file);
-            lookups.push(Lookup { name, kind: LookupKind::Mmdb { path } });
+            lookups.push(lookup);
         }
         lookups
+    }
+
+    fn lookup(&mut self, at: &At<'_>) -> Lookup {
+        let r = &mut *self.reader;
+        let name = r.name(at, "name").unwrap_or_default();
+        let kind = r.word(at, "kind");
+        let path = r.path(at, "path").unwrap_or_default();
+        let key = r.text(at, "key");
+        let when = r.text(at, "when");
+        let required = r.switch(at, "required").expect(DEFAULT);
+        let format = r.word(at, "format").map(|f| if f == "csv" { TableFormat::Csv } else { TableFormat::Ndjson });
+        let key_column = r.text(at, "key_column");
+        let columns = r.texts(at, "columns").unwrap_or_default();
+        let on_many = r.word(at, "on_many").expect(DEFAULT);
+        let on_many = if on_many == "first" { OnMany::First } else { OnMany::Error };
+        let needs_key = kind.as_deref() == Some("file") && at.member("key").is_none();
+        let kind = match kind.as_deref() {
+            Some("mmdb") => {
+                for key in ["format", "key_column", "columns", "on_many"] {
+                    if at.member(key).is_some() {
+                        let message = format!("`{key}` is for lookups of kind file, and this one is mmdb");
+                        let spot = at.key_spot(key).or(at.spot);
+                        r.found.push(Found::new(ProblemKind::Conflict, spot, message));
+                    }
+                }
+                LookupKind::Mmdb
+            }
+            _ => LookupKind::File { format, key_column, columns, on_many },
+        };
+        let key = match key {
+            Some(key) => key,
+            None if kind == LookupKind::Mmdb => "event.ip".to_owned(),
+            None => {
+                if needs_key {
+                    let found = Found::new(ProblemKind::MissingKey, at.spot, "a lookup of kind file needs `key`");
+                    r.found.push(found.help("for example: key = \"event.user\""));
+                }
+                String::new()
+            }
+        };
+        let file = NamedFile { key: "lookup.path", path: path.clone(), spot: at.spot_of("path"), needed: required };
+        self.files.push(file);
+        Lookup { name, kind, path, key, when, required }
     }
 
     fn enrich(&mut self, at: &At<'_>) -> Enrich {
@@ -330,6 +433,7 @@ impl Building<'_> {
             },
             member: r.name(at, "member").expect(DEFAULT),
             max_future: r.duration(at, "max_future").expect(DEFAULT),
+            reload: r.duration(at, "reload").expect(DEFAULT),
             workers: r.count(at, "workers").expect(DEFAULT) as usize,
         }
     }

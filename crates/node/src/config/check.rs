@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use seam::Fs;
 use serde_json::{Value, json};
 
-use super::model::{ClientAddress, Config, Durability, LookupKind, Source, SourceKind};
+use super::model::{ClientAddress, Config, Durability, Source, SourceKind};
 use super::problem::{ConfigErrors, Problem, ProblemKind};
 use super::units::{show_duration, show_size, show_space};
 use super::{Loaded, NamedFile};
@@ -103,10 +103,11 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         [] => ("geo", "no database: `status.geo` will be \"skipped\"".into()),
         files => ("geo", files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", then ")),
     });
-    lines.extend(config.lookups.iter().map(|l| {
-        let LookupKind::Mmdb { path } = &l.kind;
-        ("lookup", format!("{}.{} from {}", config.enrich.member, l.name, path.display()))
-    }));
+    lines.extend(
+        config.lookups.iter().map(|l| {
+            ("lookup", format!("{}.{} from {}, by {}", config.enrich.member, l.name, l.path.display(), l.key))
+        }),
+    );
     lines
 }
 

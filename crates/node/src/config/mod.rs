@@ -42,8 +42,8 @@ use std::path::{Path, PathBuf};
 use seam::Fs;
 
 pub use model::{
-    ClientAddress, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source, SourceKind,
-    Status, Time,
+    Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep, Lookup,
+    LookupKind, NETWORK_LISTS, Network, OnMany, Referrer, Source, SourceKind, Status, TableFormat, Time,
 };
 pub use problem::{ConfigErrors, Place, Problem, ProblemKind};
 pub use reference::reference;
@@ -76,7 +76,7 @@ pub const HTTP_SOURCE: &str = "http";
 pub struct LoadArgs {
     /// `-c FILE`. Without it [`FILE`] is read, if it is there.
     pub file: Option<PathBuf>,
-    /// The environment; only names that begin with `OUZEL__` are looked at.
+    /// The environment; only names that begin with `OUZEL__` are looked at, and where a user's caches are.
     pub env: Vec<(String, String)>,
     /// `--set key=value`, each.
     pub set: Vec<String>,
@@ -146,7 +146,8 @@ impl Config {
         }
         let open_port = args.run.input.is_none() || asked_for_port(args);
         let (mut reader, root) = Reader::new(layers);
-        let circumstances = Circumstances { insecure: args.insecure, open_port, file, maps };
+        let circumstances =
+            Circumstances { insecure: args.insecure, open_port, file, maps, cache: cache_dir(&args.env) };
         let built = build::build(&mut reader, &At::top(&root), &circumstances);
         let Reader { texts, found, .. } = reader;
         if !found.is_empty() {
@@ -167,6 +168,13 @@ impl Config {
         let nothing = |_: &Path| Err(io::ErrorKind::NotFound.into());
         Config::load_with(&LoadArgs::default(), nothing).expect("the defaults are valid").config
     }
+}
+
+/// Where a user's programs keep what they can get again: `$XDG_CACHE_HOME/ouzel`, else `$HOME/.cache/ouzel`.
+fn cache_dir(env: &[(String, String)]) -> Option<PathBuf> {
+    let value = |name: &str| env.iter().find(|(n, v)| n == name && v.starts_with('/')).map(|(_, v)| PathBuf::from(v));
+    let base = value("XDG_CACHE_HOME").or_else(|| Some(value("HOME")?.join(".cache")))?;
+    Some(base.join("ouzel"))
 }
 
 /// The file as the lowest layer: its name for people, and its text if there is one.

@@ -56,6 +56,9 @@ fn kind(key: &Key) -> String {
         Kind::Address => "an IP address and a port".into(),
         Kind::Path => "a path".into(),
         Kind::Paths => "a path or a list of paths".into(),
+        Kind::Text => "a text".into(),
+        Kind::Texts => "a list of texts".into(),
+        Kind::TextMap => "a table of texts".into(),
         Kind::Secret => "the place of a secret: `{ env = \"NAME\" }` or `{ file = \"path\" }`".into(),
         Kind::FieldMap => "a table of fields".into(),
     }

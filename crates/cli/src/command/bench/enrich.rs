@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drive::{Action, Driver, Input, Settled};
-use enrich::{Dedup, Enrich, EnrichConfig, StatusMode, enricher};
+use enrich::{Dedup, Enrich, EnrichConfig, StatusMode};
 use event::record::Chunk;
 use event::topic::RAW;
 use event::{BlockBuilder, Micros};
 use node::config::{Config, RunArgs};
-use node::facts::{Source, Sources};
+use node::facts::{Pinned, Sources};
 use ouzel_gen::batch::{Form, render_batches};
 use ouzel_gen::{GenConfig, Generator};
 use seam::{Clock, RealClock};
@@ -44,6 +44,7 @@ struct Bench {
     decoder: Decoder,
     driver: Driver<Enrich>,
     sources: Sources,
+    pinned: Pinned,
     record: RawRecord,
     next: u64,
     out_bytes: u64,
@@ -53,19 +54,17 @@ impl Bench {
     fn new(config: &Config) -> Result<Bench> {
         let source = &config.sources[0];
         let decoder = node::parts::decoder(config, source).map_err(crate::command::run::start_failed)?;
-        let mut sources = Sources::default();
-        let mut enrichers = enricher::Sources::default();
-        if !config.geo.databases.is_empty() {
-            let geo = lookup::GeoSource::open(&config.geo.databases)
-                .map_err(|e| Failed::new(Exit::Environment, e.to_string()))?;
-            enrichers.geo = Some(sources.add(Source::Geo(geo)));
+        let (sources, setup, without) =
+            node::parts::sources(config).map_err(|e| Failed::new(Exit::Environment, e.to_string()))?;
+        if let Some(without) = without.into_iter().next() {
+            return Err(Failed::new(Exit::Environment, without));
         }
         let enrich = Enrich::new(EnrichConfig {
             member: config.enrich.member.clone(),
             status: StatusMode::NotOk,
             partitions: 1,
             out_of_order_us: config.time.out_of_order.as_micros() as i64,
-            sources: enrichers,
+            setup,
         });
         let dedup = Dedup::new(config.dedup.memory / 8);
         let mut driver = Driver::new(Arc::new(enrich), RAW.partition(0), dedup, 0, 1);
@@ -76,7 +75,15 @@ impl Bench {
             }
         }
         driver.read_nothing();
-        Ok(Bench { decoder, driver, sources, record: RawRecord::default(), next: 0, out_bytes: 0 })
+        Ok(Bench {
+            decoder,
+            driver,
+            sources,
+            pinned: Pinned::default(),
+            record: RawRecord::default(),
+            next: 0,
+            out_bytes: 0,
+        })
     }
 
     /// One batch all the way: decode, judge, ask, answer, apply, splice.
@@ -102,8 +109,12 @@ impl Bench {
                         break;
                     }
                 },
-                Action::Ask(asks) => {
-                    let facts = self.sources.answer(&asks);
+                Action::Ask { asks, from } => {
+                    if from == 0 {
+                        self.pinned.renew(&self.sources);
+                    }
+                    let facts = self.pinned.answer(&asks, from);
+                    drop(asks);
                     self.driver.handle(Input::Facts(facts));
                 }
                 Action::Commit { seq, blocks, .. } => {
@@ -169,13 +180,13 @@ pub fn run(global: &Global, args: &EnrichArgs) -> Result {
         "allocations_per_event": allocations as f64 / counted as f64,
         "mean_event_bytes": mean,
         "resident_mb": rss as f64 / 1e6,
-        "geo": if config.geo.databases.is_empty() { "none".to_owned() } else { bench.sources.geo().map(|g| g.pin().versions().collect::<Vec<_>>().join("+")).unwrap_or_default() },
+        "data_versions": serde_json::from_str::<serde_json::Value>(&bench.sources.versions()).unwrap_or_default(),
         "machine": super::machine(),
     });
     if global.json {
         println!("{result}");
     } else {
-        println!("enrich, one core, {mean:.0} B an event, geo: {}", result["geo"].as_str().unwrap_or_default());
+        println!("enrich, one core, {mean:.0} B an event, data: {}", result["data_versions"]);
         println!("  {} events/s   {per_event:.2} us an event", term::count(rate as u64));
         println!("  floor (validate, find 12 members, copy): {floor:.2} us; ratio {:.2}", per_event / floor);
         println!(
