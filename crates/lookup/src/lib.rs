@@ -7,6 +7,8 @@
 //! * [`reload`]: files that are replaced while they are used; what a source is for whoever asks
 //! * `place`: the members of `geo`, read from the three shapes that databases have
 //! * `watch`: when a file of the operator's is read again, and what is wrong with the one that was not taken
+//! * [`network`]: what network an address is in, from ranges and lists
+//! * `ranges`: which range an address lies in
 //! * `json`: what a source writes
 //! * [`error`]: what can go wrong, without a word about whom was asked for
 //!
@@ -17,7 +19,9 @@ pub mod error;
 pub mod geo;
 mod json;
 pub mod mmdb;
+pub mod network;
 mod place;
+mod ranges;
 pub mod reload;
 pub mod table;
 mod watch;
@@ -25,5 +29,6 @@ mod watch;
 pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion};
 pub use mmdb::{Findings, Mmdb, RecordSource};
+pub use network::{ListKind, Network, NetworkFile, NetworkPart, NetworkSource};
 pub use reload::{Answer, Data, Extent, ReloadReport, Reloaded, Source};
 pub use table::{Format, OnMany, Table, TableConfig};
