@@ -12,6 +12,7 @@
 pub mod pointer;
 pub(crate) mod scan;
 mod text;
+pub mod walk;
 
 use event::{Code, Failure};
 

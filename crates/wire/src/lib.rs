@@ -1,7 +1,8 @@
 //! Decoders: bytes in, events out. A decoder finds the members of the envelope in somebody's JSON through a field map and
 //! writes them into a record's header; what is not JSON is first given a documented JSON form.
 //!
-//! * [`json`]: one pass that validates an event, keeps its limits and finds the wanted members
+//! * [`json`]: one pass that validates an event, keeps its limits and finds the wanted members; [`json::walk`] steps through
+//!   what was checked before
 //! * [`map`], [`time`]: presets and the user's overrides; times as people write them
 //! * [`decode`]: an event -> key, header and id of its record
 //! * [`access_log`], [`csv`]: lines of other formats -> JSON
