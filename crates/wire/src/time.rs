@@ -35,6 +35,16 @@ impl TimeFormat {
             _ => None,
         }
     }
+
+    /// The name in configuration: what [`TimeFormat::named`] takes.
+    pub fn name(&self) -> &str {
+        match self {
+            TimeFormat::Rfc3339 => "rfc3339",
+            TimeFormat::EpochS => "epoch_s",
+            TimeFormat::EpochMs => "epoch_ms",
+            TimeFormat::Strftime(pattern) => pattern,
+        }
+    }
 }
 
 /// What access logs write between brackets.
