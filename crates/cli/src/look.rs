@@ -28,6 +28,7 @@ pub fn load_args(global: &Global, insecure: bool, mut run: RunArgs) -> LoadArgs 
         env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
         set: global.set.clone(),
         cwd: PathBuf::new(),
+        stands_in: None,
         insecure,
         run,
     }

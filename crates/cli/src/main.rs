@@ -52,6 +52,8 @@ enum Command {
     Run(command::run::RunArgs),
     /// Validates a configuration, with line, column and a suggestion
     Check(command::check::CheckArgs),
+    /// Explains the configuration: its schema for editors, what holds and where it came from, every key
+    Config(command::config::ConfigArgs),
     /// Shows records of a topic, stored or as they come
     Tail(command::tail::TailArgs),
     /// Lists topics with their partitions, sizes and positions
@@ -64,6 +66,8 @@ enum Command {
     Doctor(command::doctor::DoctorArgs),
     /// Measures this machine with this program
     Bench(command::bench::BenchArgs),
+    /// Prints completions for a shell
+    Completions(command::completions::CompletionsArgs),
     /// The version, and what it was built with
     Version,
 }
@@ -87,12 +91,14 @@ fn main() -> std::process::ExitCode {
     let result = match args.command {
         Command::Run(args) => command::run::run(global, args),
         Command::Check(args) => command::check::run(global, args),
+        Command::Config(args) => command::config::run(global, args),
         Command::Tail(args) => command::tail::run(global, args),
         Command::Topics(args) => command::topics::run(global, args),
         Command::Dlq(args) => command::dlq::run(global, args),
         Command::Data(args) => command::data::run(global, args),
         Command::Doctor(args) => command::doctor::run(global, args),
         Command::Bench(args) => command::bench::run(global, args),
+        Command::Completions(args) => command::completions::run(args),
         Command::Version => command::version::run(global),
     };
     match result {

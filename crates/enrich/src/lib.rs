@@ -21,4 +21,4 @@ pub mod stage;
 
 pub use dedup::{Dedup, Run};
 pub use enricher::Enricher;
-pub use stage::{Enrich, EnrichConfig, StatusMode};
+pub use stage::{Enrich, EnrichConfig, Outline, StatusMode};

@@ -39,7 +39,7 @@ impl TimeFormat {
         }
     }
 
-    /// The name in configuration.
+    /// The name in configuration: what [`TimeFormat::named`] takes.
     pub fn name(&self) -> &str {
         match self {
             TimeFormat::Rfc3339 => "rfc3339",

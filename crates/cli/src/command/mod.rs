@@ -2,6 +2,8 @@
 
 pub mod bench;
 pub mod check;
+pub mod completions;
+pub mod config;
 pub mod data;
 pub mod dlq;
 pub mod doctor;
