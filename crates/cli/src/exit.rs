@@ -141,6 +141,12 @@ impl From<log::LogError> for Failed {
 
 impl From<node::assets::AssetError> for Failed {
     fn from(e: node::assets::AssetError) -> Failed {
+        Failed::from(&e)
+    }
+}
+
+impl From<&node::assets::AssetError> for Failed {
+    fn from(e: &node::assets::AssetError) -> Failed {
         use node::assets::{AssetError, Kind};
         let exit = match e.kind() {
             Kind::Environment => Exit::Environment,
@@ -148,7 +154,7 @@ impl From<node::assets::AssetError> for Failed {
             Kind::InUse => Exit::InUse,
             Kind::Stopped => Exit::Interrupted,
         };
-        let help = match &e {
+        let help = match e {
             AssetError::NoNpm => Some(
                 "install Node.js, which brings npm; or copy the cache directory of a machine that has it, and take it \
                  from there: `ouzel assets fetch --from DIR`",

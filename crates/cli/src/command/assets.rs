@@ -31,6 +31,7 @@ enum What {
     /// Gets the newest version of these, or of all, by npm
     Fetch {
         /// Which; without a name all of them
+        #[arg(value_name = "NAME")]
         names: Vec<Name>,
         /// Offline: takes what this directory has (packages as .tgz, loose files by their names, or a cache directory of
         /// another machine)
@@ -196,16 +197,28 @@ fn finish(
     if matches!(first, AssetError::Stopped) {
         return Err(Failed::new(Exit::Interrupted, "stopped; what was there stays in use"));
     }
-    let mut failed = Failed::from(first);
-    failed.message = format!("{}: {}", asset.name(), failed.message);
+    let failures: Vec<_> = [(asset, first)].into_iter().chain(failures).collect();
+    Err(together(&failures, left))
+}
+
+/// Several errors as one: a line each, then what to do, said once. The first decides the exit code.
+fn together(failures: &[(Asset, AssetError)], left: &[Asset]) -> Failed {
+    let (mut lines, mut helps) = (Vec::new(), Vec::new());
+    let mut exit = Exit::Fine;
     for (asset, e) in failures {
-        failed.message = format!("{}\nerror: {}: {}", failed.message, asset.name(), Failed::from(e).message);
+        let failed = Failed::from(e);
+        let (what, help) = failed.message.split_once("\n  = ").unwrap_or((&failed.message, ""));
+        lines.push(format!("{}{}: {what}", if lines.is_empty() { "" } else { "error: " }, asset.name()));
+        if !help.is_empty() && !helps.iter().any(|h| h == help) {
+            helps.push(help.to_owned());
+        }
+        exit = if exit == Exit::Fine { failed.exit } else { exit };
     }
     if !left.is_empty() {
         let names: Vec<_> = left.iter().map(|a| a.name()).collect();
-        failed.message = format!("{}\n  = not asked for after that: {}", failed.message, names.join(", "));
+        helps.push(format!("not asked for after that: {}", names.join(", ")));
     }
-    Err(failed)
+    Failed::new(exit, with_help(&lines.join("\n"), &helps.join("\n  = ")))
 }
 
 fn fetched_json(dir: &Path, endings: &[Ending], remarks: &[String], left: &[Asset]) -> Value {
@@ -323,7 +336,7 @@ fn list(global: &Global, dir: &Path, verify: bool) -> Result {
             "{:<11} {:<16} {:<10} {:>8} {:>10}  {:<10}  in use",
             "name", "version", "made", "fetched", "size", "licence"
         );
-        for (entry, why, _) in &rows {
+        for (entry, why, wrong) in &rows {
             let [version, made, age, size] = match installed.manifest(entry.asset) {
                 Some(m) => {
                     let age = term::age(assets::installed::age(m.fetched_at, now));
@@ -332,7 +345,11 @@ fn list(global: &Global, dir: &Path, verify: bool) -> Result {
                 }
                 None => ["-"; 4].map(str::to_owned),
             };
-            let used = why.map_or("yes".to_owned(), |why| format!("no: {why}"));
+            let used = match why {
+                Some(why) => format!("no: {why}"),
+                None if wrong.is_empty() => "yes".to_owned(),
+                None => "yes, and damaged".to_owned(),
+            };
             let licence = entry.licence;
             println!("{:<11} {version:<16} {made:<10} {age:>8} {size:>10}  {licence:<10}  {used}", entry.name);
         }
@@ -344,8 +361,8 @@ fn list(global: &Global, dir: &Path, verify: bool) -> Result {
         }
         return Ok(Exit::Fine);
     }
-    let help = "they are not used where that shows; `ouzel assets fetch NAME` gets them anew";
-    Err(Failed::new(Exit::Data, with_help(&damage.join("\n"), help)))
+    let help = "`ouzel assets fetch NAME` gets it anew, also where the version is the newest";
+    Err(Failed::new(Exit::Data, with_help(&damage.join("\nerror: "), help)))
 }
 
 /// Whom to name, where files are, and how to get what is not there.

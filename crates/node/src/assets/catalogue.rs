@@ -172,7 +172,7 @@ pub static CATALOGUE: [Entry; 6] = [
         ],
         licence: "CC-BY-4.0",
         attribution: Attribution {
-            text: "Network data by Route Views, NRO and DB-IP (IP Geolocation by DB-IP), merged by ip-location-db",
+            text: "Networks by Route Views, NRO and DB-IP, merged by ip-location-db; IP Geolocation by DB-IP",
             links: &["https://www.routeviews.org", "https://www.nro.net", "https://db-ip.com"],
             html: Some("<a href='https://db-ip.com'>IP Geolocation by DB-IP</a>"),
             shown: true,

@@ -43,11 +43,10 @@ pub fn fetch(
     let latest = match asset.entry().client {
         Client::Npm => npm.latest(&tmp, store.fs(), &mut work)?,
     };
-    if is_there(store, asset, &latest) {
-        store.checked(asset, clock.now())?;
-        if let Some(manifest) = store.installed().manifest(asset) {
-            return Ok(Outcome::UpToDate(manifest.clone()));
-        }
+    if let Some(there) = store.sound(asset).filter(|there| is(there, &latest)) {
+        let now = clock.now();
+        store.checked(asset, now)?;
+        return Ok(Outcome::UpToDate(Manifest { checked_at: there.checked_at.max(now), ..there }));
     }
     store.empty_tmp();
     let downloaded = match asset.entry().client {
@@ -72,8 +71,8 @@ fn take(store: &Store, path: &Path, latest: &Latest, work: &mut Work<'_>) -> Res
         return Err(AssetError::damaged(path.file_name().unwrap_or_default().to_string_lossy(), what));
     }
     let now = work.clock.now();
-    let source =
-        Source { version: Some(latest.version.clone()), integrity: Some(found), fetched_at: now, checked_at: now };
+    let version = Some(latest.version.clone());
+    let source = Source { version, integrity: Some(found), made: None, fetched_at: now, checked_at: now };
     unpack(store, path, source, work)
 }
 
@@ -99,9 +98,8 @@ pub(crate) fn check(store: &Store, staging: &Staging<'_>, work: &mut Work<'_>) -
     Ok(made)
 }
 
-fn is_there(store: &Store, asset: Asset, latest: &Latest) -> bool {
-    let installed = store.installed();
-    let Some(there) = installed.manifest(asset) else { return false };
+/// Whether this version is there already.
+fn is(there: &Manifest, latest: &Latest) -> bool {
     let same_hash = there.integrity.is_none() || latest.integrity.is_none() || there.integrity == latest.integrity;
     there.version.as_deref() == Some(&latest.version) && same_hash
 }

@@ -187,21 +187,19 @@ fn is_city(name: &str) -> bool {
 
 fn from_archive(store: &Store, path: &Path, version: &str, work: &mut Work<'_>) -> Result<Outcome, AssetError> {
     let integrity = archive::integrity(store.fs(), path)?;
-    let installed = store.installed();
-    if let Some(there) = installed.manifest(work.asset).filter(|m| m.integrity.as_ref() == Some(&integrity)) {
-        return Ok(Outcome::UpToDate(there.clone()));
+    if let Some(there) = store.sound(work.asset).filter(|m| m.integrity.as_ref() == Some(&integrity)) {
+        return Ok(Outcome::UpToDate(there));
     }
     let now = work.clock.now();
-    let source =
-        Source { version: Some(version.to_owned()), integrity: Some(integrity), fetched_at: now, checked_at: now };
+    let version = Some(version.to_owned());
+    let source = Source { version, integrity: Some(integrity), made: None, fetched_at: now, checked_at: now };
     unpack(store, path, source, work).map(Outcome::Fetched)
 }
 
 /// Copies an asset of another cache directory, which keeps its age.
 fn copy(store: &Store, dir: &Path, manifest: &Manifest, work: &mut Work<'_>) -> Result<Outcome, AssetError> {
-    let installed = store.installed();
-    if let Some(there) = installed.manifest(work.asset).filter(|m| m.files == manifest.files) {
-        return Ok(Outcome::UpToDate(there.clone()));
+    if let Some(there) = store.sound(work.asset).filter(|m| m.files == manifest.files) {
+        return Ok(Outcome::UpToDate(there));
     }
     let mut staging = store.stage(work.asset)?;
     let total = manifest.bytes();
@@ -258,9 +256,8 @@ fn from_files(
             }
         }
     }
-    let installed = store.installed();
-    if let Some(there) = installed.manifest(work.asset).filter(|m| same(m, staging.files())) {
-        return Ok(Outcome::UpToDate(there.clone()));
+    if let Some(there) = store.sound(work.asset).filter(|m| same(m, staging.files())) {
+        return Ok(Outcome::UpToDate(there));
     }
     let made = check(store, &staging, work)?;
     let whole = files.iter().any(|l| l.part.from == Origin::Directory);

@@ -94,13 +94,12 @@ impl Installed {
             return Vec::new();
         };
         let dir = dir.join(asset.name());
-        let pending = Manifest::read(fs, &dir.join(PENDING), asset).ok().flatten();
+        // A fetch that was ended between two renames has left files of two versions.
+        let both = [MANIFEST, PENDING].map(|name| Manifest::read(fs, &dir.join(name), asset).ok().flatten());
         let mut wrong = Vec::new();
         for file in &manifest.files {
-            let known = |sum: &str| {
-                let says = |m: &Manifest| m.file(&file.name).is_some_and(|f| f.sha256 == sum);
-                says(manifest) || pending.as_ref().is_some_and(says)
-            };
+            let says = |m: &Manifest, sum: &str| m.file(&file.name).is_some_and(|f| f.sha256 == sum);
+            let known = |sum: &str| both.iter().flatten().any(|m| says(m, sum));
             match sum(fs, &dir.join(&file.name)) {
                 Ok(sum) if known(&sum) => {}
                 Ok(_) => wrong.push(format!("{} is not what was fetched (its SHA-256 differs)", file.name)),
@@ -144,7 +143,7 @@ fn look(fs: &dyn Fs, dir: &Path, asset: Asset) -> State {
             None => State::Here(manifest),
             Some(file) => {
                 let found = match fs.open_read(&dir.join(&file.name)).and_then(|f| f.len()) {
-                    Ok(len) => format!("{} has {len} bytes and should have {}", file.name, file.bytes),
+                    Ok(len) => format!("{} should have {} bytes and has {len}", file.name, file.bytes),
                     Err(_) if !fs.exists(&dir.join(&file.name)) => format!("{} is not there", file.name),
                     Err(e) => format!("{} cannot be read: {e}", file.name),
                 };

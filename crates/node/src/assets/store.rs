@@ -110,6 +110,13 @@ impl Store {
         Installed::open(&self.dir, &*self.fs)
     }
 
+    /// What is there of an asset, if it is whole to the last byte. Reads all of it.
+    pub(crate) fn sound(&self, asset: Asset) -> Option<Manifest> {
+        let installed = self.installed();
+        let manifest = installed.manifest(asset)?;
+        installed.verify(asset, &*self.fs).is_empty().then(|| manifest.clone())
+    }
+
     /// Notes that what is there is the newest there is.
     pub(crate) fn checked(&self, asset: Asset, at: Micros) -> Result<(), AssetError> {
         let path = self.of(asset).join(MANIFEST);
