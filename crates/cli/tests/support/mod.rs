@@ -16,6 +16,8 @@ pub fn ouzel() -> Command {
             command.env_remove(name);
         }
     }
+    // Nor what its user has fetched.
+    command.env("XDG_CACHE_HOME", "/nonexistent");
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
