@@ -70,7 +70,7 @@ impl clap::ValueEnum for Name {
 }
 
 pub fn run(global: &Global, args: AssetsArgs) -> Result {
-    let dir = cache_dir()?;
+    let dir = cache_dir(global)?;
     match args.what {
         Some(What::Fetch { names, from }) => {
             let wanted = if names.is_empty() { Asset::ALL.to_vec() } else { names.into_iter().map(|n| n.0).collect() };
@@ -85,9 +85,9 @@ pub fn run(global: &Global, args: AssetsArgs) -> Result {
 }
 
 /// Where assets lie.
-pub fn cache_dir() -> Result<PathBuf> {
-    assets::default_dir(|name| std::env::var_os(name)).ok_or_else(|| {
-        let help = "set HOME, or XDG_CACHE_HOME to an absolute path";
+pub fn cache_dir(global: &Global) -> Result<PathBuf> {
+    look::load(global, false, RunArgs::default())?.config.assets.dir.ok_or_else(|| {
+        let help = "set assets.dir, HOME, or XDG_CACHE_HOME to an absolute path";
         Failed::usage(with_help("this user has no directory for what is fetched", help))
     })
 }

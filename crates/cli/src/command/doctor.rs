@@ -62,7 +62,7 @@ pub fn run(global: &Global, _: DoctorArgs) -> Result {
         directory(dir, &mut findings);
         findings.push(geo(&loaded.config.geo.databases, loaded.config.geo.required));
     }
-    match super::assets::cache_dir() {
+    match super::assets::cache_dir(global) {
         Ok(dir) => reference_data(&Installed::open(&dir, &RealFs), RealClock::new().now(), &mut findings),
         Err(e) => {
             let (what, advice) = e.message.split_once("\n  = ").unwrap_or((&e.message, "see above"));

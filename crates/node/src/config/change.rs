@@ -28,8 +28,7 @@ pub enum Cost {
 }
 
 impl Cost {
-    pub const ALL: [Cost; 5] =
-        [Cost::NewDirectory, Cost::DeletesData, Cost::FromNowOn, Cost::Restart, Cost::Free];
+    pub const ALL: [Cost; 5] = [Cost::NewDirectory, Cost::DeletesData, Cost::FromNowOn, Cost::Restart, Cost::Free];
 
     /// For machines.
     pub fn name(self) -> &'static str {
@@ -156,7 +155,10 @@ pub static RULES: &[Rule] = &[
     any("source[].kind", (Restart, "its events come in another way")),
     any("source[].path", (Restart, "the new file is read from its beginning, unless it is one that was read before")),
     any("source[].follow", (Restart, "it decides whether the run waits for more at the end of the file")),
-    any("source[].preset", (FromNowOn, "its events are read in another form; fields that are found elsewhere are told beside")),
+    any(
+        "source[].preset",
+        (FromNowOn, "its events are read in another form; fields that are found elsewhere are told beside"),
+    ),
     any(
         "source[].client_address",
         (
@@ -202,7 +204,13 @@ pub static RULES: &[Rule] = &[
     any("lookup[].columns", LOOKUP),
     any("lookup[].on_many", LOOKUP),
     any("lookup[].required", REQUIRED),
-    any("assets.dir", (FromNowOn, "what is not configured is taken from the files that are there; events that are enriched already stay as they are")),
+    any(
+        "assets.dir",
+        (
+            FromNowOn,
+            "what is not configured is taken from the files that are there; events that are enriched already stay as they are",
+        ),
+    ),
     any("assets.use", REFERENCE),
     any("enrich.status", REFERENCE),
     any(

@@ -121,7 +121,8 @@ impl Effective {
                 tables.push(walk.table(at, section.path, Some(at.text("name").unwrap_or_default())));
             }
             // The source of a port that no [[source]] is about.
-            let unwritten = |s: &&Source| list == "source" && !elements.iter().any(|at| at.text("name") == Some(&s.name));
+            let unwritten =
+                |s: &&Source| list == "source" && !elements.iter().any(|at| at.text("name") == Some(&s.name));
             for source in config.sources.iter().filter(unwritten) {
                 let mut table = Table::default();
                 table.put("name", nowhere, Node::text(&source.name, nowhere));

@@ -134,11 +134,8 @@ fn shown(key: &Key) -> String {
 fn near(name: &str) -> Vec<String> {
     const NEAR_MAX: usize = 5;
     let last = name.rsplit('.').next().unwrap_or(name);
-    let mut found: Vec<String> = KEYS
-        .iter()
-        .filter(|k| same(k.name(), last) || k.also.iter().any(|a| same(a, last)))
-        .map(shown)
-        .collect();
+    let mut found: Vec<String> =
+        KEYS.iter().filter(|k| same(k.name(), last) || k.also.iter().any(|a| same(a, last))).map(shown).collect();
     if found.is_empty() {
         let name = nearest(last, KEYS.iter().map(|k| k.name()));
         found.extend(KEYS.iter().filter(|k| Some(k.name()) == name).map(shown));
