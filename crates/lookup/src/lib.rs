@@ -31,4 +31,4 @@ pub use geo::{GeoSource, GeoVersion};
 pub use mmdb::{Findings, Mmdb, RecordSource};
 pub use network::{ListKind, Network, NetworkFile, NetworkPart, NetworkSource};
 pub use reload::{Answer, Data, Extent, ReloadReport, Reloaded, Source};
-pub use table::{Format, OnMany, Table, TableConfig};
+pub use table::{Format, OnMany, Table, TableConfig, TableSource};

@@ -66,6 +66,7 @@ impl Bench {
             out_of_order_us: config.time.out_of_order.as_micros() as i64,
             setup,
         });
+        let enrich = enrich.expect("the configuration was built, so its lookups have an order");
         let dedup = Dedup::new(config.dedup.memory / 8);
         let mut driver = Driver::new(Arc::new(enrich), RAW.partition(0), dedup, 0, 1);
         while let Some(action) = driver.next_action() {
