@@ -1,5 +1,7 @@
 //! What the configuration makes of each part of the process, before anything runs.
 
+use std::path::PathBuf;
+
 use door::input;
 use enrich::enricher::{LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
@@ -46,17 +48,30 @@ pub fn decoder(config: &Config, source: &config::Source) -> Result<Decoder, Star
 /// The sources, what enrich asks them for, and what it goes on without: a file that cannot be used is no reason not to take
 /// events in, unless the configuration says it is.
 pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupError> {
+    sources_with(config, |files| files)
+}
+
+/// What enrich is made from, without a file being opened: for whoever wants to know what would run.
+pub fn setup(config: &Config) -> Result<Setup, LookupError> {
+    sources_with(config, |_| Vec::new()).map(|(_, setup, _)| setup)
+}
+
+/// `opened` says which of the files of a source are opened.
+fn sources_with(
+    config: &Config,
+    opened: impl Fn(Vec<PathBuf>) -> Vec<PathBuf>,
+) -> Result<(Sources, Setup, Vec<String>), LookupError> {
+    let files = |paths: &[PathBuf]| opened(paths.to_vec()).into_iter().map(|path| (path, ())).collect::<Vec<_>>();
     let mut sources = Sources::default();
     let mut setup = Setup::default();
     let mut without = Vec::new();
-    let geo: Vec<_> = config.geo.databases.iter().map(|path| (path.clone(), ())).collect();
-    if !geo.is_empty() {
-        let (source, errors) = GeoSource::open_what_is_good(&geo);
+    if !config.geo.databases.is_empty() {
+        let (source, errors) = GeoSource::open_what_is_good(&files(&config.geo.databases));
         go_on_without(&mut without, "geo", errors, config.geo.required)?;
         setup.geo = Some(sources.add("geo", Box::new(source)));
     }
     for lookup in &config.lookups {
-        let (source, errors) = RecordSource::open_what_is_good(&[(lookup.path.clone(), ())]);
+        let (source, errors) = RecordSource::open_what_is_good(&files(std::slice::from_ref(&lookup.path)));
         go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
         let source = sources.add(&lookup.name, Box::new(source));
         setup.lookups.push(LookupSetup { name: lookup.name.clone(), source });

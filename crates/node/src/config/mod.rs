@@ -48,11 +48,11 @@ use std::path::{Path, PathBuf};
 
 use seam::Fs;
 
+pub use effective::Effective;
 pub use model::{
     Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep, Lookup,
     LookupKind, NETWORK_LISTS, Network, OnMany, Referrer, Source, SourceKind, Status, TableFormat, Time,
 };
-pub use effective::Effective;
 pub use problem::{ConfigErrors, Place, Problem, ProblemKind};
 pub use reference::reference;
 pub use secret::{Secret, SecretRef};
@@ -130,7 +130,7 @@ pub struct Loaded {
 /// A file that the configuration names.
 #[derive(Clone, Debug)]
 pub struct NamedFile {
-    /// `source.path`, `geo.database` or `lookup.path`.
+    /// As in the schema, without `[]`: `source.path`, `network.proxy`.
     pub key: &'static str,
     pub path: PathBuf,
     pub place: Option<Place>,
