@@ -18,7 +18,12 @@ use crate::exit::{Exit, Failed, Result, with_help};
 
 /// Loads the configuration that the global flags and `run` describe.
 pub fn load(global: &Global, insecure: bool, run: RunArgs) -> Result<Loaded> {
-    Config::load(&load_args(global, insecure, run), &RealFs).map_err(|e| Failed::usage(e.to_string()))
+    let mut loaded =
+        Config::load(&load_args(global, insecure, run), &RealFs).map_err(|e| Failed::usage(e.to_string()))?;
+    for damaged in node::parts::with_assets(&mut loaded.config, &RealFs) {
+        eprintln!("warning: {damaged}");
+    }
+    Ok(loaded)
 }
 
 pub fn load_args(global: &Global, insecure: bool, mut run: RunArgs) -> LoadArgs {

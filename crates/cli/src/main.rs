@@ -1,6 +1,7 @@
 //! `ouzel`: one file per command in `command/`; here are the arguments and the exit codes.
 
 mod alloc;
+mod card;
 mod command;
 mod exit;
 mod look;
@@ -63,6 +64,8 @@ enum Command {
     Dlq(command::dlq::DlqArgs),
     /// Sizes, verifies, repairs and prunes the data directory
     Data(command::data::DataArgs),
+    /// Reference data (places, networks, user agents, bots): fetches it, lists it with its licences
+    Assets(command::assets::AssetsArgs),
     /// Looks at limits, disk, fsync speed and clock, and says what to change
     Doctor(command::doctor::DoctorArgs),
     /// Measures this machine with this program
@@ -98,6 +101,7 @@ fn main() -> std::process::ExitCode {
         Command::Topics(args) => command::topics::run(global, args),
         Command::Dlq(args) => command::dlq::run(global, args),
         Command::Data(args) => command::data::run(global, args),
+        Command::Assets(args) => command::assets::run(global, args),
         Command::Doctor(args) => command::doctor::run(global, args),
         Command::Bench(args) => command::bench::run(global, args),
         Command::Completions(args) => command::completions::run(args),

@@ -3,9 +3,12 @@
 //!
 //! * [`mmdb`]: one version of a MaxMind database file: address to record
 //! * [`geo`]: the databases that say where an address is, asked in order and replaced while running
+//! * [`table`]: one version of a file of rows (CSV, NDJSON): key to row
 //! * [`reload`]: files that are replaced while they are used; what a source is for whoever asks
 //! * `place`: the members of `geo`, read from the three shapes that databases have
 //! * `watch`: when a file of the operator's is read again, and what is wrong with the one that was not taken
+//! * [`network`]: what network an address is in, from ranges and lists
+//! * `ranges`: which range an address lies in
 //! * `json`: what a source writes
 //! * [`error`]: what can go wrong, without a word about whom was asked for
 //!
@@ -16,11 +19,16 @@ pub mod error;
 pub mod geo;
 mod json;
 pub mod mmdb;
+pub mod network;
 mod place;
+mod ranges;
 pub mod reload;
+pub mod table;
 mod watch;
 
 pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion};
 pub use mmdb::{Findings, Mmdb, RecordSource};
+pub use network::{ListKind, Network, NetworkFile, NetworkPart, NetworkSource};
 pub use reload::{Answer, Data, Extent, ReloadReport, Reloaded, Source};
+pub use table::{Format, OnMany, Table, TableConfig};

@@ -1,5 +1,6 @@
 //! One file per command; each has its arguments, then `run`.
 
+pub mod assets;
 pub mod bench;
 pub mod check;
 pub mod completions;

@@ -396,6 +396,7 @@ impl Building<'_> {
         let columns = r.texts(at, "columns").unwrap_or_default();
         let on_many = r.word(at, "on_many").expect(DEFAULT);
         let on_many = if on_many == "first" { OnMany::First } else { OnMany::Error };
+        let needs_key = kind.as_deref() == Some("file") && at.member("key").is_none();
         let kind = match kind.as_deref() {
             Some("mmdb") => {
                 for key in ["format", "key_column", "columns", "on_many"] {
@@ -413,7 +414,7 @@ impl Building<'_> {
             Some(key) => key,
             None if kind == LookupKind::Mmdb => "event.ip".to_owned(),
             None => {
-                if at.member("key").is_none() {
+                if needs_key {
                     let found = Found::new(ProblemKind::MissingKey, at.spot, "a lookup of kind file needs `key`");
                     r.found.push(found.help("for example: key = \"event.user\""));
                 }

@@ -48,6 +48,8 @@ use std::path::{Path, PathBuf};
 
 use seam::Fs;
 
+use crate::assets;
+
 pub use effective::Effective;
 pub use model::{
     Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep, Lookup,
@@ -176,8 +178,9 @@ impl Config {
         }
         let open_port = args.run.input.is_none() || asked_for_port(args);
         let (mut reader, root) = Reader::new(layers);
-        let circumstances =
-            Circumstances { insecure: args.insecure, open_port, file, maps, cache: cache_dir(&args.env) };
+        let variable = |name: &str| args.env.iter().find(|(n, _)| n == name).map(|(_, value)| value.into());
+        let cache = assets::default_dir(variable);
+        let circumstances = Circumstances { insecure: args.insecure, open_port, file, maps, cache };
         let built = build::build(&mut reader, &At::top(&root), &circumstances);
         let Reader { texts, found, .. } = reader;
         if !found.is_empty() {
@@ -206,13 +209,6 @@ struct Whole {
     loaded: Loaded,
     root: Table,
     texts: Texts,
-}
-
-/// Where a user's programs keep what they can get again: `$XDG_CACHE_HOME/ouzel`, else `$HOME/.cache/ouzel`.
-fn cache_dir(env: &[(String, String)]) -> Option<PathBuf> {
-    let value = |name: &str| env.iter().find(|(n, v)| n == name && v.starts_with('/')).map(|(_, v)| PathBuf::from(v));
-    let base = value("XDG_CACHE_HOME").or_else(|| Some(value("HOME")?.join(".cache")))?;
-    Some(base.join("ouzel"))
 }
 
 /// The file as the lowest layer: its name for people, and its text if there is one.

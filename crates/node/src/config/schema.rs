@@ -405,7 +405,7 @@ pub static KEYS: &[Key] = &[
         Means("the preset as it is"),
         "{ time = { pointer = \"/created_at\", format = \"epoch_ms\" }, user = \"/account/id\", type = { value = \"request\" } }",
         &["fields", "mapping"],
-        "Where fields are, over the preset: a JSON Pointer; a list of them (the first present counts); `{ pointer, format, zone }` for times (format: `rfc3339`, `epoch_s`, `epoch_ms` or strftime); `{ value }` for a constant.",
+        "Where fields are, over the preset: a JSON Pointer; a list of them (the first present counts); `{ pointer, format, zone }` for times (format: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us` or strftime); `{ value }` for a constant.",
     ),
     // [geo]
     key(

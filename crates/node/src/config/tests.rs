@@ -48,8 +48,9 @@ fn file_with(key: &Key, value: &str) -> String {
             vec![("name", "\"x\""), ("kind", "\"file\""), ("path", "\"x\"")]
         }
         "source[]" => vec![("name", "\"x\""), ("kind", "\"http\"")],
-        "lookup[]" if key.name() == "kind" => vec![("name", "\"x\""), ("path", "\"x\""), ("key", "\"event.user\"")],
-        "lookup[]" => vec![("name", "\"x\""), ("kind", "\"mmdb\""), ("path", "\"x\"")],
+        "lookup[]" => {
+            vec![("name", "\"x\""), ("kind", "\"file\""), ("path", "\"x\""), ("key", "\"event.user\"")]
+        }
         "geo" => vec![("database", "\"x\"")],
         _ => vec![],
     };
