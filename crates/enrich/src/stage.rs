@@ -86,16 +86,17 @@ impl Enrich {
         Ok(Enrich { config, enrichers, rounds, labels, opening })
     }
 
-    /// The enrichers in the order in which they write.
-    pub fn outline(&self) -> Vec<Outline> {
-        let round_of = |slot: usize| self.rounds.iter().position(|r| r.contains(&Slot(slot)));
+    /// The enrichers that `setup` gives, in the order in which they write.
+    pub fn outline(setup: &Setup) -> Vec<Outline> {
+        let Ordered { enrichers, rounds } = in_order(setup);
+        let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
         let outline = |(slot, enricher): (usize, &Box<dyn Enricher>)| Outline {
             name: enricher.name().to_owned(),
             members: enricher.reads().into_iter().map(str::to_owned).collect(),
             fields: enricher.fields(),
             round: round_of(slot).unwrap_or(0),
         };
-        self.enrichers.iter().enumerate().map(outline).collect()
+        enrichers.iter().enumerate().map(outline).collect()
     }
 
     /// Writes `"enriched":{...}` without the separating comma.

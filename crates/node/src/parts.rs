@@ -1,14 +1,16 @@
 //! What the configuration makes of each part of the process, before anything runs.
 
+use std::path::PathBuf;
+
 use door::input;
 use enrich::enricher::{AsksBy, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
-use lookup::mmdb::RecordSource;
-use lookup::{Format, GeoSource, LookupError, OnMany, TableConfig, TableSource};
-use wire::Decoder;
-
+use lookup::mmdb::Records;
+use lookup::table::Rows;
+use lookup::{Data, Format, GeoVersion, LookupError, OnMany, Reloaded, TableConfig};
 use seam::Fs;
+use wire::Decoder;
 
 use crate::assets::{Asset, Installed};
 use crate::config::{self, Config, SourceKind};
@@ -68,17 +70,41 @@ pub fn with_assets(config: &mut Config, fs: &dyn Fs) -> Vec<String> {
 /// The sources, what enrich asks them for, and what it goes on without: a file that cannot be used is no reason not to take
 /// events in, unless the configuration says it is.
 pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupError> {
+    sources_with(config, Look::Open)
+}
+
+/// What enrich is made from, without a file being opened: for whoever wants to know what would run.
+pub fn setup(config: &Config) -> Result<Setup, LookupError> {
+    sources_with(config, Look::Away).map(|(_, setup, _)| setup)
+}
+
+/// Whether files are opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Open,
+    Away,
+}
+
+/// A source of these files, and what is wrong with them at present.
+fn source<D: Data>(files: Vec<(PathBuf, D::Use)>, look: Look) -> (Reloaded<D>, Vec<LookupError>) {
+    Reloaded::open_what_is_good(if look == Look::Open { &files } else { &[] })
+}
+
+fn plain(paths: &[PathBuf]) -> Vec<(PathBuf, ())> {
+    paths.iter().map(|path| (path.clone(), ())).collect()
+}
+
+fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<String>), LookupError> {
     let mut sources = Sources::default();
     let mut setup = Setup::default();
     let mut without = Vec::new();
-    let geo: Vec<_> = config.geo.databases.iter().map(|path| (path.clone(), ())).collect();
-    if !geo.is_empty() {
-        let (source, errors) = GeoSource::open_what_is_good(&geo);
+    if !config.geo.databases.is_empty() {
+        let (source, errors) = source::<GeoVersion>(plain(&config.geo.databases), look);
         go_on_without(&mut without, "geo", errors, config.geo.required)?;
         setup.geo = Some(sources.add("geo", Box::new(source)));
     }
     for lookup in &config.lookups {
-        let (source, asks_by, errors) = lookup_source(lookup);
+        let (source, asks_by, errors) = lookup_source(lookup, look);
         go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
         let source = sources.add(&lookup.name, source);
         let (name, key, when) = (lookup.name.clone(), lookup.key.clone(), lookup.when.clone());
@@ -89,10 +115,10 @@ pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupE
 }
 
 /// What a lookup asks, with what is wrong with it at present.
-fn lookup_source(lookup: &config::Lookup) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
+fn lookup_source(lookup: &config::Lookup, look: Look) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
     match &lookup.kind {
         config::LookupKind::Mmdb => {
-            let (source, errors) = RecordSource::open_what_is_good(&[(lookup.path.clone(), ())]);
+            let (source, errors) = source::<Records>(vec![(lookup.path.clone(), ())], look);
             (Box::new(source), AsksBy::Address, errors)
         }
         config::LookupKind::File { format, key_column, columns, on_many } => {
@@ -108,7 +134,7 @@ fn lookup_source(lookup: &config::Lookup) -> (Box<dyn lookup::Source>, AsksBy, V
                     config::OnMany::First => OnMany::First,
                 },
             };
-            let (source, errors) = TableSource::open_what_is_good(&[(lookup.path.clone(), table)]);
+            let (source, errors) = source::<Rows>(vec![(lookup.path.clone(), table)], look);
             (Box::new(source), AsksBy::Text, errors)
         }
     }

@@ -133,7 +133,7 @@ pub struct Loaded {
 /// A file that the configuration names.
 #[derive(Clone, Debug)]
 pub struct NamedFile {
-    /// `source.path`, `geo.database` or `lookup.path`.
+    /// As in the schema, without `[]`: `source.path`, `network.proxy`.
     pub key: &'static str,
     pub path: PathBuf,
     pub place: Option<Place>,
