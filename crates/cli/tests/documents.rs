@@ -135,7 +135,8 @@ impl Story {
                 shell.stdout(Stdio::null()).stderr(Stdio::null());
                 self.background = Some(shell.spawn().expect("bash"));
                 let deadline = Instant::now() + BLOCK_MAX;
-                let head = format!("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port);
+                let head =
+                    format!("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port);
                 while support::request(&format!("127.0.0.1:{}", self.port), &head, &[]).is_none() {
                     assert!(Instant::now() < deadline, "{at}: it did not open its port");
                     std::thread::sleep(Duration::from_millis(20));
@@ -198,7 +199,11 @@ fn the_configurations_of_every_page_are_accepted() {
     for page in pages() {
         for block in blocks(&page).iter().filter(|b| b.fence == "toml") {
             let dir = tempfile::tempdir().expect("a directory");
-            let text = if block.text.contains("version =") { block.text.clone() } else { format!("version = 1\n{}", block.text) };
+            let text = if block.text.contains("version =") {
+                block.text.clone()
+            } else {
+                format!("version = 1\n{}", block.text)
+            };
             std::fs::write(dir.path().join("ouzel.toml"), text).expect("written");
             let out = support::output(support::ouzel().current_dir(dir.path()).arg("check"));
             assert!(out.status.success(), "{}:{}:\n{}", page.display(), block.line, support::text(&out.stderr));

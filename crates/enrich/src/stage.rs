@@ -10,7 +10,7 @@ use event::{Code, Field, Flags, HeaderRef, Micros, Offset, RecordRef, Source, he
 use flow::{Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Planned, Status, Verdict};
 
 use crate::dedup::Dedup;
-use crate::enricher::{Enricher, Event, Ordered, Setup, Slot, View, in_order};
+use crate::enricher::{Enricher, Event, Given, Ordered, Setup, Slot, View, in_order};
 use crate::splice;
 
 /// Which outcomes `enriched.status` lists.
@@ -54,7 +54,12 @@ thread_local! {
 
 impl Enrich {
     pub fn new(config: EnrichConfig) -> Enrich {
-        let Ordered { enrichers, rounds } = in_order(&config.setup);
+        let Ordered { mut enrichers, rounds } = in_order(&config.setup);
+        for given in &config.setup.given {
+            if let Some(place) = enrichers.iter_mut().find(|e| e.name() == given.name) {
+                *place = Box::new(Given::new(given));
+            }
+        }
         let labels = enrichers
             .iter()
             .map(|e| {
@@ -68,6 +73,11 @@ impl Enrich {
         write_string(config.member.as_bytes(), &mut opening);
         opening.extend_from_slice(br#":{"v":1,"at":""#);
         Enrich { config, enrichers, rounds, labels, opening }
+    }
+
+    /// The members it writes, in their order.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.enrichers.iter().map(|e| e.name())
     }
 
     /// Writes `"enriched":{...}` without the separating comma.

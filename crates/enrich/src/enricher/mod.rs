@@ -1,6 +1,7 @@
 //! One enricher, and the order of all of them.
 
 mod geo;
+mod given;
 mod lookup;
 
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ use flow::{Asked, Fact, Facts, Planned, SourceId, Status};
 use crate::address;
 
 pub use geo::Geo;
+pub use given::{Given, GivenMember};
 pub use lookup::{Lookup, LookupSetup};
 
 /// An event as enrichers see it.
@@ -124,6 +126,8 @@ pub struct Setup {
     pub campaign: CampaignMap,
     /// The user's own lookups.
     pub lookups: Vec<LookupSetup>,
+    /// Members that are given instead of found out: tests of a pipeline have them, a run has none.
+    pub given: Vec<GivenMember>,
 }
 
 /// Which parameters of a page's URL say where a visit came from: the first that is there and not empty counts.

@@ -171,9 +171,9 @@ fn table_entry(field: &str, node: &Node, table: &Table) -> Result<MapEntry, Vec<
             let problem = Found::new(ProblemKind::BadValue, Some(spot), message);
             found.push(match near_format(&name) {
                 Some(near) => problem.help(format!("did you mean \"{near}\"?")),
-                None => {
-                    problem.help("formats are rfc3339, epoch_s, epoch_ms, epoch_us, or a pattern such as \"%Y-%m-%d %H:%M:%S\"")
-                }
+                None => problem.help(
+                    "formats are rfc3339, epoch_s, epoch_ms, epoch_us, or a pattern such as \"%Y-%m-%d %H:%M:%S\"",
+                ),
             });
         }
         named
