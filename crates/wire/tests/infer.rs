@@ -245,5 +245,5 @@ fn real_files() {
     assert_eq!(web.map().count(), 0, "the preset says it all");
 
     let auth = support::data("auth/auth.log");
-    assert!(Sample::cut(&auth, true).expect_err("a log of another kind").0.contains("syslog"));
+    assert!(Sample::cut(&auth, true).expect_err("a log of another kind").what.contains("syslog"));
 }

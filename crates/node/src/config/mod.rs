@@ -15,6 +15,7 @@
 //! * [`problem`]: what is wrong, shown where it stands
 //! * [`reference`](mod@reference): the table of keys as a page
 //! * [`check`]: what `ouzel check` says
+//! * [`init`]: what `ouzel init` writes
 //! * [`secret`]: secrets, which are never in a configuration itself
 //! * [`units`]: durations and sizes
 //!
@@ -22,6 +23,7 @@
 
 mod build;
 pub mod check;
+pub mod init;
 mod layers;
 mod map;
 mod mask;
