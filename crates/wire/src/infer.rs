@@ -18,6 +18,7 @@ mod shape;
 
 use event::Field;
 
+use crate::decode::INHERITED;
 use crate::json::Limits;
 use crate::map::{FieldMap, MapEntry, Preset};
 use crate::time::{TimeFormat, TimeReader};
@@ -150,7 +151,8 @@ pub const TYPE_OF_ALL: &str = "event";
 
 /// Looks at a sample's events.
 pub fn infer(sample: &Sample) -> Inferred {
-    let columns = Columns::of(sample.json());
+    let mut columns = Columns::of(sample.json());
+    columns.around = sample.around.as_deref().map(|around| Box::new(Columns::of([around].into_iter())));
     let presets: &[Preset] = match sample.form {
         Form::AccessLog => &[Preset::AccessLog],
         Form::Csv => &[Preset::Csv],
@@ -264,7 +266,7 @@ fn preset_finds(field: Field, entry: &MapEntry, columns: &Columns) -> PresetFind
     if pointers.iter().filter_map(|p| columns.at(p)).any(|c| is_unfit(field, c, columns)) {
         return PresetFinds::Wrong;
     }
-    let Some(first) = there.first() else { return PresetFinds::Nothing };
+    let Some(first) = there.first() else { return around_finds(field, entry, pointers, columns) };
     let events = columns.events_with(&there, field);
     let mut found = Found {
         entry: entry.clone(),
@@ -295,6 +297,23 @@ fn preset_finds(field: Field, entry: &MapEntry, columns: &Columns) -> PresetFind
         _ => {}
     }
     PresetFinds::Found(found)
+}
+
+/// What events inherit from the batch around them, where they do not have it themselves.
+fn around_finds(field: Field, entry: &MapEntry, pointers: &[String], columns: &Columns) -> PresetFinds {
+    let around = columns.around.as_deref().filter(|_| INHERITED.contains(&field));
+    let at = pointers.iter().find(|p| around.is_some_and(|a| a.at(p).is_some_and(|c| c.count > 0)));
+    let Some(at) = at else { return PresetFinds::Nothing };
+    PresetFinds::Found(Found {
+        entry: entry.clone(),
+        at: vec![at.clone()],
+        by_preset: true,
+        sure: Sure::Sure,
+        events: columns.events,
+        looks: "from the batch around them".into(),
+        zone_is_assumed: false,
+        day_or_month: false,
+    })
 }
 
 /// What names and values say about one field.

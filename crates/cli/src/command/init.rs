@@ -190,7 +190,8 @@ fn unreadable(e: InputError) -> Failed {
 fn show(name: &str, sample: &Sample, inferred: &Inferred, tried: &Tried) {
     let n = |n: usize| term::count(n as u64);
     let first = if sample.is_whole { "" } else { "the first " };
-    eprintln!("{name}: {first}{} events, {}", n(sample.events.len()), sample.form.sentence());
+    let events = if sample.events.len() == 1 { "event" } else { "events" };
+    eprintln!("{name}: {first}{} {events}, {}", n(sample.events.len()), sample.form.sentence());
     if inferred.preset_fits {
         eprintln!("the preset `{}` fits", inferred.preset.name());
     }
@@ -229,7 +230,7 @@ fn show(name: &str, sample: &Sample, inferred: &Inferred, tried: &Tried) {
     if of_time(|f| f.day_or_month) {
         eprintln!("day and month cannot be told apart: look at `format` in the configuration");
     }
-    eprintln!("{} of {} events would be accepted", n(tried.accepted), n(tried.events()));
+    eprintln!("{} of {} {events} would be accepted", n(tried.accepted), n(tried.events()));
     eprint!("{}", reasons(tried));
 }
 

@@ -41,7 +41,7 @@ fn key(out: &mut Toml, key: &Key, in_list: bool) {
             out.line(&format!("# {} = {}", key.name(), key.example));
         }
         Absent::Means(words) => {
-            out.hanging(&format!("{} (Without it: {words}.)", key.meaning), 2);
+            out.hanging(&format!("{} (Default: {words}.)", key.meaning), 2);
             out.line(&format!("# {} = {}", key.name(), key.example));
         }
     }

@@ -26,8 +26,8 @@ pub fn from_sample(looked: Looked<'_>, reads: Reads<'_>, shown: &str, name: &str
     let first = if sample.is_whole { "its" } else { "its first" };
     let shown = if shown == "-" { "-".to_owned() } else { shown.replace(char::is_control, "?") };
     out.comment(&format!(
-        "Written by `ouzel init --from {shown}`, from {first} {} events. What is guessed says why: look it over, change what is wrong, then `ouzel check` and `ouzel run`. `ouzel init --output -` shows every key there is.",
-        count(inferred.events),
+        "Written by `ouzel init --from {shown}`, from {first} {}. What is guessed says why: look it over, change what is wrong, then `ouzel check` and `ouzel run`. `ouzel init --output -` shows every key there is.",
+        events(inferred.events),
     ));
     out.line("version = 1");
     out.blank();
@@ -210,8 +210,12 @@ fn why(found: &Found, events: usize) -> String {
     }
 }
 
-fn in_events(found: &Found, events: usize) -> String {
-    format!("{} of {} events", count(found.events), count(events))
+fn in_events(found: &Found, of: usize) -> String {
+    format!("{} of {}", count(found.events), events(of))
+}
+
+fn events(n: usize) -> String {
+    if n == 1 { "1 event".into() } else { format!("{} events", count(n)) }
 }
 
 /// What follows when a field is not there.
