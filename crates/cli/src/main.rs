@@ -48,6 +48,8 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Writes a configuration: one for your own events (--from), or one with every key there is
+    Init(command::init::InitArgs),
     /// Takes events in, enriches them and makes them readable
     Run(command::run::RunArgs),
     /// Validates a configuration, with line, column and a suggestion
@@ -93,6 +95,7 @@ fn main() -> std::process::ExitCode {
     }
     let global = &args.global;
     let result = match args.command {
+        Command::Init(args) => command::init::run(global, args),
         Command::Run(args) => command::run::run(global, args),
         Command::Check(args) => command::check::run(global, args),
         Command::Plan(args) => command::plan::run(global, args),

@@ -1,6 +1,7 @@
 //! One enricher, and the order of all of them.
 
 mod geo;
+mod given;
 mod lookup;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use crate::order::{self, Node, OrderError};
 use crate::path::Base;
 
 pub use geo::Geo;
+pub use given::{Given, GivenMember};
 pub use lookup::{AsksBy, KEY_MAX, Lookup, LookupSetup};
 
 /// An event as enrichers see it.
@@ -144,6 +146,8 @@ pub struct Setup {
     /// Where a record's header has what lookups read of an event beyond the envelope: fields that sources' maps add, and
     /// JSON Pointers.
     pub fields: Vec<(Base, Field)>,
+    /// Members that are given instead of found out: tests of a pipeline have them, a run has none.
+    pub given: Vec<GivenMember>,
 }
 
 impl Setup {

@@ -18,6 +18,7 @@
 //! * [`effective`], [`show`]: what holds, and where each value came from
 //! * [`change`]: what a change of a key costs
 //! * [`check`]: what `ouzel check` says
+//! * [`init`]: what `ouzel init` writes
 //! * [`secret`]: secrets, which are never in a configuration itself
 //! * [`units`]: durations and sizes
 //!
@@ -28,6 +29,7 @@ pub mod change;
 pub mod check;
 pub mod effective;
 pub mod json_schema;
+pub mod init;
 mod layers;
 mod lookup;
 mod map;

@@ -1,15 +1,12 @@
 //! `ouzel bench enrich`: raw bytes to enriched bytes on one core, without a log.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use drive::{Action, Driver, Input, Settled};
-use enrich::{Dedup, Enrich, EnrichConfig, StatusMode};
-use event::record::Chunk;
 use event::topic::RAW;
-use event::{BlockBuilder, Micros};
+use event::{Block, BlockBuilder, Micros};
 use node::config::{Config, RunArgs};
 use node::facts::{Pinned, Sources};
+use node::pipeline::Pipeline;
 use ouzel_gen::GenConfig;
 use ouzel_gen::batch::{Form, render_batches};
 use seam::{Clock, RealClock};
@@ -42,11 +39,10 @@ const TWELVE: [&str; 12] = [
 
 struct Bench {
     decoder: Decoder,
-    driver: Driver<Enrich>,
+    pipeline: Pipeline,
     sources: Sources,
     pinned: Pinned,
     record: RawRecord,
-    next: u64,
     out_bytes: u64,
 }
 
@@ -59,30 +55,12 @@ impl Bench {
         if let Some(without) = without.into_iter().next() {
             return Err(Failed::new(Exit::Environment, without));
         }
-        let enrich = Enrich::new(EnrichConfig {
-            member: config.enrich.member.clone(),
-            status: StatusMode::NotOk,
-            partitions: 1,
-            out_of_order_us: config.time.out_of_order.as_micros() as i64,
-            setup,
-        });
-        let enrich = enrich.expect("the configuration was built, so its lookups have an order");
-        let dedup = Dedup::new(config.dedup.memory / 8);
-        let mut driver = Driver::new(Arc::new(enrich), RAW.partition(0), dedup, 0, 1);
-        while let Some(action) = driver.next_action() {
-            match action {
-                Action::ReadPosition => driver.handle(Input::Position(None)),
-                _ => break,
-            }
-        }
-        driver.read_nothing();
         Ok(Bench {
             decoder,
-            driver,
+            pipeline: Pipeline::new(config, setup, config.dedup.memory / 8),
             sources,
             pinned: Pinned::default(),
             record: RawRecord::default(),
-            next: 0,
             out_bytes: 0,
         })
     }
@@ -97,34 +75,10 @@ impl Bench {
             self.decoder.decode(event, &arrival, &mut self.record).expect("the generator's events are good");
             block.push(&self.record.key, &self.record.header, Some(&[event]));
         }
-        let block = block.finish();
-        let chunk = Chunk { base: self.next, count: block.count, bytes: block.bytes };
-        self.next += u64::from(block.count);
-        let mut chunk = Some(chunk);
-        while let Some(action) = self.driver.next_action() {
-            match action {
-                Action::Read { .. } => match chunk.take() {
-                    Some(chunk) => self.driver.handle(Input::Records { chunks: vec![chunk], at: now }),
-                    None => {
-                        self.driver.read_nothing();
-                        break;
-                    }
-                },
-                Action::Ask { asks, from } => {
-                    if from == 0 {
-                        self.pinned.renew(&self.sources);
-                    }
-                    let facts = self.pinned.answer(&asks, from);
-                    drop(asks);
-                    self.driver.handle(Input::Facts(facts));
-                }
-                Action::Commit { seq, blocks, .. } => {
-                    self.out_bytes += blocks.iter().map(|b| b.bytes.len() as u64).sum::<u64>();
-                    self.driver.handle(Input::Settled { seq, settled: Settled::Committed });
-                }
-                Action::ReadPosition | Action::Stop(_) => unreachable!("nothing goes wrong in a bench"),
-            }
-        }
+        self.pinned.renew(&self.sources);
+        let out_bytes = &mut self.out_bytes;
+        let count = |blocks: Vec<Block>| *out_bytes += blocks.iter().map(|b| b.bytes.len() as u64).sum::<u64>();
+        self.pipeline.pass(block.finish(), now, &self.pinned, count).expect("nothing goes wrong in a bench");
     }
 }
 
