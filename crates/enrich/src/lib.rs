@@ -5,6 +5,7 @@
 //! * [`enricher`]: the trait of one enricher, and **their order as one list**; one file each below it
 //! * [`dedup`]: the table of (source, id) pairs that were passed on
 //! * [`address`]: an address as people write it
+//! * [`url`]: the parts of a URL, and what is in its query
 //! * [`splice`]: adding a member to a JSON object without writing it anew
 //!
 //! It does not parse JSON, open databases, or know where facts come from.
@@ -14,6 +15,7 @@ pub mod dedup;
 pub mod enricher;
 pub mod splice;
 pub mod stage;
+pub mod url;
 
 pub use dedup::{Dedup, Run};
 pub use enricher::Enricher;

@@ -7,7 +7,9 @@
 //! * `place`: the members of `geo`, read from the three shapes that databases have
 //! * `watch`: when a file of the operator's is read again, and what is wrong with the one that was not taken
 //! * [`network`]: what network an address is in, from ranges and lists
+//! * [`referrer`]: which search engine, social network or mail host a referrer is
 //! * `ranges`: which range an address lies in
+//! * `lines`: a text file of the operator's, bounded
 //! * `json`: what a source writes
 //! * [`error`]: what can go wrong, without a word about whom was asked for
 //!
@@ -17,10 +19,12 @@
 pub mod error;
 pub mod geo;
 mod json;
+mod lines;
 pub mod mmdb;
 pub mod network;
 mod place;
 mod ranges;
+pub mod referrer;
 pub mod reload;
 mod watch;
 
@@ -28,4 +32,13 @@ pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion};
 pub use mmdb::{Findings, Mmdb, RecordSource};
 pub use network::{ListKind, Network, NetworkFile, NetworkPart, NetworkSource};
+pub use referrer::{ReferrerSource, Referrers};
 pub use reload::{Answer, Data, Extent, ReloadReport, Reloaded, Source};
+
+/// The version of a file that says nothing of its age: its name up to its extensions, and a hash of its bytes.
+fn version(name: &str, bytes: &[u8]) -> String {
+    let stem = std::path::Path::new(name).file_stem().and_then(|s| s.to_str()).unwrap_or(name);
+    // `asn-ipv4.csv.gz` has two.
+    let stem = [".csv", ".txt", ".yml"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
+    format!("{stem}-{:08x}", xxhash_rust::xxh3::xxh3_64(bytes) >> 32)
+}

@@ -1,11 +1,13 @@
 //! What the configuration makes of each part of the process, before anything runs.
 
+use std::path::PathBuf;
+
 use door::input;
-use enrich::enricher::{LookupSetup, Setup};
+use enrich::enricher::{CampaignMap, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
 use lookup::mmdb::RecordSource;
-use lookup::{GeoSource, LookupError};
+use lookup::{GeoSource, ListKind, LookupError, NetworkFile, NetworkSource, ReferrerSource};
 use wire::Decoder;
 
 use crate::config::{self, Config, SourceKind};
@@ -55,6 +57,19 @@ pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupE
         go_on_without(&mut without, "geo", errors, config.geo.required)?;
         setup.geo = Some(sources.add("geo", Box::new(source)));
     }
+    let network = network_files(&config.network);
+    if !network.is_empty() {
+        let (source, errors) = NetworkSource::open_what_is_good(&network);
+        go_on_without(&mut without, "network", errors, false)?;
+        setup.network = Some(sources.add("network", Box::new(source)));
+    }
+    // Our own table is always there.
+    let referrer: Vec<_> = config.referrer.file.iter().map(|path| (path.clone(), ())).collect();
+    let (source, errors) = ReferrerSource::open_what_is_good(&referrer);
+    go_on_without(&mut without, "referrer", errors, false)?;
+    setup.referrer = Some(sources.add("referrer", Box::new(source)));
+    setup.internal_hosts = config.referrer.internal.clone();
+    setup.campaign = campaign(&config.campaign);
     for lookup in &config.lookups {
         let (source, errors) = RecordSource::open_what_is_good(&[(lookup.path.clone(), ())]);
         go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
@@ -62,6 +77,21 @@ pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupE
         setup.lookups.push(LookupSetup { name: lookup.name.clone(), source });
     }
     Ok((sources, setup, without))
+}
+
+/// The files of `[network]`, and what each is read as.
+fn network_files(config: &config::Network) -> Vec<(PathBuf, NetworkFile)> {
+    let asn = config.asn.iter().map(|path| (path.clone(), NetworkFile::Asn));
+    let lists = config.lists.iter().map(|(kind, path)| {
+        let kind = ListKind::named(kind).expect("every list's key is a kind");
+        (path.clone(), NetworkFile::List(kind))
+    });
+    asn.chain(lists).collect()
+}
+
+fn campaign(config: &config::Campaign) -> CampaignMap {
+    let config::Campaign { source, medium, name, term, content, click_ids } = config.clone();
+    CampaignMap { source, medium, name, term, content, click_ids }
 }
 
 /// What is wrong with files of `member`: an error if they are required, else a warning each.

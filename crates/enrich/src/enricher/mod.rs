@@ -1,7 +1,11 @@
 //! One enricher, and the order of all of them.
 
+pub mod campaign;
+pub mod cross_domain;
 mod geo;
 mod lookup;
+mod network;
+pub mod referrer;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -11,8 +15,12 @@ use flow::{Asked, Fact, Facts, Planned, SourceId, Status};
 
 use crate::address;
 
+pub use campaign::Campaign;
+pub use cross_domain::CrossDomain;
 pub use geo::Geo;
 pub use lookup::{Lookup, LookupSetup};
+pub use network::Network;
+pub use referrer::Referrer;
 
 /// An event as enrichers see it.
 #[derive(Clone, Copy)]
@@ -155,6 +163,12 @@ pub(crate) fn in_order(setup: &Setup) -> Ordered {
     };
     // Place comes first: it needs nothing but the address.
     add(&|slot| Box::new(Geo::new(slot, setup.geo)));
+    // So does the network.
+    add(&|slot| Box::new(Network::new(slot, setup.network)));
+    // Where the visit came from: these need nothing but the page's URL and the referrer.
+    add(&|slot| Box::new(Referrer::new(slot, setup.referrer, &setup.internal_hosts)));
+    add(&|_| Box::new(Campaign::new(&setup.campaign)));
+    add(&|_| Box::new(CrossDomain));
     // The user's lookups come last, so that they may read what built-in enrichers wrote.
     for lookup in &setup.lookups {
         add(&|slot| Box::new(Lookup::new(slot, lookup)));

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use event::json::{write_number, write_string};
 use serde::Deserialize;
 
-use super::{RANGES_MAX, hosting, lines};
+use super::{RANGES_MAX, hosting};
 use crate::error::LookupError;
+use crate::lines;
 use crate::mmdb::{Found, Mmdb};
 use crate::ranges::{Given, Ranges};
 
@@ -153,14 +154,14 @@ impl Reading {
         Ok(())
     }
 
-    fn finish(mut self, version: &str) -> AsnTable {
+    fn finish(mut self, version: String) -> AsnTable {
         self.systems.json.shrink_to_fit();
         self.systems.ends.shrink_to_fit();
         AsnTable {
             v4: Ranges::narrowest(self.v4, NONE),
             v6: Ranges::narrowest(self.v6, NONE),
             systems: self.systems,
-            version: version.to_owned(),
+            version,
         }
     }
 }
@@ -171,7 +172,7 @@ fn csv_table(name: &str, bytes: &[u8]) -> Result<AsnTable, LookupError> {
     let mut reading = Reading::new();
     let mut fields = Vec::with_capacity(4);
     lines::each(name, bytes, |number, line| {
-        split(line, &mut fields)?;
+        split(line.trim_start(), &mut fields)?;
         let [first, last, asn, organisation] = &fields[..] else {
             return Err("a line is `first address,last address,asn,organisation`");
         };
@@ -189,7 +190,7 @@ fn csv_table(name: &str, bytes: &[u8]) -> Result<AsnTable, LookupError> {
         let system = if asn == 0 { NONE } else { reading.system(asn, organisation.trim()) };
         reading.range(first, last, system)
     })?;
-    Ok(reading.finish(super::stem(name)))
+    Ok(reading.finish(crate::version(name, bytes)))
 }
 
 /// The fields of a CSV line (RFC 4180): one in double quotes may have commas, and double quotes twice.
@@ -310,7 +311,7 @@ fn mmdb_table(mmdb: &Mmdb) -> Result<AsnTable, LookupError> {
             database_type: mmdb.database_type().chars().take(64).collect(),
         });
     }
-    Ok(reading.finish(mmdb.version()))
+    Ok(reading.finish(mmdb.version().to_owned()))
 }
 
 /// First and last address of a leaf. One of IPv6 that lies above the place of IPv4 in the tree speaks for all of IPv4 too.
