@@ -29,12 +29,12 @@ impl<'a> Url<'a> {
     /// Reads a text without JSON's quotes and escapes. The fragment is passed over.
     pub fn parse(text: &'a [u8]) -> Url<'a> {
         let text = text.trim_ascii();
-        let (text, _) = split(text, |b| b == b'#');
-        let (before, query) = split(text, |b| b == b'?');
+        let (text, _) = split(text, b'#');
+        let (before, query) = split(text, b'?');
         let (scheme, rest) = scheme(before);
         let Some(rest) = rest else { return Url { scheme, host: &[], path: before, query } };
         // Browsers take a backslash for a slash.
-        let end = rest.iter().position(|b| matches!(b, b'/' | b'\\')).unwrap_or(rest.len());
+        let end = memchr::memchr2(b'/', b'\\', rest).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         Url { scheme, host: host(authority), path, query }
     }
@@ -62,24 +62,28 @@ pub struct Pair<'a> {
 
 /// The pairs of a query. Empty ones (`&&`) are passed over.
 pub fn pairs(query: &[u8]) -> impl Iterator<Item = Pair<'_>> {
+    let mut rest = query;
+    let parts = std::iter::from_fn(move || {
+        let (part, next) = (!rest.is_empty()).then(|| split(rest, b'&'))?;
+        rest = next;
+        Some(part)
+    });
     let pair = |part| {
-        let (name, value) = split(part, |b| b == b'=');
+        let (name, value) = split(part, b'=');
         Pair { name, value }
     };
-    query.split(|b| *b == b'&').filter(|part| !part.is_empty()).take(PAIRS_MAX).map(pair)
+    parts.filter(|part| !part.is_empty()).take(PAIRS_MAX).map(pair)
 }
 
 /// A name or a value without its escapes: `+` is a space, `%41` an `A`. Copies only what has some. What comes out need not
 /// be UTF-8.
 pub fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
-    match raw.iter().position(|b| matches!(b, b'+' | b'%')) {
-        None => Cow::Borrowed(raw),
-        Some(_) => {
-            let mut out = Vec::with_capacity(raw.len());
-            decode_onto(raw, &mut out);
-            Cow::Owned(out)
-        }
+    if memchr::memchr2(b'+', b'%', raw).is_none() {
+        return Cow::Borrowed(raw);
     }
+    let mut out = Vec::with_capacity(raw.len());
+    decode_onto(raw, &mut out);
+    Cow::Owned(out)
 }
 
 /// Appends a value without its escapes as a JSON string; what is not UTF-8 becomes U+FFFD.
@@ -100,7 +104,7 @@ pub fn write_decoded(raw: &[u8], out: &mut Vec<u8>) {
 
 fn decode_onto(raw: &[u8], out: &mut Vec<u8>) {
     let mut rest = raw;
-    while let Some(plain) = rest.iter().position(|b| matches!(b, b'+' | b'%')) {
+    while let Some(plain) = memchr::memchr2(b'+', b'%', rest) {
         out.extend_from_slice(&rest[..plain]);
         let hex = |at: usize| rest.get(plain + at).and_then(|b| (*b as char).to_digit(16));
         let used = match (rest[plain], hex(1), hex(2)) {
@@ -122,9 +126,9 @@ fn decode_onto(raw: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// What is before the first byte that is meant, and what is after it.
-fn split(text: &[u8], is: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
-    match text.iter().position(|b| is(*b)) {
+/// What is before the first byte of that kind, and what is after it.
+fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {
+    match memchr::memchr(at, text) {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => (text, &[]),
     }

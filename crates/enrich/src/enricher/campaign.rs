@@ -1,5 +1,6 @@
 //! Which campaign brought a visit: parameters of the page's URL, then what the event itself says (`/context/campaign`).
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use event::Field;
@@ -105,10 +106,19 @@ impl Enricher for Campaign {
     /// An event without a campaign is nothing to speak of: `Ok`, and nothing is written.
     fn apply(&self, view: &View<'_>, out: &mut Vec<u8>) -> Status {
         let url = view.event.text(Field::URL);
-        let own = view.event.json(Field::CAMPAIGN);
-        self.write(url.as_deref().unwrap_or_default(), own, out);
+        let own = view.event.json(Field::CAMPAIGN).map(Cow::Borrowed);
+        // A constant of the field map is a text. It is rare, so it may cost a copy.
+        let constant = || view.event.header.inherited_value(Field::CAMPAIGN).map(|text| json(text).into());
+        let own: Option<Cow<'_, [u8]>> = own.or_else(constant);
+        self.write(url.as_deref().unwrap_or_default(), own.as_deref(), out);
         Status::Ok
     }
+}
+
+fn json(text: &[u8]) -> Vec<u8> {
+    let mut json = Vec::new();
+    write_string(text, &mut json);
+    json
 }
 
 /// A member's name with what stands before it.

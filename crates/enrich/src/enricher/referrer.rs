@@ -7,22 +7,18 @@ use event::Field;
 use flow::{Asked, Planned, SourceId, Status};
 
 use super::{Enricher, Event, Slot, View};
-use crate::url::{HOST_MAX, Url};
+use crate::url::Url;
 
 pub struct Referrer {
     slot: Slot,
     source: Option<SourceId>,
-    internal: Vec<String>,
+    internal: Vec<Vec<u8>>,
 }
 
 impl Referrer {
-    /// `internal`: hosts of one's own beside the page's, in lower case; their subdomains are too.
+    /// `internal`: hosts of one's own beside the page's, their subdomains are too.
     pub fn new(slot: Slot, source: Option<SourceId>, internal: &[String]) -> Referrer {
-        Referrer {
-            slot,
-            source,
-            internal: internal.iter().map(|host| bare(host.as_bytes()).into()).map(text).collect(),
-        }
+        Referrer { slot, source, internal: internal.iter().map(|host| bare(host.as_bytes()).to_vec()).collect() }
     }
 
     fn visit<'a>(&self, event: &Event<'a>) -> Visit<'a> {
@@ -79,35 +75,35 @@ pub enum Visit<'a> {
 
 /// Decides by the page's URL and the referrer, both without quotes and escapes. An access log has `-` where there is no
 /// referrer, and paths for URLs: then only `internal` says what is of one's own. `www.` makes no difference between hosts.
-pub fn visit<'a>(url: &[u8], referrer: Option<Cow<'a, [u8]>>, internal: &[String]) -> Visit<'a> {
+pub fn visit<'a>(url: &[u8], referrer: Option<Cow<'a, [u8]>>, internal: &[Vec<u8>]) -> Visit<'a> {
     let present = |text: &[u8]| !matches!(text.trim_ascii(), b"" | b"-");
     let Some(referrer) = referrer.filter(|r| present(r)) else {
         return if present(url) { Visit::Direct } else { Visit::Nothing };
     };
-    let mut from = [0; HOST_MAX];
-    let from = bare(Url::parse(&referrer).lower_host(&mut from));
+    let from = bare(Url::parse(&referrer).host);
     if from.is_empty() {
         return Visit::Unknown;
     }
-    let mut page = [0; HOST_MAX];
-    let page = bare(Url::parse(url).lower_host(&mut page));
-    if from == page || internal.iter().any(|own| is_below(from, own.as_bytes())) {
+    let page = bare(Url::parse(url).host);
+    if from.eq_ignore_ascii_case(page) || internal.iter().any(|own| is_below(from, own)) {
         return Visit::Internal;
     }
     Visit::From(referrer)
 }
 
+/// A host without `www.`.
 fn bare(host: &[u8]) -> &[u8] {
-    host.strip_prefix(b"www.").unwrap_or(host)
+    match host.split_first_chunk::<4>() {
+        Some((www, rest)) if www.eq_ignore_ascii_case(b"www.") => rest,
+        _ => host,
+    }
 }
 
 /// Whether a host is `own` or a subdomain of it.
 fn is_below(host: &[u8], own: &[u8]) -> bool {
-    host.strip_suffix(own).is_some_and(|before| before.is_empty() || before.ends_with(b"."))
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).expect("a text without its beginning `www.` is a text")
+    let Some(before) = host.len().checked_sub(own.len()) else { return false };
+    let (before, end) = host.split_at(before);
+    end.eq_ignore_ascii_case(own) && matches!(before, [] | [.., b'.'])
 }
 
 #[cfg(test)]
@@ -116,7 +112,7 @@ mod tests {
 
     #[test]
     fn how_visits_came_about() {
-        let own = ["shop.example".to_owned(), "localhost".to_owned()];
+        let own = [b"shop.example".to_vec(), b"localhost".to_vec()];
         let page = "https://www.example.com/p?x=1";
         for (url, referrer, want) in [
             (page, None, Visit::Direct),
@@ -128,7 +124,8 @@ mod tests {
             (page, Some("https://www.example.com/other"), Visit::Internal),
             (page, Some("http://EXAMPLE.com:8080"), Visit::Internal),
             ("http://example.com/", Some("http://www.example.com/"), Visit::Internal),
-            (page, Some("https://shop.example/"), Visit::Internal),
+            (page, Some("https://SHOP.example/"), Visit::Internal),
+            (page, Some("https://WWW.EXAMPLE.com/"), Visit::Internal),
             (page, Some("https://a.b.shop.example/"), Visit::Internal),
             ("", Some("https://shop.example/"), Visit::Internal),
             ("/path", Some("http://localhost:3000/"), Visit::Internal),
@@ -143,6 +140,6 @@ mod tests {
             assert_eq!(got, want, "{url} from {referrer:?}");
         }
         let made = Referrer::new(Slot(0), None, &["www.shop.example".to_owned()]);
-        assert_eq!(made.internal, ["shop.example"], "`www.` makes no difference here either");
+        assert_eq!(made.internal, [b"shop.example"], "`www.` makes no difference here either");
     }
 }
