@@ -55,9 +55,19 @@ cases! {
     directory_as_input wrong_preset csv_without_zone
     // HTTP.
     bad_gzip_over_http bomb_over_http event_of_10_mb_over_http bad_events_over_http
+    // What is fetched.
+    assets_none_there assets_without_npm assets_without_network assets_damaged assets_from_elsewhere
     // The rest.
     no_databases_at_all geo_database_not_there geo_database_corrupt dead_letter_not_there ctrl_c_twice
     output_cut_by_somebody output_is_a_directory
+}
+
+const RULES: &str = "user_agent_parsers:\n  - regex: 'x'\nos_parsers:\ndevice_parsers:\n";
+
+/// Commands find an npm that does what `$DIR/cache/ouzel/npm.sh` says.
+fn fake_npm(case: &mut Case) {
+    let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/tests/assets/bin");
+    case.search(format!("{}:/usr/bin:/bin", bin.display()));
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -92,6 +102,52 @@ mod cases {
         read(case, "events.ndjson");
         assert_eq!(case.run(&["tail", "sessions", "--data", "$DIR/data"]).status.code(), Some(2));
         assert_eq!(case.run(&["tail", "--partition", "9", "--data", "$DIR/data"]).status.code(), Some(2));
+    }
+
+    pub fn assets_none_there(case: &mut Case) {
+        assert_eq!(case.run(&["assets"]).status.code(), Some(0));
+        assert_eq!(case.run(&["assets", "fetch", "citty"]).status.code(), Some(2));
+        assert!(!case.path("cache").exists(), "to look is not to write");
+    }
+
+    pub fn assets_without_npm(case: &mut Case) {
+        case.search(case.path("empty"));
+        assert_eq!(case.run(&["assets", "fetch"]).status.code(), Some(5));
+        assert_eq!(case.run(&["assets", "fetch", "city", "--json"]).status.code(), Some(5));
+    }
+
+    pub fn assets_without_network(case: &mut Case) {
+        fake_npm(case);
+        let json = r#"{"error": {"code": "ENOTFOUND", "summary": "request to http://registry.invalid/uap-core failed, reason: getaddrinfo ENOTFOUND registry.invalid", "detail": ""}}"#;
+        case.file("cache/ouzel/npm.sh", format!("echo '{json}'\necho 'npm error code ENOTFOUND' >&2\nexit 1\n"));
+        assert_eq!(case.run(&["assets", "fetch", "agents", "crawlers"]).status.code(), Some(5));
+        case.note("A registry that does not have one package has others.");
+        let json = r#"{"error": {"code": "E404", "summary": "Not Found - GET http://registry.invalid/uap-core", "detail": ""}}"#;
+        case.file("cache/ouzel/npm.sh", format!("echo '{json}'\nexit 1\n"));
+        assert_eq!(case.run(&["assets", "fetch", "agents", "crawlers"]).status.code(), Some(5));
+    }
+
+    pub fn assets_damaged(case: &mut Case) {
+        case.file("usb/regexes.yaml", RULES);
+        case.file("usb/crawler-user-agents.json", r#"[{"pattern": "bot"}]"#);
+        assert_eq!(case.run(&["assets", "--from", "$DIR/usb"]).status.code(), Some(0));
+        case.note("One byte of one is changed, the other is cut off.");
+        case.file("cache/ouzel/agents/regexes.yaml", RULES.replace("'x'", "'y'"));
+        case.file("cache/ouzel/crawlers/crawler-user-agents.json", "[");
+        assert_eq!(case.run(&["assets", "list", "--verify"]).status.code(), Some(3));
+        assert_eq!(case.run(&["doctor", "--data", "$DIR/data"]).status.code(), Some(0));
+        assert_eq!(case.run(&["assets", "fetch", "--from", "$DIR/usb"]).status.code(), Some(0));
+        assert_eq!(case.run(&["assets", "list", "--verify"]).status.code(), Some(0));
+    }
+
+    pub fn assets_from_elsewhere(case: &mut Case) {
+        assert_eq!(case.run(&["assets", "--from", "$DIR/usb"]).status.code(), Some(2));
+        case.file("usb/uap-core-0.18.0.tgz", "<html>not found</html>");
+        case.file("usb/letter.txt", "dear");
+        assert_eq!(case.run(&["assets", "--from", "$DIR/usb"]).status.code(), Some(1));
+        case.file("usb/regexes.yaml", "user_agent_parsers:\n");
+        assert_eq!(case.run(&["assets", "fetch", "agents", "--from", "$DIR/usb"]).status.code(), Some(3));
+        assert_eq!(case.run(&["assets", "--from", "$DIR/cache/ouzel"]).status.code(), Some(2));
     }
 
     pub fn port_taken(case: &mut Case) {

@@ -44,6 +44,19 @@ pub struct Enrich {
     opening: Vec<u8>,
 }
 
+/// One enricher, from outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outline {
+    /// The member it writes.
+    pub name: String,
+    /// Members of `enriched` it reads.
+    pub members: Vec<String>,
+    /// Fields of the event it reads.
+    pub fields: Vec<Field>,
+    /// In which round of asks it may ask, from 0.
+    pub round: usize,
+}
+
 /// What `enriched` and its status need beside the event's own bytes; a guess to size buffers by.
 const ADDED_BYTES: usize = 420;
 
@@ -68,6 +81,18 @@ impl Enrich {
         write_string(config.member.as_bytes(), &mut opening);
         opening.extend_from_slice(br#":{"v":1,"at":""#);
         Enrich { config, enrichers, rounds, labels, opening }
+    }
+
+    /// The enrichers in the order in which they write.
+    pub fn outline(&self) -> Vec<Outline> {
+        let round_of = |slot: usize| self.rounds.iter().position(|r| r.contains(&Slot(slot)));
+        let outline = |(slot, enricher): (usize, &Box<dyn Enricher>)| Outline {
+            name: enricher.name().to_owned(),
+            members: enricher.reads().into_iter().map(str::to_owned).collect(),
+            fields: enricher.fields(),
+            round: round_of(slot).unwrap_or(0),
+        };
+        self.enrichers.iter().enumerate().map(outline).collect()
     }
 
     /// Writes `"enriched":{...}` without the separating comma.

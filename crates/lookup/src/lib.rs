@@ -3,6 +3,7 @@
 //!
 //! * [`mmdb`]: one version of a MaxMind database file: address to record
 //! * [`geo`]: the databases that say where an address is, asked in order and replaced while running
+//! * [`table`]: one version of a file of rows (CSV, NDJSON): key to row
 //! * [`reload`]: files that are replaced while they are used; what a source is for whoever asks
 //! * `place`: the members of `geo`, read from the three shapes that databases have
 //! * `watch`: when a file of the operator's is read again, and what is wrong with the one that was not taken
@@ -26,6 +27,7 @@ mod place;
 mod ranges;
 pub mod referrer;
 pub mod reload;
+pub mod table;
 mod watch;
 
 pub use error::{Kind, LookupError};
@@ -34,11 +36,9 @@ pub use mmdb::{Findings, Mmdb, RecordSource};
 pub use network::{ListKind, Network, NetworkFile, NetworkPart, NetworkSource};
 pub use referrer::{ReferrerSource, Referrers};
 pub use reload::{Answer, Data, Extent, ReloadReport, Reloaded, Source};
+pub use table::{Format, OnMany, Table, TableConfig};
 
-/// The version of a file that says nothing of its age: its name up to its extensions, and a hash of its bytes.
+/// The version of a file that says nothing of its age: its name without extensions, and a hash of its bytes.
 fn version(name: &str, bytes: &[u8]) -> String {
-    let stem = std::path::Path::new(name).file_stem().and_then(|s| s.to_str()).unwrap_or(name);
-    // `asn-ipv4.csv.gz` has two.
-    let stem = [".csv", ".txt", ".yml"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
-    format!("{stem}-{:08x}", xxhash_rust::xxh3::xxh3_64(bytes) >> 32)
+    format!("{}-{:08x}", table::stem(name), xxhash_rust::xxh3::xxh3_64(bytes) >> 32)
 }

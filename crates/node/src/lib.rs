@@ -6,11 +6,13 @@
 //! * [`stage`]: runs the enrich stage's state machines
 //! * [`facts`]: answers what a batch asks
 //! * [`runs`]: dedup's sealed runs on disk
+//! * [`assets`]: reference data that is fetched once, and the directory it lies in
 //! * [`output`]: writes `--output`
 //! * [`status`]: readiness, metrics, the two sums
 //!
 //! It decides nothing about events: that is in the pure crates it drives.
 
+pub mod assets;
 pub mod config;
 pub mod engine;
 pub mod facts;

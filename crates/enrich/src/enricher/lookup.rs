@@ -1,5 +1,6 @@
 //! A lookup of the user's own: the fact as its source gave it, under the name the configuration gives it.
 
+use event::Field;
 use flow::{Asked, Planned, SourceId, Status};
 
 use super::{Enricher, Slot, View, ask_by_address};
@@ -27,6 +28,10 @@ impl Lookup {
 impl Enricher for Lookup {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::IP]
     }
 
     fn plan(&self, view: &View<'_>, asked: &mut Asked) -> Planned {

@@ -108,6 +108,11 @@ pub trait Enricher: Send + Sync {
         Vec::new()
     }
 
+    /// The fields of the event it reads, for whoever wants to know what it depends on (`ouzel plan`).
+    fn fields(&self) -> Vec<Field> {
+        Vec::new()
+    }
+
     /// What this event makes it ask, or why it asks nothing. Called once an event, in the enricher's round.
     fn plan(&self, _view: &View<'_>, _asked: &mut Asked) -> Planned {
         Err(Status::Skipped)

@@ -339,6 +339,8 @@ mod secrets {
         example: "{ env = \"DB_URL\" }",
         since: "0",
         also: &[],
+        counts: "",
+        only: &[],
     }];
     static SECTIONS: &[Section] = &[Section { path: "db", meaning: "A database." }];
 
