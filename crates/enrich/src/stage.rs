@@ -93,7 +93,8 @@ impl Enrich {
 
     /// The enrichers that `setup` gives, in the order in which they write.
     pub fn outline(setup: &Setup) -> Vec<Outline> {
-        let Ordered { enrichers, rounds } = in_order(setup).expect("the configuration was built, so its lookups have an order");
+        let Ordered { enrichers, rounds } =
+            in_order(setup).expect("the configuration was built, so its lookups have an order");
         let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
         let outline = |(slot, enricher): (usize, &Box<dyn Enricher>)| Outline {
             name: enricher.name().to_owned(),
