@@ -100,17 +100,17 @@ fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<Stri
     let mut sources = Sources::default();
     let mut setup = Setup::default();
     let mut without = Vec::new();
-    if !config.geo.databases.is_empty() {
-        let (source, errors) = source::<GeoVersion>(plain(&config.geo.databases), look);
-        go_on_without(&mut without, "geo", errors, config.geo.required)?;
-        setup.geo = Some(sources.add("geo", Box::new(source)));
-    }
+    // A source without files is there all the same: `data_versions` says that there is no data. Nobody asks it.
+    let (geo, errors) = source::<GeoVersion>(plain(&config.geo.databases), look);
+    go_on_without(&mut without, "geo", errors, config.geo.required)?;
+    let geo = sources.add("geo", Box::new(geo));
+    setup.geo = (!config.geo.databases.is_empty()).then_some(geo);
     let network = network_files(&config.network);
-    if !network.is_empty() {
-        let (source, errors) = source::<Network>(network, look);
-        go_on_without(&mut without, "network", errors, false)?;
-        setup.network = Some(sources.add("network", Box::new(source)));
-    }
+    let known = !network.is_empty();
+    let (network, errors) = source::<Network>(network, look);
+    go_on_without(&mut without, "network", errors, false)?;
+    let network = sources.add("network", Box::new(network));
+    setup.network = known.then_some(network);
     // Our own table is always there.
     let (referrers, errors) = source::<Referrers>(plain(config.referrer.file.as_slice()), look);
     go_on_without(&mut without, "referrer", errors, false)?;
