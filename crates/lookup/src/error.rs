@@ -24,6 +24,9 @@ pub enum LookupError {
     /// It is a good database of something else (networks, domains, risk).
     #[error("{database} has no places in it (its type is \"{database_type}\"); geo needs a city or country database")]
     NotGeo { database: String, database_type: String },
+    /// A file of rules has something in it that cannot be used; `place` is a line or the like.
+    #[error("{file}, {place}: {what}")]
+    Rules { file: String, place: String, what: String },
 }
 
 /// An I/O error without its number: `os error 2` says nothing that the words before it do not.
@@ -49,7 +52,7 @@ impl LookupError {
             LookupError::Changing { .. } => Kind::Retry,
             LookupError::Io { .. } | LookupError::TooLarge { .. } | LookupError::NotFile { .. } => Kind::FixConfig,
             LookupError::NotGeo { .. } => Kind::FixConfig,
-            LookupError::Corrupt { .. } => Kind::Data,
+            LookupError::Corrupt { .. } | LookupError::Rules { .. } => Kind::Data,
         }
     }
 
@@ -62,6 +65,7 @@ impl LookupError {
             LookupError::NotFile { .. } => "not_file",
             LookupError::Corrupt { .. } => "corrupt",
             LookupError::NotGeo { .. } => "not_geo",
+            LookupError::Rules { .. } => "bad_rules",
         }
     }
 }
