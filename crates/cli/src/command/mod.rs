@@ -5,6 +5,7 @@ pub mod check;
 pub mod data;
 pub mod dlq;
 pub mod doctor;
+pub mod r#gen;
 pub mod run;
 pub mod tail;
 pub mod topics;
