@@ -10,6 +10,7 @@ pub mod dlq;
 pub mod doctor;
 pub mod init;
 pub mod plan;
+pub mod r#gen;
 pub mod run;
 pub mod tail;
 pub mod topics;
