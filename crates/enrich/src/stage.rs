@@ -11,6 +11,7 @@ use flow::{Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Planned, Status,
 
 use crate::dedup::Dedup;
 use crate::enricher::{Enricher, Event, Ordered, Setup, Slot, View, in_order};
+use crate::order::OrderError;
 use crate::splice;
 
 /// Which outcomes `enriched.status` lists.
@@ -66,8 +67,10 @@ thread_local! {
 }
 
 impl Enrich {
-    pub fn new(config: EnrichConfig) -> Enrich {
-        let Ordered { enrichers, rounds } = in_order(&config.setup);
+    /// # Errors
+    /// Lookups that wait for one another, or for what nobody writes.
+    pub fn new(config: EnrichConfig) -> Result<Enrich, OrderError> {
+        let Ordered { enrichers, rounds } = in_order(&config.setup)?;
         let labels = enrichers
             .iter()
             .map(|e| {
@@ -80,7 +83,7 @@ impl Enrich {
         let mut opening = Vec::new();
         write_string(config.member.as_bytes(), &mut opening);
         opening.extend_from_slice(br#":{"v":1,"at":""#);
-        Enrich { config, enrichers, rounds, labels, opening }
+        Ok(Enrich { config, enrichers, rounds, labels, opening })
     }
 
     /// The enrichers in the order in which they write.

@@ -36,7 +36,7 @@ pub use mmdb::{Findings, Mmdb, RecordSource};
 pub use network::{ListKind, Network, NetworkFile, NetworkPart, NetworkSource};
 pub use referrer::{ReferrerSource, Referrers};
 pub use reload::{Answer, Data, Extent, ReloadReport, Reloaded, Source};
-pub use table::{Format, OnMany, Table, TableConfig};
+pub use table::{Format, OnMany, Table, TableConfig, TableSource};
 
 /// The version of a file that says nothing of its age: its name without extensions, and a hash of its bytes.
 fn version(name: &str, bytes: &[u8]) -> String {

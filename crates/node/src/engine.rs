@@ -170,7 +170,7 @@ impl Engine {
                 Assignment::Revoked { .. } => None,
             })
             .expect("the journal grants all partitions at once");
-        let operator = Arc::new(Enrich::new(EnrichConfig {
+        let operator = Enrich::new(EnrichConfig {
             member: config.enrich.member.clone(),
             status: match config.enrich.status {
                 config::Status::NotOk => StatusMode::NotOk,
@@ -179,7 +179,8 @@ impl Engine {
             partitions,
             out_of_order_us: config.time.out_of_order.as_micros() as i64,
             setup,
-        }));
+        });
+        let operator = Arc::new(operator.expect("the configuration was built, so its lookups have an order"));
         stage.preset(&*log, operator_group(&operator))?;
         let begun = status.sums();
         let enriched_before = status.ends(ENRICHED);

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use door::input;
-use enrich::enricher::{CampaignMap, LookupSetup, Setup};
+use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
 use lookup::mmdb::RecordSource;
-use lookup::{GeoSource, ListKind, LookupError, NetworkFile, NetworkSource, ReferrerSource};
+use lookup::{
+    Format, GeoSource, ListKind, LookupError, NetworkFile, NetworkSource, OnMany, ReferrerSource, TableConfig,
+    TableSource,
+};
 use wire::Decoder;
 
 use seam::Fs;
@@ -93,11 +96,13 @@ pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupE
     setup.internal_hosts = config.referrer.internal.clone();
     setup.campaign = campaign(&config.campaign);
     for lookup in &config.lookups {
-        let (source, errors) = RecordSource::open_what_is_good(&[(lookup.path.clone(), ())]);
+        let (source, asks_by, errors) = lookup_source(lookup);
         go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
-        let source = sources.add(&lookup.name, Box::new(source));
-        setup.lookups.push(LookupSetup { name: lookup.name.clone(), source });
+        let source = sources.add(&lookup.name, source);
+        let (name, key, when) = (lookup.name.clone(), lookup.key.clone(), lookup.when.clone());
+        setup.lookups.push(LookupSetup { name, source, asks_by, key, when });
     }
+    setup.fields.clone_from(&config.fields);
     Ok((sources, setup, without))
 }
 
@@ -114,6 +119,32 @@ fn network_files(config: &config::Network) -> Vec<(PathBuf, NetworkFile)> {
 fn campaign(config: &config::Campaign) -> CampaignMap {
     let config::Campaign { source, medium, name, term, content, click_ids } = config.clone();
     CampaignMap { source, medium, name, term, content, click_ids }
+}
+
+/// What a lookup asks, with what is wrong with it at present.
+fn lookup_source(lookup: &config::Lookup) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
+    match &lookup.kind {
+        config::LookupKind::Mmdb => {
+            let (source, errors) = RecordSource::open_what_is_good(&[(lookup.path.clone(), ())]);
+            (Box::new(source), AsksBy::Address, errors)
+        }
+        config::LookupKind::File { format, key_column, columns, on_many } => {
+            let table = TableConfig {
+                format: format.map(|format| match format {
+                    config::TableFormat::Csv => Format::Csv,
+                    config::TableFormat::Ndjson => Format::Ndjson,
+                }),
+                key_column: key_column.clone(),
+                columns: (!columns.is_empty()).then(|| columns.clone()),
+                on_many: match on_many {
+                    config::OnMany::Error => OnMany::Refuse,
+                    config::OnMany::First => OnMany::First,
+                },
+            };
+            let (source, errors) = TableSource::open_what_is_good(&[(lookup.path.clone(), table)]);
+            (Box::new(source), AsksBy::Text, errors)
+        }
+    }
 }
 
 /// What is wrong with files of `member`: an error if they are required, else a warning each.

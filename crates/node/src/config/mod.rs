@@ -29,6 +29,7 @@ pub mod check;
 pub mod effective;
 pub mod json_schema;
 mod layers;
+mod lookup;
 mod map;
 mod mask;
 pub mod model;

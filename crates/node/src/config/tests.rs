@@ -107,7 +107,9 @@ fn is_element(section: &str) -> bool {
 #[test]
 fn presets_and_taken_names_are_those_of_the_code() {
     assert_eq!(PRESETS, wire::Preset::NAMES.map(|(name, _)| name));
-    assert!(build::TAKEN.contains(&"geo"));
+    for enricher in enrich::enricher::built_in() {
+        assert!(lookup::TAKEN.contains(&enricher.name()), "{}", enricher.name());
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use event::topic::RAW;
 use event::{BlockBuilder, Micros};
 use node::config::{Config, RunArgs};
 use node::facts::{Pinned, Sources};
+use ouzel_gen::GenConfig;
 use ouzel_gen::batch::{Form, render_batches};
-use ouzel_gen::{GenConfig, Generator};
 use seam::{Clock, RealClock};
 use serde_json::json;
 use wire::{Arrival, ArrivalPosition, Decoder, RawRecord};
@@ -66,6 +66,7 @@ impl Bench {
             out_of_order_us: config.time.out_of_order.as_micros() as i64,
             setup,
         });
+        let enrich = enrich.expect("the configuration was built, so its lookups have an order");
         let dedup = Dedup::new(config.dedup.memory / 8);
         let mut driver = Driver::new(Arc::new(enrich), RAW.partition(0), dedup, 0, 1);
         while let Some(action) = driver.next_action() {
@@ -130,7 +131,7 @@ impl Bench {
 pub fn run(global: &Global, args: &EnrichArgs) -> Result {
     let config = look::load(global, false, RunArgs::default())?.config;
     let clock = RealClock::new();
-    let mut generator = Generator::new(GenConfig::default());
+    let mut generator = GenConfig::crowd(1).build().expect("a valid configuration");
     let mut batches = render_batches(&mut generator, BATCHES, BATCH, Form::Ndjson);
     let mean = batches.iter().map(|b| b.body.len()).sum::<usize>() as f64 / (BATCHES * BATCH) as f64;
     let mut bench = Bench::new(&config)?;
