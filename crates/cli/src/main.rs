@@ -48,10 +48,14 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Writes a configuration: one for your own events (--from), or one with every key there is
+    Init(command::init::InitArgs),
     /// Takes events in, enriches them and makes them readable
     Run(command::run::RunArgs),
     /// Validates a configuration, with line, column and a suggestion
     Check(command::check::CheckArgs),
+    /// Draws what would run: sources, topics, enrichers with what they read and write; or what a change costs
+    Plan(command::plan::PlanArgs),
     /// Explains the configuration: its schema for editors, what holds and where it came from, every key
     Config(command::config::ConfigArgs),
     /// Shows records of a topic, stored or as they come
@@ -91,8 +95,10 @@ fn main() -> std::process::ExitCode {
     }
     let global = &args.global;
     let result = match args.command {
+        Command::Init(args) => command::init::run(global, args),
         Command::Run(args) => command::run::run(global, args),
         Command::Check(args) => command::check::run(global, args),
+        Command::Plan(args) => command::plan::run(global, args),
         Command::Config(args) => command::config::run(global, args),
         Command::Tail(args) => command::tail::run(global, args),
         Command::Topics(args) => command::topics::run(global, args),

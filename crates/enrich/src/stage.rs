@@ -10,7 +10,7 @@ use event::{Code, Field, Flags, HeaderRef, Micros, Offset, RecordRef, Source, he
 use flow::{Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Planned, Status, Verdict};
 
 use crate::dedup::Dedup;
-use crate::enricher::{Enricher, Event, Ordered, Setup, Slot, View, in_order};
+use crate::enricher::{Enricher, Event, Given, Ordered, Setup, Slot, View, in_order};
 use crate::order::OrderError;
 use crate::splice;
 
@@ -70,7 +70,12 @@ impl Enrich {
     /// # Errors
     /// Lookups that wait for one another, or for what nobody writes.
     pub fn new(config: EnrichConfig) -> Result<Enrich, OrderError> {
-        let Ordered { enrichers, rounds } = in_order(&config.setup)?;
+        let Ordered { mut enrichers, rounds } = in_order(&config.setup)?;
+        for given in &config.setup.given {
+            if let Some(place) = enrichers.iter_mut().find(|e| e.name() == given.name) {
+                *place = Box::new(Given::new(given));
+            }
+        }
         let labels = enrichers
             .iter()
             .map(|e| {
@@ -86,16 +91,23 @@ impl Enrich {
         Ok(Enrich { config, enrichers, rounds, labels, opening })
     }
 
-    /// The enrichers in the order in which they write.
-    pub fn outline(&self) -> Vec<Outline> {
-        let round_of = |slot: usize| self.rounds.iter().position(|r| r.contains(&Slot(slot)));
+    /// The enrichers that `setup` gives, in the order in which they write.
+    pub fn outline(setup: &Setup) -> Vec<Outline> {
+        let Ordered { enrichers, rounds } =
+            in_order(setup).expect("the configuration was built, so its lookups have an order");
+        let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
         let outline = |(slot, enricher): (usize, &Box<dyn Enricher>)| Outline {
             name: enricher.name().to_owned(),
             members: enricher.reads().into_iter().map(str::to_owned).collect(),
             fields: enricher.fields(),
             round: round_of(slot).unwrap_or(0),
         };
-        self.enrichers.iter().enumerate().map(outline).collect()
+        enrichers.iter().enumerate().map(outline).collect()
+    }
+
+    /// The members it writes, in their order.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.enrichers.iter().map(|e| e.name())
     }
 
     /// Writes `"enriched":{...}` without the separating comma.

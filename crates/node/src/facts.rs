@@ -18,6 +18,19 @@ struct Named {
     source: Box<dyn Source>,
 }
 
+/// A source as it is at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Overview {
+    /// The member its facts are about.
+    pub name: String,
+    /// Of the files in use.
+    pub versions: Vec<String>,
+    /// What nobody should wait for although there is data.
+    pub lacks: Vec<&'static str>,
+    /// Files that are not in use, and why.
+    pub refused: Vec<String>,
+}
+
 impl Sources {
     pub fn add(&mut self, name: impl Into<String>, source: Box<dyn Source>) -> SourceId {
         self.list.push(Named { name: name.into(), source });
@@ -38,6 +51,20 @@ impl Sources {
     pub fn lacks(&self) -> Vec<String> {
         let of = |s: &Named| s.source.pin().lacks().iter().map(|l| format!("{}.{l}", s.name)).collect::<Vec<_>>();
         self.list.iter().flat_map(of).collect()
+    }
+
+    /// What there is in each source, in their order.
+    pub fn overview(&self) -> Vec<Overview> {
+        let of = |s: &Named| {
+            let answer = s.source.pin();
+            Overview {
+                name: s.name.clone(),
+                versions: answer.versions().into_iter().map(str::to_owned).collect(),
+                lacks: answer.lacks().to_vec(),
+                refused: s.source.refused(),
+            }
+        };
+        self.list.iter().map(of).collect()
     }
 
     /// The versions in use, for `data_versions`.

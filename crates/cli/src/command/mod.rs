@@ -8,6 +8,8 @@ pub mod config;
 pub mod data;
 pub mod dlq;
 pub mod doctor;
+pub mod init;
+pub mod plan;
 pub mod run;
 pub mod tail;
 pub mod topics;

@@ -3,6 +3,7 @@
 pub mod campaign;
 pub mod cross_domain;
 mod geo;
+mod given;
 mod lookup;
 mod network;
 pub mod referrer;
@@ -20,6 +21,7 @@ use crate::path::Base;
 pub use campaign::Campaign;
 pub use cross_domain::CrossDomain;
 pub use geo::Geo;
+pub use given::{Given, GivenMember};
 pub use lookup::{AsksBy, KEY_MAX, Lookup, LookupSetup};
 pub use network::Network;
 pub use referrer::Referrer;
@@ -152,6 +154,8 @@ pub struct Setup {
     /// Where a record's header has what lookups read of an event beyond the envelope: fields that sources' maps add, and
     /// JSON Pointers.
     pub fields: Vec<(Base, Field)>,
+    /// Members that are given instead of found out: tests of a pipeline have them, a run has none.
+    pub given: Vec<GivenMember>,
 }
 
 impl Setup {

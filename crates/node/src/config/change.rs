@@ -11,6 +11,7 @@ use super::effective::{Effective, EffectiveTable, Holding, Origin};
 use super::json_schema::value_of;
 use super::schema::{Absent, Kind};
 use super::units;
+use crate::paragraph::{WIDTH, wrap};
 
 /// What a change costs, from nothing to most.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -296,23 +297,29 @@ pub fn human(changes: &[Change], old: &str, new: &str) -> String {
     if changes.is_empty() {
         return format!("nothing changes between {old} and {new}\n");
     }
-    let mut out = format!("from {old} to {new}, once it is started again:\n");
-    for cost in Cost::ALL {
-        let of_cost: Vec<_> = changes.iter().filter(|c| c.cost == cost).collect();
-        if of_cost.is_empty() {
-            continue;
+    let mut out = String::new();
+    let mut line = |indent: usize, text: &str| {
+        for line in wrap(text, WIDTH - indent) {
+            let _ = writeln!(out, "{:indent$}{line}", "");
         }
-        let _ = writeln!(out, "\n{}", cost.words());
+    };
+    line(0, &format!("from {old} to {new}, once it is started again:"));
+    for cost in Cost::ALL {
+        let mut of_cost = changes.iter().filter(|c| c.cost == cost).peekable();
+        if of_cost.peek().is_some() {
+            line(0, "");
+            line(0, cost.words());
+        }
         for change in of_cost {
-            let _ = match (change.kind, &change.old, &change.new) {
-                (ChangeKind::Added, ..) => writeln!(out, "  + {}", change.key),
-                (ChangeKind::Removed, ..) => writeln!(out, "  - {}", change.key),
-                (ChangeKind::Changed, old, new) => {
-                    let show = |v: &Option<String>| v.clone().unwrap_or_else(|| "not set".into());
-                    writeln!(out, "  ~ {}: {} -> {}", change.key, show(old), show(new))
+            let show = |v: &Option<String>| v.clone().unwrap_or_else(|| "not set".into());
+            match change.kind {
+                ChangeKind::Added => line(2, &format!("+ {}", change.key)),
+                ChangeKind::Removed => line(2, &format!("- {}", change.key)),
+                ChangeKind::Changed => {
+                    line(2, &format!("~ {}: {} -> {}", change.key, show(&change.old), show(&change.new)));
                 }
-            };
-            let _ = writeln!(out, "      {}", change.why);
+            }
+            line(6, &change.why);
         }
     }
     out
@@ -416,5 +423,125 @@ fn schema_path(key: &str) -> String {
     match parts.nth(1) {
         Some(name) => format!("{list}.{name}"),
         None => list,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::{KEYS, SECTIONS};
+    use super::super::{Config, LoadArgs};
+    use super::*;
+
+    /// A new key has no rule until somebody has thought about what it costs to change it.
+    #[test]
+    fn every_key_has_its_rule() {
+        let lists = SECTIONS.iter().map(|s| s.path).filter(|p| p.ends_with("[]"));
+        let wanted: Vec<&str> = KEYS.iter().map(|k| k.path).chain(lists).collect();
+        for path in &wanted {
+            let count = RULES.iter().filter(|r| r.path == *path).count();
+            assert_eq!(count, 1, "RULES has {path} {count} times: what does it cost to change it?");
+        }
+        for rule in RULES {
+            assert!(wanted.contains(&rule.path), "there is no key {}", rule.path);
+            for (_, why) in [rule.raised, rule.lowered] {
+                assert!(!why.is_empty() && !why.ends_with('.'), "{}: {why}", rule.path);
+            }
+        }
+    }
+
+    #[test]
+    fn what_deletes_or_is_refused_is_told_so() {
+        let deletes = |r: &&Rule| r.lowered.0 == DeletesData;
+        let deleting: Vec<&str> = RULES.iter().filter(deletes).map(|r| r.path).collect();
+        assert_eq!(deleting, ["data.keep.raw", "data.keep.enriched", "data.keep.dlq", "data.max_bytes"]);
+        let elsewhere: Vec<&str> = RULES.iter().filter(|r| r.raised.0 == NewDirectory).map(|r| r.path).collect();
+        assert_eq!(elsewhere, ["data.dir", "data.partitions"]);
+    }
+
+    fn holds(file: &str) -> Effective {
+        let file = format!("version = 1\n{file}");
+        Config::explain_with(&LoadArgs::default(), |_| Ok(file)).unwrap_or_else(|e| panic!("{e}")).1
+    }
+
+    #[test]
+    fn a_change_has_its_cost() {
+        const WEB: &str = "[[source]]\nname = \"web\"\nkind = \"http\"\n";
+        const PLAN: &str = "[[lookup]]\nname = \"plan\"\nkind = \"mmdb\"\npath = \"a\"\n";
+        let web = |more: &str| format!("{WEB}{more}");
+        let plan = |more: &str| format!("{PLAN}{more}");
+        for (old, new, expected) in [
+            ("", "", &[][..]),
+            ("data.partitions = 8", "", &[]),
+            ("[data]\nkeep.raw = \"24h\"", "[data]\nkeep.raw = \"1d\"", &[]),
+            ("", "data.partitions = 4", &[("data.partitions", NewDirectory, "refused in place")]),
+            ("", "data.partitions = 16", &[("data.partitions", NewDirectory, "refused in place")]),
+            ("", "data.dir = \"d\"", &[("data.dir", NewDirectory, "another directory")]),
+            ("", "data.keep.raw = \"1d\"", &[("data.keep.raw", DeletesData, "older than 1d are removed")]),
+            ("", "data.keep.raw = \"8d\"", &[("data.keep.raw", Free, "kept longer")]),
+            ("", "data.max_bytes = \"900MiB\"", &[("data.max_bytes", DeletesData, "more than 900MiB")]),
+            ("", "data.max_bytes = \"1TiB\"", &[("data.max_bytes", Free, "more is kept")]),
+            ("", "dedup.memory = \"1MiB\"", &[("dedup.memory", FromNowOn, "shorter time")]),
+            ("", "dedup.memory = \"1GiB\"", &[("dedup.memory", Free, "longer time")]),
+            ("", "limits.event = \"512B\"", &[("limits.event", FromNowOn, "above 512B are refused")]),
+            ("", "http.listen = \"127.0.0.1:1\"", &[("http.listen", Restart, "new address")]),
+            ("", "geo.database = \"a\"", &[("geo.database", FromNowOn, "stay as they are")]),
+            ("", PLAN, &[("lookup.plan", FromNowOn, "do not get it")]),
+            (PLAN, "", &[("lookup.plan", FromNowOn, "keep it")]),
+            (PLAN, &plan("when = \"event.user != null\""), &[("lookup.plan.when", FromNowOn, "looked up before")]),
+            (PLAN, &plan("key = \"event.ip\""), &[]),
+            (
+                &web("map.id = \"/a\""),
+                &web("map.id = \"/b\""),
+                &[("source.web.map.id", FromNowOn, "not told as a duplicate")],
+            ),
+            (WEB, &web("map.plan = \"/b\""), &[("source.web.map.plan", FromNowOn, "taken from elsewhere")]),
+            (WEB, &web("map.visitor = \"/b\""), &[("source.web.map.visitor", FromNowOn, "two partitions")]),
+            (WEB, &web("client_address = \"connection\""), &[]),
+            (
+                WEB,
+                &WEB.replace("web", "shop"),
+                &[("source.web", Restart, "no more events"), ("source.shop", Restart, "not told as a duplicate")],
+            ),
+        ] {
+            let changes = compare(&holds(old), &holds(new));
+            let found: Vec<_> = changes.iter().map(|c| (c.key.as_str(), c.cost)).collect();
+            let wanted: Vec<_> = expected.iter().map(|(key, cost, _)| (*key, *cost)).collect();
+            assert_eq!(found, wanted, "{old} -> {new}");
+            for (change, (.., why)) in changes.iter().zip(expected) {
+                assert!(change.why.contains(why), "{}: {}", change.key, change.why);
+            }
+        }
+    }
+
+    /// Another preset moves fields; each is told with what hangs on it.
+    #[test]
+    fn another_preset_tells_the_fields() {
+        let source = |preset: &str| format!("[[source]]\nname = \"w\"\nkind = \"http\"\npreset = \"{preset}\"\n");
+        let changes = compare(&holds(&source("segment")), &holds(&source("ouzel")));
+        let keys: Vec<&str> = changes.iter().map(|c| c.key.as_str()).collect();
+        assert_eq!(keys[..2], ["source.w.preset", "source.w.map.id"]);
+        let session = changes.iter().find(|c| c.key == "source.w.map.session").expect("only one of them has it");
+        assert_eq!((session.old.as_deref(), session.new.as_deref()), (None, Some("\"/session\"")));
+    }
+
+    #[test]
+    fn people_and_machines_are_told_the_same() {
+        let (old, new) = (holds(""), holds("data.keep.raw = \"1d\"\ndata.partitions = 4\nhttp.batch = \"2MiB\""));
+        let changes = compare(&old, &new);
+        let said = human(&changes, "old.toml", "new.toml");
+        assert_eq!(
+            said,
+            "from old.toml to new.toml, once it is started again:\n\
+             \nneeds another directory\n  ~ data.partitions: 8 -> 4\n      refused in place: the number is fixed when the \
+             directory is made. Name a new one (`data.dir`);\n      the old one can still be read with --data\n\
+             \nremoves stored records\n  ~ data.keep.raw: \"7d\" -> \"1d\"\n      records of `raw` older than 1d are removed\n\
+             \ncosts nothing\n  ~ http.batch: \"1MiB\" -> \"2MiB\"\n      larger bodies are taken\n"
+        );
+        let told = json(&changes, "old.toml", "new.toml");
+        assert_eq!(told["cost"], "new_directory");
+        assert_eq!(told["changes"][0]["old"], 8);
+        assert_eq!(told["changes"].as_array().map(Vec::len), Some(3));
+        assert_eq!(human(&[], "a", "b"), "nothing changes between a and b\n");
+        assert_eq!(json(&[], "a", "b"), json!({"old": "a", "new": "b", "cost": null, "changes": []}));
     }
 }

@@ -156,7 +156,12 @@ impl Walk<'_> {
 
     fn value(&self, at: &At<'_>, key: &'static Key, element: Option<&str>) -> Holding {
         let (value, origin) = match at.member(key.name()) {
-            Some(member) => (Some(self.shown(key.kind, &member.node)), self.origin(member.key)),
+            Some(member) => {
+                let shown = self.shown(key.kind, &member.node);
+                // Hosts are compared without regard to case, and are kept so.
+                let shown = if key.path == "referrer.internal" { shown.to_ascii_lowercase() } else { shown };
+                (Some(shown), self.origin(member.key))
+            }
             None if !goes_with(key, at.text("kind")) => (None, Origin::OtherKinds(key.only)),
             None => match key.absent {
                 Absent::Is(default) => {
@@ -194,7 +199,7 @@ impl Walk<'_> {
                 };
                 (quoted(word), "the kind")
             }
-            "lookup[].key" => (quoted(&lookup()?.key), "the kind"),
+            "lookup[].key" => (quoted(&lookup()?.key.to_string()), "the kind"),
             "assets.dir" => (quoted(&self.config.assets.dir.as_ref()?.display().to_string()), "the environment"),
             _ => return None,
         })
@@ -291,7 +296,7 @@ fn spelled(kind: Kind, node: &Node, base: &Path) -> String {
         Value::List(nodes) => nodes.as_slice(),
         _ => std::slice::from_ref(node),
     };
-    let path = |text: &str| quoted(&base.join(text).display().to_string());
+    let path = |text: &str| quoted(&without_passwords(&base.join(text).display().to_string()));
     match kind {
         Kind::Version | Kind::Count { .. } => text(),
         Kind::Switch => matches!(node.value, Value::Switch(true)).to_string(),

@@ -1,5 +1,6 @@
 //! The table of keys as a JSON Schema (draft 2020-12), for editors that complete and check a configuration as it is
-//! written. It refuses nothing that the program takes; bounds of durations and rules between keys are for `ouzel check`.
+//! written. It refuses nothing that the program takes from a file alone; bounds of durations and rules between keys are
+//! for `ouzel check`.
 
 use serde_json::{Map, Value, json};
 

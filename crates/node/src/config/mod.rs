@@ -18,6 +18,7 @@
 //! * [`effective`], [`show`]: what holds, and where each value came from
 //! * [`change`]: what a change of a key costs
 //! * [`check`]: what `ouzel check` says
+//! * [`init`]: what `ouzel init` writes
 //! * [`secret`]: secrets, which are never in a configuration itself
 //! * [`units`]: durations and sizes
 //!
@@ -27,6 +28,7 @@ mod build;
 pub mod change;
 pub mod check;
 pub mod effective;
+pub mod init;
 pub mod json_schema;
 mod layers;
 mod lookup;
@@ -133,7 +135,7 @@ pub struct Loaded {
 /// A file that the configuration names.
 #[derive(Clone, Debug)]
 pub struct NamedFile {
-    /// `source.path`, `geo.database` or `lookup.path`.
+    /// As in the schema, without `[]`: `source.path`, `network.proxy`.
     pub key: &'static str,
     pub path: PathBuf,
     pub place: Option<Place>,

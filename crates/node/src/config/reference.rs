@@ -142,12 +142,13 @@ fn near(name: &str) -> Vec<String> {
     }
     // In the section that was named, first.
     let section = name.rsplit_once('.').map_or("", |(section, _)| section);
-    found.sort_by_key(|path| !path.starts_with(section));
-    let spelled: Vec<String> =
-        KEYS.iter().map(shown).chain(SECTIONS.iter().map(|s| s.path.replace("[]", ""))).collect();
+    let here = |path: &String| path.rsplit_once('.').is_some_and(|(s, _)| s == section);
+    found.sort_by_key(|path| !here(path));
+    let sections = SECTIONS.iter().map(|s| s.path.replace("[]", "")).filter(|_| section.is_empty());
+    let spelled: Vec<String> = KEYS.iter().map(shown).chain(sections).collect();
     if let Some(alike) = nearest(name, spelled.iter().map(String::as_str)) {
         found.retain(|f| f != alike);
-        found.insert(0, alike.to_owned());
+        found.insert(usize::from(found.first().is_some_and(here)), alike.to_owned());
     }
     found.truncate(NEAR_MAX);
     found
@@ -207,5 +208,67 @@ pub(crate) fn kind(key: &Key) -> String {
         Kind::TextMap => "a table of texts".into(),
         Kind::Secret => "the place of a secret: `{ env = \"NAME\" }` or `{ file = \"path\" }`".into(),
         Kind::FieldMap => "a table of fields".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_in_any_spelling() {
+        for (name, found) in [
+            ("data.keep.raw", "data.keep.raw"),
+            ("OUZEL__DATA__KEEP__RAW", "data.keep.raw"),
+            ("source.preset", "source[].preset"),
+            ("source[].preset", "source[].preset"),
+            ("source.web-shop.preset", "source[].preset"),
+            ("OUZEL__SOURCE__WEB__PRESET", "source[].preset"),
+            ("version", "version"),
+            ("[data]", "data"),
+            ("[[source]]", "source[]"),
+            ("data.keep", "data.keep"),
+        ] {
+            let path = match Named::find(name) {
+                Ok(Named::Key(key)) => key.path,
+                Ok(Named::Section(section)) => section.path,
+                Err(unknown) => panic!("{unknown}"),
+            };
+            assert_eq!(path, found, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_meant_is_told() {
+        for (name, near) in [
+            ("data.partitons", &["data.partitions"][..]),
+            ("partitons", &["data.partitions"]),
+            ("data.shards", &["data.partitions"]),
+            ("http.retention", &["data.keep.raw", "data.keep.enriched"]),
+            ("device.file", &["device.rules"]),
+            ("geoo", &["geo"]),
+            ("", &[]),
+            ("sessions.gap", &[]),
+        ] {
+            let unknown = Named::find(name).expect_err(name);
+            assert_eq!(unknown.near[..near.len()], *near, "{name}: {:?}", unknown.near);
+            assert!(!near.is_empty() || unknown.near.is_empty(), "{name}: {:?}", unknown.near);
+            assert!(unknown.near.len() <= 5, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_page_says_all_of_its_key() {
+        for key in KEYS {
+            let page = Named::Key(key).page();
+            for part in ["* is: ", "* unit: ", "* default: ", "* example: ", "* a change: ", "* since: "] {
+                assert_eq!(page.matches(part).count(), 1, "{}: {part}\n{page}", key.path);
+            }
+            assert_eq!(Named::Key(key).json()[0]["key"], shown(key));
+        }
+        for section in SECTIONS {
+            let named = Named::Section(section);
+            assert!(named.page().contains(section.meaning) && !named.json().as_array().is_some_and(Vec::is_empty));
+        }
     }
 }

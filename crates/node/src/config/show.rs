@@ -89,3 +89,111 @@ fn line(out: &mut String, name: &str, holding: &Holding, origins: bool) {
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, LoadArgs};
+    use super::*;
+
+    fn shown(file: &str, env: &[(&str, &str)], set: &[&str], origins: bool) -> String {
+        let args = LoadArgs {
+            file: Some("conf/ouzel.toml".into()),
+            env: env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            set: set.iter().map(|s| s.to_string()).collect(),
+            ..LoadArgs::default()
+        };
+        let file = format!("version = 1\n{file}");
+        let (loaded, effective) = Config::explain_with(&args, |_| Ok(file)).unwrap_or_else(|e| panic!("{e}"));
+        toml(&effective, &loaded.origin, origins)
+    }
+
+    /// The line of a key, comment and all, with single spaces.
+    fn line(shown: &str, section: &str, key: &str) -> String {
+        let in_section = shown.split_once(section).unwrap_or_else(|| panic!("no {section} in\n{shown}")).1;
+        let is_it = |l: &&str| l.trim_start_matches("# ").split([' ', ':']).next() == Some(key);
+        let line = in_section.lines().find(is_it).unwrap_or_else(|| panic!("no {key} in\n{in_section}"));
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn every_value_says_where_it_came_from() {
+        let file = "[data]\nsegment = 65536\nkeep.raw = \"24h\"\n[http]\nbatch = \"1MB\"\n\
+                    [[source]]\nname = \"logs\"\nkind = \"file\"\npath = \"a.log\"\nmap.user = \"/u\"\n";
+        let env = [("OUZEL__HTTP__CONNECTIONS", "7"), ("OUZEL__SOURCE__LOGS__CLOCK", "live"), ("HOME", "/home/me")];
+        let set = ["geo.database=x.mmdb", "source.logs.map.plan=/p", "data.keep={ dlq = \"1w\" }"];
+        let shown = shown(file, &env, &set, true);
+        for (section, key, expected) in [
+            ("", "version", "version = 1 # conf/ouzel.toml:1:1"),
+            ("[data]", "dir", "dir = \"./ouzel-data\" # default"),
+            ("[data]", "segment", "segment = \"64KiB\" # conf/ouzel.toml:3:1"),
+            ("[data.keep]", "raw", "raw = \"1d\" # conf/ouzel.toml:4:6"),
+            ("[data.keep]", "dlq", "dlq = \"7d\" # --set"),
+            ("[http]", "batch", "batch = \"1MB\" # conf/ouzel.toml:6:1"),
+            ("[http]", "connections", "connections = 7 # environment OUZEL__HTTP__CONNECTIONS"),
+            ("\"logs\"", "path", "path = \"conf/a.log\" # conf/ouzel.toml:10:1"),
+            ("\"logs\"", "client_address", "client_address = \"none\" # default, by the kind"),
+            ("\"logs\"", "clock", "clock = \"live\" # environment OUZEL__SOURCE__LOGS__CLOCK"),
+            ("\"logs\"", "user", "user = \"/u\" # conf/ouzel.toml:11:5"),
+            ("\"logs\"", "plan", "plan = \"/p\" # --set"),
+            ("\"logs\"", "visitor", "visitor = \"/anonymousId\" # default, by the preset segment"),
+            ("name = \"http\"", "kind", "kind = \"http\" # default"),
+            ("name = \"http\"", "follow", "# follow: for kind file only"),
+            ("[geo]", "database", "database = [\"x.mmdb\"] # --set"),
+            ("[network]", "asn", "# asn: not set: that of `ouzel assets`, else none"),
+            ("[assets]", "dir", "dir = \"/home/me/.cache/ouzel\" # default, by the environment"),
+        ] {
+            assert_eq!(line(&shown, section, key), expected, "{section} {key}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_marked_and_what_was_written_is_plain() {
+        let shown = shown("[data]\npartitions = 8\n", &[], &[], false);
+        assert_eq!(line(&shown, "[data]", "partitions"), "partitions = 8");
+        assert_eq!(line(&shown, "[data]", "max_bytes"), "max_bytes = \"20GiB\" # default");
+        assert_eq!(line(&shown, "name = \"http\"", "clock"), "clock = \"live\" # default, by the kind");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let file = "[campaign]\nclick_ids = { gclid = \"Google\", token = \"hunter2\" }\n\
+                    [geo]\ndatabase = [\"pg://me:hunter2@host/x\"]\n\
+                    [[source]]\nname = \"web\"\nkind = \"http\"\nmap.api_key = { value = \"hunter2\" }\n\
+                    map.type = { value = \"http://a:hunter2@b\" }\n";
+        let set = ["referrer.internal=http://u:hunter2@h"];
+        let shown = shown(file, &[], &set, true);
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("click_ids = { gclid = \"Google\", token = \"***\" }"), "{shown}");
+        assert_eq!(line(&shown, "\"web\"", "api_key"), "api_key = \"***\" # conf/ouzel.toml:9:5");
+        assert!(shown.contains("put it in before you load this"), "{shown}");
+    }
+
+    #[test]
+    fn a_file_of_any_name_stays_a_comment() {
+        let args = LoadArgs { file: Some("a\nb = 1".into()), ..LoadArgs::default() };
+        let (loaded, effective) = Config::explain_with(&args, |_| Ok("version = 1\n".into())).expect("it is right");
+        let shown = toml(&effective, &loaded.origin, true);
+        assert!(shown.lines().all(|l| !l.starts_with("b = 1")), "{shown}");
+        assert!(shown.contains("# a?b = 1:1:1"), "{shown}");
+    }
+
+    #[test]
+    fn machines_get_every_key() {
+        let args = LoadArgs { set: vec!["data.partitions=4".into()], ..LoadArgs::default() };
+        let read = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        let (loaded, effective) = Config::explain_with(&args, read).expect("the defaults are right");
+        let json = json(&effective, &loaded.origin);
+        let of =
+            |key: &str| json["keys"].as_array().expect("a list").iter().find(|k| k["key"] == key).expect("it is there");
+        assert_eq!(
+            *of("data.partitions"),
+            json!({"key": "data.partitions", "value": 4, "from": "command_line", "where": "--set"})
+        );
+        assert_eq!(
+            *of("data.dir"),
+            json!({"key": "data.dir", "value": "./ouzel-data", "from": "default", "where": null})
+        );
+        assert_eq!(of("source.http.follow")["value"], Value::Null);
+        assert_eq!(of("source.http.map.type")["value"], json!(["/event", "/type"]));
+    }
+}
