@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use door::input;
-use enrich::enricher::{AsksBy, LookupSetup, Setup};
+use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
 use lookup::mmdb::Records;
 use lookup::table::Rows;
-use lookup::{Data, Format, GeoVersion, LookupError, OnMany, Reloaded, TableConfig};
+use lookup::{
+    Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile, OnMany, Referrers, Reloaded, TableConfig,
+};
 use seam::Fs;
 use wire::Decoder;
 
@@ -98,11 +100,23 @@ fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<Stri
     let mut sources = Sources::default();
     let mut setup = Setup::default();
     let mut without = Vec::new();
-    if !config.geo.databases.is_empty() {
-        let (source, errors) = source::<GeoVersion>(plain(&config.geo.databases), look);
-        go_on_without(&mut without, "geo", errors, config.geo.required)?;
-        setup.geo = Some(sources.add("geo", Box::new(source)));
-    }
+    // A source without files is there all the same: `data_versions` says that there is no data. Nobody asks it.
+    let (geo, errors) = source::<GeoVersion>(plain(&config.geo.databases), look);
+    go_on_without(&mut without, "geo", errors, config.geo.required)?;
+    let geo = sources.add("geo", Box::new(geo));
+    setup.geo = (!config.geo.databases.is_empty()).then_some(geo);
+    let network = network_files(&config.network);
+    let known = !network.is_empty();
+    let (network, errors) = source::<Network>(network, look);
+    go_on_without(&mut without, "network", errors, false)?;
+    let network = sources.add("network", Box::new(network));
+    setup.network = known.then_some(network);
+    // Our own table is always there.
+    let (referrers, errors) = source::<Referrers>(plain(config.referrer.file.as_slice()), look);
+    go_on_without(&mut without, "referrer", errors, false)?;
+    setup.referrer = Some(sources.add("referrer", Box::new(referrers)));
+    setup.internal_hosts = config.referrer.internal.clone();
+    setup.campaign = campaign(&config.campaign);
     for lookup in &config.lookups {
         let (source, asks_by, errors) = lookup_source(lookup, look);
         go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
@@ -138,6 +152,21 @@ fn lookup_source(lookup: &config::Lookup, look: Look) -> (Box<dyn lookup::Source
             (Box::new(source), AsksBy::Text, errors)
         }
     }
+}
+
+/// The files of `[network]`, and what each is read as.
+fn network_files(config: &config::Network) -> Vec<(PathBuf, NetworkFile)> {
+    let asn = config.asn.iter().map(|path| (path.clone(), NetworkFile::Asn));
+    let lists = config.lists.iter().map(|(kind, path)| {
+        let kind = ListKind::named(kind).expect("every list's key is a kind");
+        (path.clone(), NetworkFile::List(kind))
+    });
+    asn.chain(lists).collect()
+}
+
+fn campaign(config: &config::Campaign) -> CampaignMap {
+    let config::Campaign { source, medium, name, term, content, click_ids } = config.clone();
+    CampaignMap { source, medium, name, term, content, click_ids }
 }
 
 /// What is wrong with files of `member`: an error if they are required, else a warning each.
