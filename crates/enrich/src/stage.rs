@@ -87,13 +87,13 @@ impl Enrich {
     pub fn outline(setup: &Setup) -> Vec<Outline> {
         let Ordered { enrichers, rounds } = in_order(setup);
         let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
-        let outline = |(slot, enricher): (usize, &Box<dyn Enricher>)| Outline {
+        let outline = |(slot, enricher): (usize, Box<dyn Enricher>)| Outline {
             name: enricher.name().to_owned(),
             members: enricher.reads().into_iter().map(str::to_owned).collect(),
             fields: enricher.fields(),
             round: round_of(slot).unwrap_or(0),
         };
-        enrichers.iter().enumerate().map(outline).collect()
+        enrichers.into_iter().enumerate().map(outline).collect()
     }
 
     /// Writes `"enriched":{...}` without the separating comma.
@@ -285,5 +285,23 @@ fn how(flags: Flags) -> &'static str {
         "user"
     } else {
         "hash"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_enricher_says_what_it_reads() {
+        let outline = Enrich::outline(&Setup::default());
+        assert!(outline.iter().any(|o| o.name == "geo" && o.fields == [Field::IP] && o.round == 0), "{outline:?}");
+        for (n, one) in outline.iter().enumerate() {
+            assert!(!one.fields.is_empty() || !one.members.is_empty(), "{}: `Enricher::fields`", one.name);
+            for member in &one.members {
+                let writer = outline[..n].iter().find(|o| o.name == *member);
+                assert!(writer.is_some_and(|w| w.round <= one.round), "{} reads {member}, written later", one.name);
+            }
+        }
     }
 }

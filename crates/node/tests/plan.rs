@@ -251,8 +251,11 @@ proptest! {
     }
 }
 
+/// Ids of nodes and groups, and edges between them.
+type Chart = (BTreeSet<String>, Vec<(String, String)>);
+
 /// Reads a chart as far as ours go: what is wrong with it, or its nodes and edges.
-fn chart(text: &str) -> Result<(BTreeSet<String>, Vec<(String, String)>), String> {
+fn chart(text: &str) -> Result<Chart, String> {
     let mut lines = text.lines();
     if lines.next() != Some("flowchart LR") {
         return Err(format!("it does not begin as a flowchart:\n{text}"));
@@ -271,22 +274,21 @@ fn chart(text: &str) -> Result<(BTreeSet<String>, Vec<(String, String)>), String
             Some(rest) => (true, rest),
             None => (false, line),
         };
-        if let Some((id, label)) = declared.split_once('[') {
-            if id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !id.is_empty() {
-                let label = label.strip_suffix(']').unwrap_or_default();
-                let label = label.strip_prefix('(').and_then(|l| l.strip_suffix(')')).unwrap_or(label);
-                match label.strip_prefix('"').and_then(|l| l.strip_suffix('"')) {
-                    Some(label) if quiet(label) => {}
-                    _ => return wrong("a label that is not one"),
-                }
-                if id == "end" || !nodes.insert(id.to_owned()) {
-                    return wrong("an id that is taken");
-                }
-                if group && std::mem::replace(&mut open, true) {
-                    return wrong("a group in a group");
-                }
-                continue;
+        let is_id = |id: &str| !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if let Some((id, label)) = declared.split_once('[').filter(|(id, _)| is_id(id)) {
+            let label = label.strip_suffix(']').unwrap_or_default();
+            let label = label.strip_prefix('(').and_then(|l| l.strip_suffix(')')).unwrap_or(label);
+            match label.strip_prefix('"').and_then(|l| l.strip_suffix('"')) {
+                Some(label) if quiet(label) => {}
+                _ => return wrong("a label that is not one"),
             }
+            if id == "end" || !nodes.insert(id.to_owned()) {
+                return wrong("an id that is taken");
+            }
+            if group && std::mem::replace(&mut open, true) {
+                return wrong("a group in a group");
+            }
+            continue;
         }
         let parts: Vec<&str> = line.split(' ').collect();
         match parts.as_slice() {
