@@ -5,6 +5,7 @@ mod card;
 mod command;
 mod exit;
 mod look;
+mod send;
 mod term;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +49,8 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Writes a configuration: one for your own events (--from), or one with every key there is
+    Init(command::init::InitArgs),
     /// Takes events in, enriches them and makes them readable
     Run(command::run::RunArgs),
     /// Validates a configuration, with line, column and a suggestion
@@ -68,6 +71,8 @@ enum Command {
     Assets(command::assets::AssetsArgs),
     /// Looks at limits, disk, fsync speed and clock, and says what to change
     Doctor(command::doctor::DoctorArgs),
+    /// Makes the events of a simulated marketplace, and the truth about them
+    Gen(Box<command::r#gen::GenArgs>),
     /// Measures this machine with this program
     Bench(command::bench::BenchArgs),
     /// Prints completions for a shell
@@ -86,13 +91,14 @@ fn main() -> std::process::ExitCode {
         }
     };
     term::init_logs(&args.global);
-    if !matches!(args.command, Command::Run(_) | Command::Bench(_)) {
+    if !matches!(args.command, Command::Run(_) | Command::Gen(_) | Command::Bench(_)) {
         // Commands that print end quietly when nobody reads any more (`ouzel dlq list | head`).
         // SAFETY: the default action is set before any thread starts.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     }
     let global = &args.global;
     let result = match args.command {
+        Command::Init(args) => command::init::run(global, args),
         Command::Run(args) => command::run::run(global, args),
         Command::Check(args) => command::check::run(global, args),
         Command::Plan(args) => command::plan::run(global, args),
@@ -103,6 +109,7 @@ fn main() -> std::process::ExitCode {
         Command::Data(args) => command::data::run(global, args),
         Command::Assets(args) => command::assets::run(global, args),
         Command::Doctor(args) => command::doctor::run(global, args),
+        Command::Gen(args) => command::r#gen::run(global, *args),
         Command::Bench(args) => command::bench::run(global, args),
         Command::Completions(args) => command::completions::run(args),
         Command::Version => command::version::run(global),

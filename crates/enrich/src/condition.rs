@@ -10,6 +10,7 @@
 mod rewrite;
 mod value;
 
+use std::fmt;
 use std::sync::Arc;
 
 use cel::common::types::CelBool;
@@ -47,11 +48,27 @@ pub struct ConditionError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Undecided;
 
-/// A condition, compiled.
-pub struct Condition {
+/// A condition, compiled. Cheap to clone.
+#[derive(Clone)]
+pub struct Condition(Arc<Compiled>);
+
+struct Compiled {
+    text: String,
     expression: IdedExpr,
     paths: Vec<Path>,
     env: Arc<Env>,
+}
+
+impl PartialEq for Condition {
+    fn eq(&self, other: &Condition) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Condition").field(&self.0.text).finish()
+    }
 }
 
 impl Condition {
@@ -60,25 +77,31 @@ impl Condition {
     /// not there, or cannot be true or false.
     pub fn compile(text: &str) -> Result<Condition, ConditionError> {
         let (expression, paths) = rewrite::compile(text)?;
-        Ok(Condition { expression, paths, env: Arc::new(Env::stdlib()) })
+        let env = Arc::new(Env::stdlib());
+        Ok(Condition(Arc::new(Compiled { text: text.to_owned(), expression, paths, env })))
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.0.text
     }
 
     /// What it reads, each path once.
     pub fn paths(&self) -> &[Path] {
-        &self.paths
+        &self.0.paths
     }
 
     /// Whether it holds. `read` gives what a path leads to, by its place in [`Condition::paths`]; `None` is null. It is
     /// called at most once a path.
     pub fn holds<'v>(&self, mut read: impl FnMut(usize) -> Option<Given<'v>>) -> Result<bool, Undecided> {
         let mut given = [None; PATHS_MAX];
-        for (place, given) in given.iter_mut().enumerate().take(self.paths.len()) {
+        for (place, given) in given.iter_mut().enumerate().take(self.0.paths.len()) {
             *given = read(place);
         }
         let variables = Variables::new(given);
-        let mut context = Context::with_env(self.env.clone());
+        let mut context = Context::with_env(self.0.env.clone());
         context.set_variable_resolver(&variables);
-        let value = Value::resolve_val(&self.expression, &context).map_err(|_| Undecided)?;
+        let value = Value::resolve_val(&self.0.expression, &context).map_err(|_| Undecided)?;
         // Of a list that was cut nothing is known, whatever came of it.
         if variables.cut() {
             return Err(Undecided);

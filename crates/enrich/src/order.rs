@@ -134,7 +134,7 @@ fn too_long(nodes: &[Node<'_>], rounds: &[usize], at: usize) -> OrderError {
         way.push(writer);
     }
     let message = format!(
-        "{} is a chain of {} lookups that need one another; at most {ROUNDS_MAX} can be asked one after another",
+        "{} is a chain of {} that need one another; at most {ROUNDS_MAX} can be asked one after another",
         chain(nodes, &way),
         way.len()
     );
@@ -190,7 +190,7 @@ mod tests {
                 &["a<b", "b<c", "c<d", "d<e", "e<f", "f<g", "g<h", "h<geo", "geo"],
                 0,
                 0,
-                "a -> b -> c -> d -> e -> f -> g -> h -> geo is a chain of 9 lookups that need one another; at most 8",
+                "a -> b -> c -> d -> e -> f -> g -> h -> geo is a chain of 9 that need one another; at most 8",
             ),
         ] {
             let error = rounds(&nodes(texts)).expect_err(says);

@@ -45,6 +45,7 @@ impl Path {
                 let words = "what is read begins with `event.`, `enriched.` or a slash, like event.user";
                 return Err(match text {
                     "" => words.to_owned(),
+                    _ if text.contains('/') => format!("{words}; did you mean /{text}?"),
                     _ => format!("{words}; did you mean event.{text}?"),
                 });
             }
@@ -104,6 +105,7 @@ mod tests {
         for (text, says) in [
             ("", "begins with `event.`"),
             ("user", "did you mean event.user?"),
+            ("properties/id", "did you mean /properties/id?"),
             ("Event.user", "begins with"),
             ("event", "name what of `event`, like event.user"),
             ("event.", "a name is missing"),

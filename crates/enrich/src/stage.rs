@@ -10,7 +10,8 @@ use event::{Code, Field, Flags, HeaderRef, Micros, Offset, RecordRef, Source, he
 use flow::{Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Planned, Status, Verdict};
 
 use crate::dedup::Dedup;
-use crate::enricher::{Enricher, Event, Ordered, Setup, Slot, View, in_order};
+use crate::enricher::{Enricher, Event, Given, Ordered, Setup, Slot, View, in_order};
+use crate::order::OrderError;
 use crate::splice;
 
 /// Which outcomes `enriched.status` lists.
@@ -66,8 +67,15 @@ thread_local! {
 }
 
 impl Enrich {
-    pub fn new(config: EnrichConfig) -> Enrich {
-        let Ordered { enrichers, rounds } = in_order(&config.setup);
+    /// # Errors
+    /// Lookups that wait for one another, or for what nobody writes.
+    pub fn new(config: EnrichConfig) -> Result<Enrich, OrderError> {
+        let Ordered { mut enrichers, rounds } = in_order(&config.setup)?;
+        for given in &config.setup.given {
+            if let Some(place) = enrichers.iter_mut().find(|e| e.name() == given.name) {
+                *place = Box::new(Given::new(given));
+            }
+        }
         let labels = enrichers
             .iter()
             .map(|e| {
@@ -80,12 +88,13 @@ impl Enrich {
         let mut opening = Vec::new();
         write_string(config.member.as_bytes(), &mut opening);
         opening.extend_from_slice(br#":{"v":1,"at":""#);
-        Enrich { config, enrichers, rounds, labels, opening }
+        Ok(Enrich { config, enrichers, rounds, labels, opening })
     }
 
     /// The enrichers that `setup` gives, in the order in which they write.
     pub fn outline(setup: &Setup) -> Vec<Outline> {
-        let Ordered { enrichers, rounds } = in_order(setup);
+        let Ordered { enrichers, rounds } =
+            in_order(setup).expect("the configuration was built, so its lookups have an order");
         let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
         let outline = |(slot, enricher): (usize, Box<dyn Enricher>)| Outline {
             name: enricher.name().to_owned(),
@@ -94,6 +103,11 @@ impl Enrich {
             round: round_of(slot).unwrap_or(0),
         };
         enrichers.into_iter().enumerate().map(outline).collect()
+    }
+
+    /// The members it writes, in their order.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.enrichers.iter().map(|e| e.name())
     }
 
     /// Writes `"enriched":{...}` without the separating comma.

@@ -42,6 +42,9 @@ pub enum LookupError {
     /// The file is readable as far as it goes, but as a whole it cannot be what it is meant for.
     #[error("{file}: {what}")]
     File { file: String, what: &'static str },
+    /// A file of rules has something in it that cannot be used; `place` is a line or the like.
+    #[error("{file}, {place}: {what}")]
+    Rules { file: String, place: String, what: String },
 }
 
 /// An I/O error without its number: `os error 2` says nothing that the words before it do not.
@@ -67,7 +70,10 @@ impl LookupError {
             LookupError::Changing { .. } => Kind::Retry,
             LookupError::Io { .. } | LookupError::TooLarge { .. } | LookupError::NotFile { .. } => Kind::FixConfig,
             LookupError::NotGeo { .. } | LookupError::NotAsn { .. } | LookupError::NotTable { .. } => Kind::FixConfig,
-            LookupError::Corrupt { .. } | LookupError::Line { .. } | LookupError::File { .. } => Kind::Data,
+            LookupError::Corrupt { .. }
+            | LookupError::Line { .. }
+            | LookupError::File { .. }
+            | LookupError::Rules { .. } => Kind::Data,
             LookupError::Row { .. } | LookupError::ManyRows => Kind::Data,
         }
     }
@@ -87,6 +93,7 @@ impl LookupError {
             LookupError::NotAsn { .. } => "not_asn",
             LookupError::Line { .. } => "bad_line",
             LookupError::File { .. } => "bad_file",
+            LookupError::Rules { .. } => "bad_rules",
         }
     }
 }

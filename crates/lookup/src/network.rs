@@ -3,11 +3,9 @@
 
 mod asn;
 mod hosting;
-mod lines;
 mod list;
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use flow::Status;
@@ -108,7 +106,7 @@ impl NetworkPart {
         List::read(kind, name, bytes).map(|list| NetworkPart(Part::List(list)))
     }
 
-    /// The file's name without its extensions; of an MMDB file with the day it was built.
+    /// The file's name without its extensions, and a hash of it; of an MMDB file the day it was built.
     pub fn version(&self) -> &str {
         match &self.0 {
             Part::Asn(table) => table.version(),
@@ -257,6 +255,8 @@ impl Data for Network {
 impl Answer for Network {
     fn answer(&self, key: &[u8], out: &mut Vec<u8>) -> Status {
         match enrich::address::from_key(key) {
+            // None of the files is good at present.
+            Some(_) if self.parts.is_empty() => Status::Skipped,
             Some(ip) if self.network(ip, out) => Status::Ok,
             Some(_) => Status::Miss,
             None => Status::Error("bad_key"),
@@ -285,11 +285,4 @@ fn ends(ip: IpAddr, prefix: u8) -> Result<(IpAddr, IpAddr), &'static str> {
             if first & rest != 0 { Err(BITS) } else { Ok((ip.into(), IpAddr::V6((first | rest).into()))) }
         }
     }
-}
-
-/// A file's name up to its extensions, for a version.
-fn stem(name: &str) -> &str {
-    let stem = Path::new(name).file_stem().and_then(|s| s.to_str()).unwrap_or(name);
-    // `asn-ipv4.csv.gz` has two.
-    stem.strip_suffix(".csv").or(stem.strip_suffix(".txt")).unwrap_or(stem)
 }

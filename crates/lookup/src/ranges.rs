@@ -58,11 +58,18 @@ pub(crate) struct Given<W> {
     pub(crate) value: u32,
 }
 
+/// Where a range starts, and its value beside it: the search ends in the cache line that has both.
+#[derive(Clone, Copy)]
+#[repr(C, packed(4))]
+struct Range<W> {
+    start: W,
+    value: u32,
+}
+
 /// Ranges that do not overlap and cover all addresses.
 pub(crate) struct Ranges<W> {
-    /// The first is 0.
-    starts: Vec<W>,
-    values: Vec<u32>,
+    /// The first starts at 0.
+    ranges: Vec<Range<W>>,
     /// For each slot the range in which its first address lies, and one for the end; empty if there are few ranges.
     index: Vec<u32>,
 }
@@ -111,7 +118,7 @@ impl<W: Word> Ranges<W> {
     fn sweep(mut given: Vec<Given<W>>, mut open: impl Open<W>) -> Ranges<W> {
         // Stable: ranges with the same start stay in the order they were given.
         given.sort_by_key(|g| g.first);
-        let (mut starts, mut values) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
+        let mut ranges: Vec<Range<W>> = Vec::with_capacity(given.len());
         let mut ends: BinaryHeap<Reverse<(W, u32)>> = BinaryHeap::new();
         let (mut at, mut entered) = (W::default(), 0);
         loop {
@@ -125,38 +132,36 @@ impl<W: Word> Ranges<W> {
                 entered += 1;
             }
             let value = open.value(&given);
-            if values.last() != Some(&value) {
-                starts.push(at);
-                values.push(value);
+            if ranges.last().is_none_or(|before| before.value != value) {
+                ranges.push(Range { start: at, value });
             }
             let after = ends.peek().and_then(|Reverse((last, _))| last.next());
             let Some(next) = after.into_iter().chain(given.get(entered).map(|g| g.first)).min() else { break };
             at = next;
         }
-        starts.shrink_to_fit();
-        values.shrink_to_fit();
-        let index = if starts.len() < INDEX_FROM { Vec::new() } else { index(&starts) };
-        Ranges { starts, values, index }
+        ranges.shrink_to_fit();
+        let index = if ranges.len() < INDEX_FROM { Vec::new() } else { index(&ranges) };
+        Ranges { ranges, index }
     }
 
     /// The value at an address.
     pub(crate) fn at(&self, address: W) -> u32 {
         let (from, to) = match self.index.get(address.head()..address.head() + 2) {
             Some(slot) => (slot[0] as usize, slot[1] as usize + 1),
-            None => (0, self.starts.len()),
+            None => (0, self.ranges.len()),
         };
-        let later = self.starts[from..to].partition_point(|start| *start <= address);
-        self.values[from + later - 1]
+        let later = self.ranges[from..to].partition_point(|range| { range.start } <= address);
+        self.ranges[from + later - 1].value
     }
 
     /// Ranges, those without a value included.
     pub(crate) fn len(&self) -> usize {
-        self.starts.len()
+        self.ranges.len()
     }
 
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&self.starts[..]) + size_of_val(&self.values[..]) + size_of_val(&self.index[..])
+        size_of_val(&self.ranges[..]) + size_of_val(&self.index[..])
     }
 }
 
@@ -168,18 +173,18 @@ trait Open<W> {
     fn value(&self, all: &[Given<W>]) -> u32;
 }
 
-fn index<W: Word>(starts: &[W]) -> Vec<u32> {
+fn index<W: Word>(ranges: &[Range<W>]) -> Vec<u32> {
     let slots = 1usize << INDEX_BITS;
     let mut index = Vec::with_capacity(slots + 1);
     let mut range = 0;
     for slot in 0..slots {
         // The last start that lies in an earlier slot; one at this slot's very first address is found by the search.
-        while starts.get(range + 1).is_some_and(|start| start.head() < slot) {
+        while ranges.get(range + 1).is_some_and(|range| { range.start }.head() < slot) {
             range += 1;
         }
         index.push(range as u32);
     }
-    index.push(starts.len() as u32 - 1);
+    index.push(ranges.len() as u32 - 1);
     index
 }
 
@@ -238,7 +243,10 @@ mod tests {
             assert_eq!((narrow.at(address), union.at(address)), naive(&given, address, 7), "{address:?}");
         }
         for ranges in [&narrow, &union] {
-            assert!(ranges.values.windows(2).all(|w| w[0] != w[1]), "neighbours with one value are one range");
+            assert!(
+                ranges.ranges.windows(2).all(|w| { w[0].value } != w[1].value),
+                "neighbours with one value are one range"
+            );
         }
     }
 

@@ -27,9 +27,17 @@ pub trait Data: Send + Sync + Sized + 'static {
     type Use: Clone + Send + Sync + 'static;
     /// Largest file that is read, in bytes.
     const FILE_MAX: u64;
+    /// Whether a file is read only when it was found unchanged twice: for formats in which a half-written file can look like a
+    /// whole one.
+    const SETTLED: bool = false;
 
     /// Reads a file. `name` is the file's name, for texts and versions.
     fn read(name: &str, bytes: Vec<u8>, of: &Self::Use, extent: Extent) -> Result<Self::Part, LookupError>;
+
+    /// Whether a part, good in itself, may take the place of the one in use.
+    fn may_replace(_new: &Self::Part, _old: &Self::Part) -> Result<(), LookupError> {
+        Ok(())
+    }
 
     /// The parts that are there, in the order of the files; may be none.
     fn of(parts: Vec<Self::Part>) -> Self;
@@ -138,7 +146,8 @@ impl<D: Data> Reloaded<D> {
     /// version of one file at a time are in memory. While one thread is at it, a call of another does nothing.
     ///
     /// A file that was overwritten in place with the same length, and is by chance whole in between, is taken and then
-    /// replaced at the next look. Move new files into place and there is no in between.
+    /// replaced at the next look. Move new files into place and there is no in between. Data that is [`Data::SETTLED`] is taken
+    /// one look later than other data.
     pub fn reload_if_changed(&self) -> ReloadReport {
         let mut report = ReloadReport::default();
         let mut files = match self.files.try_lock() {
@@ -149,9 +158,13 @@ impl<D: Data> Reloaded<D> {
         let mut looked = false;
         for at in 0..files.len() {
             let file = &mut files[at];
-            let Some(stamp) = file.watch.due() else { continue };
+            let Some(stamp) = file.watch.due(D::SETTLED) else { continue };
             looked = true;
-            match load::<D>(file.watch.path(), &file.of, Extent::Whole) {
+            let loaded = load::<D>(file.watch.path(), &file.of, Extent::Whole).and_then(|(part, stamp)| {
+                file.part.iter().try_for_each(|old| D::may_replace(&part, old))?;
+                Ok((part, stamp))
+            });
+            match loaded {
                 Ok((part, stamp)) => {
                     file.watch.took(stamp);
                     report.loaded.push(D::version(&part).to_owned());

@@ -14,10 +14,13 @@ mod inflate;
 mod load;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_64;
+use flow::Status;
 
 use crate::error::LookupError;
+use crate::mmdb::status;
+use crate::reload::{Answer, Data, Extent, Reloaded};
 use index::{Index, Taken};
 
 /// Largest file that is read, and largest text that a compressed one may come to.
@@ -25,7 +28,7 @@ pub const FILE_MAX: u64 = 1 << 30;
 /// Longest row, in its file and as JSON. A row is spliced into every event that finds it, and events have 32 KiB.
 pub const ROW_MAX: usize = 64 << 10;
 /// Longest key: as long as what an event may ask for.
-pub const KEY_MAX: usize = 1024;
+pub const KEY_MAX: usize = enrich::enricher::KEY_MAX;
 /// Bytes of memory that the rows of one file may come to. A CSV row carries the names of its columns as JSON, so a file
 /// grows several times.
 pub const BYTES_MAX: usize = 4 << 30;
@@ -79,9 +82,15 @@ pub enum OnMany {
 pub struct Table {
     index: Index,
     on_many: OnMany,
+    /// The file's name.
+    name: String,
     version: String,
+    /// What the key is called.
+    key_column: String,
     /// Rows whose key stood in an earlier row.
     repeated: usize,
+    /// The last line has a line end.
+    ended: bool,
 }
 
 impl Table {
@@ -96,12 +105,19 @@ impl Table {
             refuse("its name does not say what it is: write format = \"csv\" or format = \"ndjson\"".into())
         })?;
         let text = inflate::inflate(bytes, FILE_MAX).map_err(refuse)?;
-        let (index, repeated) = match format {
+        let loaded = match format {
             Format::Csv => load::csv(name, &text, config),
             Format::Ndjson => load::ndjson(name, &text, config),
         }?;
-        let version = format!("{}-{:08x}", stem(name), xxh3_64(bytes) >> 32);
-        Ok(Table { index, on_many: config.on_many, version, repeated })
+        Ok(Table {
+            index: loaded.index,
+            on_many: config.on_many,
+            name: name.to_owned(),
+            version: crate::version(name, bytes),
+            key_column: loaded.key_column,
+            repeated: loaded.repeated,
+            ended: text.ends_with(b"\n"),
+        })
     }
 
     /// Appends the row of `key` as a JSON object; false, and nothing, if there is none.
@@ -149,14 +165,73 @@ impl Table {
     }
 }
 
+/// The rows of a file, for lookups by key, and replaced when the file is.
+pub type TableSource = Reloaded<Rows>;
+
+/// One version of them; nothing while there is no good file.
+pub struct Rows(Option<Arc<Table>>);
+
+impl Data for Rows {
+    type Part = Arc<Table>;
+    type Use = TableConfig;
+    const FILE_MAX: u64 = FILE_MAX;
+    // A CSV that was cut between two rows is a CSV.
+    const SETTLED: bool = true;
+
+    fn read(name: &str, bytes: Vec<u8>, config: &TableConfig, _: Extent) -> Result<Arc<Table>, LookupError> {
+        Table::parse(name, &bytes, config).map(Arc::new)
+    }
+
+    /// Three things that a good file may be, but not in place of another one: they are signs of one that is half there, or is
+    /// another file.
+    fn may_replace(new: &Arc<Table>, old: &Arc<Table>) -> Result<(), LookupError> {
+        let what = if new.is_empty() && !old.is_empty() {
+            format!("it has no rows, and {} had: is it still being written?", old.version)
+        } else if !new.ended && old.ended {
+            format!(
+                "its last line has no line end, as that of {} has: is it still being written? If not, end it with a line \
+                 break",
+                old.version
+            )
+        } else if new.key_column != old.key_column {
+            format!(
+                "the key is `{}`, and was `{}` in {}: write key_column, or start again",
+                new.key_column, old.key_column, old.version
+            )
+        } else {
+            return Ok(());
+        };
+        Err(LookupError::NotTable { file: new.name.clone(), what })
+    }
+
+    fn of(tables: Vec<Arc<Table>>) -> Rows {
+        Rows(tables.into_iter().next())
+    }
+
+    fn version(table: &Arc<Table>) -> &str {
+        table.version()
+    }
+}
+
+impl Answer for Rows {
+    fn answer(&self, key: &[u8], out: &mut Vec<u8>) -> Status {
+        self.0.as_ref().map_or(Status::Skipped, |table| status(table.row(key, out)))
+    }
+
+    fn versions(&self) -> Vec<&str> {
+        self.0.iter().map(|table| table.version()).collect()
+    }
+}
+
 /// The name without `.csv.gz` and the like.
-fn stem(name: &str) -> &str {
+pub(crate) fn stem(name: &str) -> &str {
     let mut stem = name;
     for _ in 0..2 {
         let path = Path::new(stem);
         let known = path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
             let e = e.to_ascii_lowercase();
-            ["gz", "gzip", "zst", "zstd", "csv", "tsv", "ndjson", "jsonl", "json", "txt"].contains(&e.as_str())
+            ["gz", "gzip", "zst", "zstd", "csv", "tsv", "ndjson", "jsonl", "json", "txt", "yml", "yaml"]
+                .contains(&e.as_str())
         });
         match path.file_stem().and_then(|s| s.to_str()) {
             Some(shorter) if known => stem = shorter,

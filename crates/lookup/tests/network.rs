@@ -44,37 +44,41 @@ fn random(state: &mut u64) -> u64 {
 struct Rows {
     /// First and last address.
     ranges: Vec<(u32, u32)>,
-    whose: Vec<(u64, String)>,
+    /// `{"asn":7922,"org":"Comcast",`: what the member begins with.
+    members: Vec<Vec<u8>>,
 }
 
 impl Rows {
     fn of(csv: &str) -> Rows {
-        let mut rows = Rows { ranges: Vec::new(), whose: Vec::new() };
+        let mut rows = Rows { ranges: Vec::new(), members: Vec::new() };
         for line in csv.lines() {
             let mut fields = line.splitn(4, ',');
             let mut address = || fields.next().and_then(|a| a.parse::<Ipv4Addr>().ok()).expect(line).to_bits();
             rows.ranges.push((address(), address()));
-            let asn = fields.next().and_then(|n| n.parse().ok()).expect(line);
+            let asn = fields.next().expect(line);
             let organisation = fields.next().expect(line);
             let bare = organisation.strip_prefix('"').and_then(|o| o.strip_suffix('"')).unwrap_or(organisation);
-            rows.whose.push((asn, bare.replace("\"\"", "\"").trim().to_owned()));
+            let organisation = json!(bare.replace("\"\"", "\"").trim());
+            rows.members.push(format!("{{\"asn\":{asn},\"org\":{organisation},").into_bytes());
         }
         rows
     }
 
-    /// Whose an address is by looking at all rows in `among`: of several the narrowest.
-    fn scan(&self, among: Range<usize>, ip: u32) -> Option<&(u64, String)> {
+    /// What the member of an address begins with, by looking at all rows in `among`: of several the narrowest.
+    fn scan(&self, among: Range<usize>, ip: u32) -> Option<&[u8]> {
         let inside = among.filter(|n| self.ranges[*n].0 <= ip && ip <= self.ranges[*n].1);
-        inside.min_by_key(|n| self.ranges[*n].1 - self.ranges[*n].0).map(|n| &self.whose[n])
+        inside.min_by_key(|n| self.ranges[*n].1 - self.ranges[*n].0).map(|n| &self.members[n][..])
     }
 
     /// How many of `ips` the network answers otherwise than the scan.
     fn differences(&self, among: Range<usize>, network: &Network, ips: &[u32]) -> usize {
+        let mut out = Vec::new();
         let differs = |ip: &&u32| {
-            let got = member(network, Ipv4Addr::from_bits(**ip).into());
+            out.clear();
+            network.network(Ipv4Addr::from_bits(**ip).into(), &mut out);
             match self.scan(among.clone(), **ip) {
-                Some((asn, organisation)) => got["asn"] != *asn || got["org"] != **organisation,
-                None => got["asn"] != Value::Null,
+                Some(member) => !out.starts_with(member),
+                None => out.starts_with(b"{\"asn\""),
             }
         };
         ips.iter().filter(differs).count()
@@ -91,7 +95,7 @@ fn autonomous_systems_are_as_a_naive_scan_finds_them() {
     let rows = Rows::of(&csv);
     assert_eq!(rows.ranges.len(), 411_961);
     let part = NetworkPart::asn("asn-ipv4.csv", csv.clone().into_bytes()).expect("a table");
-    assert_eq!(part.version(), "asn-ipv4");
+    assert!(part.version().starts_with("asn-ipv4-"), "{}", part.version());
     println!("{} ranges in {} bytes", part.len(), part.bytes());
     assert!(part.bytes() <= 20 << 20, "{} bytes", part.bytes());
     let network = network(vec![part]);
@@ -101,7 +105,9 @@ fn autonomous_systems_are_as_a_naive_scan_finds_them() {
     let mut ips: Vec<u32> = (0..10_000).map(|_| random(&mut state) as u32).collect();
     ips.extend([0, u32::MAX]);
     // One range of a thousand, and the two of which one begins within the other.
-    let overlap = all.clone().filter(|n| [749, 721].contains(&rows.whose[*n].0));
+    let overlap = all
+        .clone()
+        .filter(|n| [b"{\"asn\":749,", b"{\"asn\":721,"].iter().any(|system| rows.members[*n].starts_with(*system)));
     let some = all.clone().step_by(1_009).chain(overlap);
     ips.extend(some.flat_map(|n| edges(rows.ranges[n])));
     assert_eq!(rows.differences(all.clone(), &network, &ips), 0);
@@ -220,7 +226,8 @@ fn every_network_of_every_list_begins_and_ends_where_it_says() {
         let of_list = list_edges(&text, v6);
         let alone = [(kind, Naive::of(&text, v6))];
         let part = Arc::new(NetworkPart::list(kind, &format!("{name}.txt"), text.as_bytes()).expect(name));
-        assert_eq!((part.len(), part.version()), (text.lines().count(), name));
+        assert_eq!(part.len(), text.lines().count());
+        assert!(part.version().starts_with(&format!("{name}-")), "{}", part.version());
         let network = Network::of(vec![part.clone()]);
         for ip in &of_list {
             assert_eq!(member(&network, *ip), want(&alone, *ip, is_private(*ip)), "{name}: {ip}");
@@ -354,7 +361,7 @@ fn one_kind_is_chosen_and_parts_are_joined() {
     ] {
         assert_eq!(member(&network, ip.parse().expect(ip)), want, "{ip}");
     }
-    let versions: Vec<_> = network.versions().collect();
+    let versions: Vec<_> = network.versions().map(|v| v.rsplit_once('-').expect("a hash").0.to_owned()).collect();
     assert_eq!(versions[..3], ["asn", "asn", "list"]);
 }
 

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use door::input;
-use enrich::enricher::{LookupSetup, Setup};
+use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
-use lookup::mmdb::RecordSource;
-use lookup::{GeoSource, LookupError};
-use wire::Decoder;
-
+use lookup::mmdb::Records;
+use lookup::table::Rows;
+use lookup::{
+    Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile, OnMany, Referrers, Reloaded, TableConfig,
+};
 use seam::Fs;
+use wire::Decoder;
 
 use crate::assets::{Asset, Installed};
 use crate::config::{self, Config, SourceKind};
@@ -70,35 +72,101 @@ pub fn with_assets(config: &mut Config, fs: &dyn Fs) -> Vec<String> {
 /// The sources, what enrich asks them for, and what it goes on without: a file that cannot be used is no reason not to take
 /// events in, unless the configuration says it is.
 pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupError> {
-    sources_with(config, |files| files)
+    sources_with(config, Look::Open)
 }
 
 /// What enrich is made from, without a file being opened: for whoever wants to know what would run.
 pub fn setup(config: &Config) -> Result<Setup, LookupError> {
-    sources_with(config, |_| Vec::new()).map(|(_, setup, _)| setup)
+    sources_with(config, Look::Away).map(|(_, setup, _)| setup)
 }
 
-/// `opened` says which of the files of a source are opened.
-fn sources_with(
-    config: &Config,
-    opened: impl Fn(Vec<PathBuf>) -> Vec<PathBuf>,
-) -> Result<(Sources, Setup, Vec<String>), LookupError> {
-    let files = |paths: &[PathBuf]| opened(paths.to_vec()).into_iter().map(|path| (path, ())).collect::<Vec<_>>();
+/// Whether files are opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Open,
+    Away,
+}
+
+/// A source of these files, and what is wrong with them at present.
+fn source<D: Data>(files: Vec<(PathBuf, D::Use)>, look: Look) -> (Reloaded<D>, Vec<LookupError>) {
+    Reloaded::open_what_is_good(if look == Look::Open { &files } else { &[] })
+}
+
+fn plain(paths: &[PathBuf]) -> Vec<(PathBuf, ())> {
+    paths.iter().map(|path| (path.clone(), ())).collect()
+}
+
+fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<String>), LookupError> {
     let mut sources = Sources::default();
     let mut setup = Setup::default();
     let mut without = Vec::new();
-    if !config.geo.databases.is_empty() {
-        let (source, errors) = GeoSource::open_what_is_good(&files(&config.geo.databases));
-        go_on_without(&mut without, "geo", errors, config.geo.required)?;
-        setup.geo = Some(sources.add("geo", Box::new(source)));
-    }
+    // A source without files is there all the same: `data_versions` says that there is no data. Nobody asks it.
+    let (geo, errors) = source::<GeoVersion>(plain(&config.geo.databases), look);
+    go_on_without(&mut without, "geo", errors, config.geo.required)?;
+    let geo = sources.add("geo", Box::new(geo));
+    setup.geo = (!config.geo.databases.is_empty()).then_some(geo);
+    let network = network_files(&config.network);
+    let known = !network.is_empty();
+    let (network, errors) = source::<Network>(network, look);
+    go_on_without(&mut without, "network", errors, false)?;
+    let network = sources.add("network", Box::new(network));
+    setup.network = known.then_some(network);
+    // Our own table is always there.
+    let (referrers, errors) = source::<Referrers>(plain(config.referrer.file.as_slice()), look);
+    go_on_without(&mut without, "referrer", errors, false)?;
+    setup.referrer = Some(sources.add("referrer", Box::new(referrers)));
+    setup.internal_hosts = config.referrer.internal.clone();
+    setup.campaign = campaign(&config.campaign);
     for lookup in &config.lookups {
-        let (source, errors) = RecordSource::open_what_is_good(&files(std::slice::from_ref(&lookup.path)));
+        let (source, asks_by, errors) = lookup_source(lookup, look);
         go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
-        let source = sources.add(&lookup.name, Box::new(source));
-        setup.lookups.push(LookupSetup { name: lookup.name.clone(), source });
+        let source = sources.add(&lookup.name, source);
+        let (name, key, when) = (lookup.name.clone(), lookup.key.clone(), lookup.when.clone());
+        setup.lookups.push(LookupSetup { name, source, asks_by, key, when });
     }
+    setup.fields.clone_from(&config.fields);
     Ok((sources, setup, without))
+}
+
+/// What a lookup asks, with what is wrong with it at present.
+fn lookup_source(lookup: &config::Lookup, look: Look) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
+    match &lookup.kind {
+        config::LookupKind::Mmdb => {
+            let (source, errors) = source::<Records>(vec![(lookup.path.clone(), ())], look);
+            (Box::new(source), AsksBy::Address, errors)
+        }
+        config::LookupKind::File { format, key_column, columns, on_many } => {
+            let table = TableConfig {
+                format: format.map(|format| match format {
+                    config::TableFormat::Csv => Format::Csv,
+                    config::TableFormat::Ndjson => Format::Ndjson,
+                }),
+                key_column: key_column.clone(),
+                columns: (!columns.is_empty()).then(|| columns.clone()),
+                on_many: match on_many {
+                    config::OnMany::Error => OnMany::Refuse,
+                    config::OnMany::First => OnMany::First,
+                },
+            };
+            let (source, errors) = source::<Rows>(vec![(lookup.path.clone(), table)], look);
+            (Box::new(source), AsksBy::Text, errors)
+        }
+    }
+}
+
+/// The files of `[network]`, and what each is read as.
+fn network_files(config: &config::Network) -> Vec<(PathBuf, NetworkFile)> {
+    let asn = config.asn.iter().map(|path| (path.clone(), NetworkFile::Asn));
+    let lists = config.lists.iter().map(|(kind, path)| {
+        let kind = ListKind::named(kind).expect("every list's key is a kind");
+        (path.clone(), NetworkFile::List(kind))
+    });
+    asn.chain(lists).collect()
+}
+
+fn campaign(config: &config::Campaign) -> CampaignMap {
+    let config::Campaign { source, medium, name, term, content, click_ids } = config.clone();
+    CampaignMap { source, medium, name, term, content, click_ids }
 }
 
 /// What is wrong with files of `member`: an error if they are required, else a warning each.

@@ -18,6 +18,7 @@ mod shape;
 
 use event::Field;
 
+use crate::decode::INHERITED;
 use crate::json::Limits;
 use crate::map::{FieldMap, MapEntry, Preset};
 use crate::time::{TimeFormat, TimeReader};
@@ -63,6 +64,8 @@ pub enum Place {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
     pub entry: MapEntry,
+    /// The pointers of the entry at which something stands in the sample.
+    pub at: Vec<String>,
     /// The preset finds it there, without being told.
     pub by_preset: bool,
     pub sure: Sure,
@@ -119,6 +122,8 @@ const TYPES_OF_A_FIT: f64 = 0.8;
 const DIFFERENT_IDS: f64 = 0.9;
 /// A few values of a column may be damaged, and it is a time all the same.
 const READABLE_TIMES: f64 = 0.9;
+/// A few events may have something in a field's place that it cannot be. They are refused.
+const UNFIT_VALUES: f64 = 0.1;
 /// Below so many events nothing follows from all of them having one value, or all different ones.
 const MANY_EVENTS: usize = 20;
 
@@ -146,7 +151,8 @@ pub const TYPE_OF_ALL: &str = "event";
 
 /// Looks at a sample's events.
 pub fn infer(sample: &Sample) -> Inferred {
-    let columns = Columns::of(sample.json());
+    let mut columns = Columns::of(sample.json());
+    columns.around = sample.around.as_deref().map(|around| Box::new(Columns::of([around].into_iter())));
     let presets: &[Preset] = match sample.form {
         Form::AccessLog => &[Preset::AccessLog],
         Form::Csv => &[Preset::Csv],
@@ -247,6 +253,7 @@ fn preset_finds(field: Field, entry: &MapEntry, columns: &Columns) -> PresetFind
     let MapEntry::Pointer { pointers, format, .. } = entry else {
         return PresetFinds::Found(Found {
             entry: entry.clone(),
+            at: Vec::new(),
             by_preset: true,
             sure: Sure::Sure,
             events: columns.events,
@@ -256,13 +263,14 @@ fn preset_finds(field: Field, entry: &MapEntry, columns: &Columns) -> PresetFind
         });
     };
     let there: Vec<&Column> = pointers.iter().filter_map(|p| columns.at(p)).filter(|c| c.has(field) > 0).collect();
-    if pointers.iter().filter_map(|p| columns.at(p)).any(|c| c.unfit(field) > 0) {
+    if pointers.iter().filter_map(|p| columns.at(p)).any(|c| is_unfit(field, c, columns)) {
         return PresetFinds::Wrong;
     }
-    let Some(first) = there.first() else { return PresetFinds::Nothing };
+    let Some(first) = there.first() else { return around_finds(field, entry, pointers, columns) };
     let events = columns.events_with(&there, field);
     let mut found = Found {
         entry: entry.clone(),
+        at: there.iter().map(|c| c.pointer.clone()).collect(),
         by_preset: true,
         sure: Sure::Sure,
         events,
@@ -276,7 +284,7 @@ fn preset_finds(field: Field, entry: &MapEntry, columns: &Columns) -> PresetFind
                 if !written.is_rfc3339() {
                     // The preset is right about the place, but not about how it is written.
                     found.by_preset = false;
-                    found.entry = written.entry(there.iter().map(|c| c.pointer.clone()).collect());
+                    found.entry = written.entry(found.at.clone());
                 }
                 found.looks = written.looks();
                 found.zone_is_assumed = written.zone_is_assumed();
@@ -284,11 +292,28 @@ fn preset_finds(field: Field, entry: &MapEntry, columns: &Columns) -> PresetFind
             }
             None => return PresetFinds::Wrong,
         },
-        Field::TIME => found.looks = "times of an access log".into(),
+        Field::TIME => found.looks = "a time".into(),
         Field::ID if first.different_share() < DIFFERENT_IDS => return PresetFinds::Wrong,
         _ => {}
     }
     PresetFinds::Found(found)
+}
+
+/// What events inherit from the batch around them, where they do not have it themselves.
+fn around_finds(field: Field, entry: &MapEntry, pointers: &[String], columns: &Columns) -> PresetFinds {
+    let around = columns.around.as_deref().filter(|_| INHERITED.contains(&field));
+    let at = pointers.iter().find(|p| around.is_some_and(|a| a.at(p).is_some_and(|c| c.count > 0)));
+    let Some(at) = at else { return PresetFinds::Nothing };
+    PresetFinds::Found(Found {
+        entry: entry.clone(),
+        at: vec![at.clone()],
+        by_preset: true,
+        sure: Sure::Sure,
+        events: columns.events,
+        looks: "from the batch around them".into(),
+        zone_is_assumed: false,
+        day_or_month: false,
+    })
 }
 
 /// What names and values say about one field.
@@ -348,6 +373,8 @@ fn guess(field: Field, columns: &Columns, taken: &[String]) -> Guessed {
         let Some(named) = names::named(field, &column.path) else { continue };
         match judge(field, column, named, columns) {
             Ok(candidate) => candidates.push(candidate),
+            // A member that is always empty is nobody's.
+            Err(_) if column.has(field) == 0 && column.unfit(field) == 0 => {}
             Err(why) => {
                 if refused.as_ref().is_none_or(|(score, ..)| named.score > *score) {
                     refused = Some((named.score, column, why));
@@ -366,6 +393,7 @@ fn guess(field: Field, columns: &Columns, taken: &[String]) -> Guessed {
         (Some(best), _) => Some(of_one(field, best)),
         (None, Field::TYPE) => Some(Found {
             entry: MapEntry::Constant(TYPE_OF_ALL.into()),
+            at: Vec::new(),
             by_preset: false,
             sure: Sure::Guess,
             events: columns.events,
@@ -389,8 +417,11 @@ fn guess(field: Field, columns: &Columns, taken: &[String]) -> Guessed {
 /// Takes off a name's score what the values say against it; an error is why it cannot be the field at all.
 fn judge<'c>(field: Field, column: &'c Column, named: Named, columns: &Columns) -> Result<Candidate<'c>, String> {
     let mut score = named.score;
+    if is_unfit(field, column, columns) {
+        return Err("an object, a list or a boolean stands there, at least in some events".into());
+    }
     if column.unfit(field) > 0 {
-        return Err("in some events an object, a list or a boolean stands there".into());
+        score -= 15;
     }
     let has = column.has(field);
     if has == 0 {
@@ -441,6 +472,10 @@ fn missing(field: Field, has: usize, events: usize) -> i32 {
     ((1.0 - has as f64 / events as f64) * all) as i32
 }
 
+fn is_unfit(field: Field, column: &Column, columns: &Columns) -> bool {
+    column.unfit(field) as f64 > UNFIT_VALUES * columns.events as f64
+}
+
 /// Most of a column's values have to look so.
 fn demand(column: &Column, looks: fn(&[u8]) -> bool, else_: &str) -> Result<(), String> {
     const MOST: f64 = 0.8;
@@ -456,6 +491,7 @@ fn of_one(field: Field, candidate: &Candidate<'_>) -> Found {
     };
     Found {
         entry,
+        at: vec![column.pointer.clone()],
         by_preset: false,
         sure: Sure::of(candidate.net()),
         events: column.has(field),
@@ -482,8 +518,8 @@ fn several(best: &Candidate<'_>, candidates: &[Candidate<'_>], columns: &Columns
     let mut found = of_one(Field::TYPE, best);
     found.events = columns.events_with(&places, Field::TYPE);
     found.sure = Sure::of(best.score - missing(Field::TYPE, found.events, columns.events));
-    let pointers = places.iter().map(|c| c.pointer.clone()).collect();
-    found.entry = MapEntry::Pointer { pointers, format: None, zone: None };
+    found.at = places.iter().map(|c| c.pointer.clone()).collect();
+    found.entry = MapEntry::Pointer { pointers: found.at.clone(), format: None, zone: None };
     found
 }
 

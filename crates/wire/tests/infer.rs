@@ -199,6 +199,19 @@ fn what_could_be_a_field_is_named_with_a_reason() {
 }
 
 #[test]
+fn what_a_batch_has_counts_for_its_events() {
+    let inferred = of(r#"{"sentAt":"2026-11-22T19:30:00.310Z","context":{"ip":"1.2.3.4","campaign":{"name":"x"}},
+        "batch":[{"type":"page","anonymousId":"v","messageId":"1"},{"type":"page","userId":"u","messageId":"2"}]}"#);
+    let found: Vec<_> = found(&inferred);
+    let inherited = ["sent_at=/sentAt", "ip=/context/ip"];
+    assert_eq!(
+        found,
+        ["id=/messageId", "type=/event,/type", inherited[0], "user=/userId", "visitor=/anonymousId", inherited[1]]
+    );
+    assert_eq!(inferred.field(Field::IP).expect("an address").events, 2);
+}
+
+#[test]
 fn a_type_is_looked_for_in_several_places() {
     let text: String = (0..40)
         .map(|n| match n % 3 {
@@ -245,5 +258,5 @@ fn real_files() {
     assert_eq!(web.map().count(), 0, "the preset says it all");
 
     let auth = support::data("auth/auth.log");
-    assert!(Sample::cut(&auth, true).expect_err("a log of another kind").0.contains("syslog"));
+    assert!(Sample::cut(&auth, true).expect_err("a log of another kind").what.contains("syslog"));
 }

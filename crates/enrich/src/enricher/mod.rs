@@ -1,7 +1,12 @@
 //! One enricher, and the order of all of them.
 
+pub mod campaign;
+pub mod cross_domain;
 mod geo;
+mod given;
 mod lookup;
+mod network;
+pub mod referrer;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,9 +15,16 @@ use event::{Field, HeaderRef, RecordRef};
 use flow::{Asked, Fact, Facts, Planned, SourceId, Status};
 
 use crate::address;
+use crate::order::{self, Node, OrderError};
+use crate::path::Base;
 
+pub use campaign::Campaign;
+pub use cross_domain::CrossDomain;
 pub use geo::Geo;
-pub use lookup::{Lookup, LookupSetup};
+pub use given::{Given, GivenMember};
+pub use lookup::{AsksBy, KEY_MAX, Lookup, LookupSetup};
+pub use network::Network;
+pub use referrer::Referrer;
 
 /// An event as enrichers see it.
 #[derive(Clone, Copy)]
@@ -95,7 +107,7 @@ pub trait Enricher: Send + Sync {
     /// The member it writes in `enriched`, and its name in `status`.
     fn name(&self) -> &str;
 
-    /// The other members of `enriched` it reads. Those who write them come before it.
+    /// The other members of `enriched` it reads when it writes its own. Those who write them come before it.
     fn reads(&self) -> Vec<&str> {
         Vec::new()
     }
@@ -103,6 +115,16 @@ pub trait Enricher: Send + Sync {
     /// The fields of the event it reads, for whoever wants to know what it depends on (`ouzel plan`).
     fn fields(&self) -> Vec<Field> {
         Vec::new()
+    }
+
+    /// The other members of `enriched` it reads before it asks. It asks in a round after theirs.
+    fn needs(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    /// Whether what it writes depends on what it asks. What does not is there for others in the first round.
+    fn asks(&self) -> bool {
+        true
     }
 
     /// What this event makes it ask, or why it asks nothing. Called once an event, in the enricher's round.
@@ -129,6 +151,22 @@ pub struct Setup {
     pub campaign: CampaignMap,
     /// The user's own lookups.
     pub lookups: Vec<LookupSetup>,
+    /// Where a record's header has what lookups read of an event beyond the envelope: fields that sources' maps add, and
+    /// JSON Pointers.
+    pub fields: Vec<(Base, Field)>,
+    /// Members that are given instead of found out: tests of a pipeline have them, a run has none.
+    pub given: Vec<GivenMember>,
+}
+
+impl Setup {
+    /// Where a record's header has a field or pointer; `None` for one that no source maps.
+    fn field(&self, base: &Base) -> Option<Field> {
+        let own = self.fields.iter().find(|(b, _)| b == base).map(|(_, field)| *field);
+        own.or(match base {
+            Base::Field(name) => Field::named(name),
+            Base::Pointer(_) | Base::Member(_) => None,
+        })
+    }
 }
 
 /// Which parameters of a page's URL say where a visit came from: the first that is there and not empty counts.
@@ -151,7 +189,10 @@ pub(crate) struct Ordered {
 }
 
 /// The order of enrichers, with its reasons. Normalising (see [`crate::address`]) comes before all of them.
-pub(crate) fn in_order(setup: &Setup) -> Ordered {
+///
+/// # Errors
+/// Lookups that wait for one another, or for what nobody writes; see [`order::rounds`].
+pub(crate) fn in_order(setup: &Setup) -> Result<Ordered, OrderError> {
     let mut enrichers: Vec<Box<dyn Enricher>> = Vec::new();
     let mut add = |make: &dyn Fn(Slot) -> Box<dyn Enricher>| {
         let slot = Slot(enrichers.len());
@@ -160,12 +201,41 @@ pub(crate) fn in_order(setup: &Setup) -> Ordered {
     };
     // Place comes first: it needs nothing but the address.
     add(&|slot| Box::new(Geo::new(slot, setup.geo)));
-    // The user's lookups come last, so that they may read what built-in enrichers wrote.
-    for lookup in &setup.lookups {
-        add(&|slot| Box::new(Lookup::new(slot, lookup)));
+    // So does the network.
+    add(&|slot| Box::new(Network::new(slot, setup.network)));
+    // Where the visit came from: these need nothing but the page's URL and the referrer.
+    add(&|slot| Box::new(Referrer::new(slot, setup.referrer, &setup.internal_hosts)));
+    add(&|_| Box::new(Campaign::new(&setup.campaign)));
+    add(&|_| Box::new(CrossDomain));
+    // The user's lookups come last, so that they may read what built-in enrichers wrote. Among themselves they are ordered by
+    // what they read, not by where they stand: see `rounds`.
+    let built_in: Vec<String> = enrichers.iter().map(|e| e.name().to_owned()).collect();
+    let slot_of = |name: &str| {
+        let own = || setup.lookups.iter().position(|l| l.name == name).map(|n| n + built_in.len());
+        built_in.iter().position(|n| n == name).or_else(own).map(Slot)
+    };
+    for (n, lookup) in setup.lookups.iter().enumerate() {
+        enrichers.push(Box::new(Lookup::new(Slot(built_in.len() + n), lookup, setup, slot_of)));
     }
-    let rounds = vec![(0..enrichers.len()).map(Slot).collect()];
-    Ordered { enrichers, rounds }
+    let nodes: Vec<Node<'_>> = enrichers.iter().map(|e| Node::of(e.as_ref())).collect();
+    let mut rounds = Vec::new();
+    for (slot, round) in order::rounds(&nodes)?.into_iter().enumerate() {
+        rounds.resize(rounds.len().max(round + 1), Vec::new());
+        rounds[round].push(Slot(slot));
+    }
+    Ok(Ordered { enrichers, rounds })
+}
+
+impl Node<'_> {
+    /// An enricher as the order sees it.
+    pub fn of(enricher: &dyn Enricher) -> Node<'_> {
+        Node { name: enricher.name(), needs: enricher.needs(), asks: enricher.asks() }
+    }
+}
+
+/// The built-in enrichers for [`order::rounds`], in their order. Their members are there whether they are configured or not.
+pub fn built_in() -> Vec<Box<dyn Enricher>> {
+    in_order(&Setup::default()).expect("built-in enrichers have an order").enrichers
 }
 
 /// Asks `source` by the event's address.

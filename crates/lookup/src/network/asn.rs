@@ -9,13 +9,17 @@ use std::net::IpAddr;
 use event::json::{write_number, write_string};
 use serde::Deserialize;
 
-use super::{RANGES_MAX, hosting, lines};
+use super::{RANGES_MAX, hosting};
 use crate::error::LookupError;
+use crate::lines;
 use crate::mmdb::{Found, Mmdb};
 use crate::ranges::{Given, Ranges};
 
 /// Bytes of an organisation's name. The longest real one has 167.
 const ORGANISATION_MAX: usize = 512;
+
+/// Bytes of all systems. Those of all there are have 6 MB.
+const SYSTEMS_MAX: usize = 64 << 20;
 
 /// No system: addresses that nobody announces.
 const NONE: u32 = u32::MAX;
@@ -67,7 +71,7 @@ impl AsnTable {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.v4.bytes() + self.v6.bytes() + self.systems.bytes()
+        self.v4.bytes() + self.v6.bytes() + self.systems.bytes.len()
     }
 }
 
@@ -80,22 +84,36 @@ pub(super) struct System<'t> {
     pub(super) hosting: bool,
 }
 
-/// Every system once, rendered at the load: some hundred thousand ranges share tens of thousands of systems.
+/// Every system once, rendered at the load: some hundred thousand ranges share tens of thousands of systems. A system is
+/// known by where it lies.
+///
+/// ```text
+/// | length, and the highest bit if it is hosting: u16 | JSON | ...
+/// ```
+#[derive(Default)]
 struct Systems {
-    json: Vec<u8>,
-    /// Where each one ends in `json`, shifted by one; the lowest bit says that it is hosting.
-    ends: Vec<u64>,
+    bytes: Vec<u8>,
+    count: usize,
 }
 
+/// The bit of a system that is hosting, in its length.
+const HOSTING: u16 = 1 << 15;
+
 impl Systems {
-    fn at(&self, n: u32) -> System<'_> {
-        let n = n as usize;
-        let start = n.checked_sub(1).map_or(0, |before| self.ends[before] >> 1);
-        System { json: &self.json[start as usize..(self.ends[n] >> 1) as usize], hosting: self.ends[n] & 1 == 1 }
+    fn at(&self, at: u32) -> System<'_> {
+        let (head, rest) = self.bytes[at as usize..].split_first_chunk::<2>().expect("a system lies there");
+        let head = u16::from_le_bytes(*head);
+        System { json: &rest[..usize::from(head & !HOSTING)], hosting: head & HOSTING != 0 }
     }
 
-    fn bytes(&self) -> usize {
-        self.json.len() + size_of_val(&self.ends[..])
+    /// `json` has at most 6 bytes for each of [`ORGANISATION_MAX`], and a few more: far fewer than a length can say.
+    fn add(&mut self, json: &[u8], hosting: bool) -> u32 {
+        let at = self.bytes.len() as u32;
+        let head = json.len() as u16 | if hosting { HOSTING } else { 0 };
+        self.bytes.extend_from_slice(&head.to_le_bytes());
+        self.bytes.extend_from_slice(json);
+        self.count += 1;
+        at
     }
 }
 
@@ -111,8 +129,13 @@ struct Reading {
 
 impl Reading {
     fn new() -> Reading {
-        let systems = Systems { json: Vec::new(), ends: Vec::new() };
-        Reading { v4: Vec::new(), v6: Vec::new(), systems, known: HashMap::new(), scratch: Vec::new() }
+        Reading {
+            v4: Vec::new(),
+            v6: Vec::new(),
+            systems: Systems::default(),
+            known: HashMap::new(),
+            scratch: Vec::new(),
+        }
     }
 
     fn system(&mut self, asn: u32, organisation: &str) -> u32 {
@@ -126,12 +149,10 @@ impl Reading {
         if let Some(known) = self.known.get(&self.scratch) {
             return *known;
         }
-        let number = self.systems.ends.len() as u32;
-        self.systems.json.extend_from_slice(&self.scratch);
         let hosting = hosting::is_hosting(asn, organisation);
-        self.systems.ends.push((self.systems.json.len() as u64) << 1 | u64::from(hosting));
-        self.known.insert(self.scratch.clone(), number);
-        number
+        let at = self.systems.add(&self.scratch, hosting);
+        self.known.insert(self.scratch.clone(), at);
+        at
     }
 
     fn range(&mut self, first: IpAddr, last: IpAddr, system: u32) -> Result<(), &'static str> {
@@ -150,17 +171,19 @@ impl Reading {
         if self.v4.len() + self.v6.len() > RANGES_MAX {
             return Err("the file has more than 2 million ranges");
         }
+        if self.systems.bytes.len() > SYSTEMS_MAX {
+            return Err("the names of organisations come to more than 64 MiB");
+        }
         Ok(())
     }
 
-    fn finish(mut self, version: &str) -> AsnTable {
-        self.systems.json.shrink_to_fit();
-        self.systems.ends.shrink_to_fit();
+    fn finish(mut self, version: String) -> AsnTable {
+        self.systems.bytes.shrink_to_fit();
         AsnTable {
             v4: Ranges::narrowest(self.v4, NONE),
             v6: Ranges::narrowest(self.v6, NONE),
             systems: self.systems,
-            version: version.to_owned(),
+            version,
         }
     }
 }
@@ -171,7 +194,7 @@ fn csv_table(name: &str, bytes: &[u8]) -> Result<AsnTable, LookupError> {
     let mut reading = Reading::new();
     let mut fields = Vec::with_capacity(4);
     lines::each(name, bytes, |number, line| {
-        split(line, &mut fields)?;
+        split(line.trim_start(), &mut fields)?;
         let [first, last, asn, organisation] = &fields[..] else {
             return Err("a line is `first address,last address,asn,organisation`");
         };
@@ -189,7 +212,7 @@ fn csv_table(name: &str, bytes: &[u8]) -> Result<AsnTable, LookupError> {
         let system = if asn == 0 { NONE } else { reading.system(asn, organisation.trim()) };
         reading.range(first, last, system)
     })?;
-    Ok(reading.finish(super::stem(name)))
+    Ok(reading.finish(crate::version(name, bytes)))
 }
 
 /// The fields of a CSV line (RFC 4180): one in double quotes may have commas, and double quotes twice.
@@ -304,13 +327,13 @@ fn mmdb_table(mmdb: &Mmdb) -> Result<AsnTable, LookupError> {
             what.map_err(|what| LookupError::File { file: mmdb.name().to_owned(), what })?;
         }
     }
-    if reading.systems.ends.is_empty() {
+    if reading.systems.count == 0 {
         return Err(LookupError::NotAsn {
             database: mmdb.name().to_owned(),
             database_type: mmdb.database_type().chars().take(64).collect(),
         });
     }
-    Ok(reading.finish(mmdb.version()))
+    Ok(reading.finish(mmdb.version().to_owned()))
 }
 
 /// First and last address of a leaf. One of IPv6 that lies above the place of IPv4 in the tree speaks for all of IPv4 too.

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{RANGES_MAX, ends, lines};
+use super::{RANGES_MAX, ends};
 use crate::error::LookupError;
+use crate::lines;
 
 /// What a list says of its networks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -70,7 +71,7 @@ impl List {
             }
             Ok(())
         })?;
-        Ok(List { kind, networks, version: super::stem(name).to_owned() })
+        Ok(List { kind, networks, version: crate::version(name, bytes) })
     }
 }
 

@@ -12,6 +12,14 @@ use crate::error::LookupError;
 /// The key of an NDJSON row, where none is configured.
 const NDJSON_KEY: &str = "id";
 
+/// What a file came to.
+pub(super) struct Loaded {
+    pub index: Index,
+    pub repeated: usize,
+    /// What the key is called.
+    pub key_column: String,
+}
+
 /// Rows into an index, with the limits that all formats share.
 struct Loading<'l> {
     file: &'l str,
@@ -58,12 +66,12 @@ impl<'l> Loading<'l> {
         Ok(())
     }
 
-    fn finish(self) -> (Index, usize) {
-        (self.index.finish(), self.repeated)
+    fn finish(self, key_column: &str) -> Loaded {
+        Loaded { index: self.index.finish(), repeated: self.repeated, key_column: key_column.to_owned() }
     }
 }
 
-pub(super) fn csv(file: &str, text: &[u8], config: &TableConfig) -> Result<(Index, usize), LookupError> {
+pub(super) fn csv(file: &str, text: &[u8], config: &TableConfig) -> Result<Loaded, LookupError> {
     let mut loading = Loading::new(file);
     let header = &text[..memchr::memchr(b'\n', text).map_or(text.len(), |n| n + 1)];
     if header.len() > ROW_MAX {
@@ -132,7 +140,8 @@ pub(super) fn csv(file: &str, text: &[u8], config: &TableConfig) -> Result<(Inde
                     ends.push(plain.len());
                 }
             });
-            read.map_err(|failure| loading.refuse(failure.message))?;
+            // `wire` speaks of rows that are lines; here they may be longer.
+            read.map_err(|f| loading.refuse(f.message.replace(" on its line (a row is one line)", "")))?;
             if !in_order {
                 for (lead_in, column) in lead_ins.iter().zip(&kept) {
                     let start = column.checked_sub(1).map_or(0, |before| ends[before]);
@@ -145,10 +154,10 @@ pub(super) fn csv(file: &str, text: &[u8], config: &TableConfig) -> Result<(Inde
         }
         loading.line += memchr::memchr_iter(b'\n', row).count() as u64;
     }
-    Ok(loading.finish())
+    Ok(loading.finish(&names[key_column]))
 }
 
-pub(super) fn ndjson(file: &str, all: &[u8], config: &TableConfig) -> Result<(Index, usize), LookupError> {
+pub(super) fn ndjson(file: &str, all: &[u8], config: &TableConfig) -> Result<Loaded, LookupError> {
     let mut loading = Loading::new(file);
     let refuse = |what: String| LookupError::NotTable { file: file.to_owned(), what };
     if all.is_empty() {
@@ -197,7 +206,7 @@ pub(super) fn ndjson(file: &str, all: &[u8], config: &TableConfig) -> Result<(In
         }
         loading.line += 1;
     }
-    Ok(loading.finish())
+    Ok(loading.finish(key_name))
 }
 
 fn no_column_twice(file: &str, config: &TableConfig) -> Result<(), LookupError> {

@@ -5,34 +5,17 @@ use std::path::PathBuf;
 use wire::{ClockMode, Decoder, Limits, Preset};
 
 use super::HTTP_SOURCE;
+use super::lookup;
 use super::map::{self, MapFlag};
 use super::model::{
-    Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep, Lookup,
-    LookupKind, NETWORK_LISTS, Network, OnMany, Referrer, Source, SourceKind, Status, TableFormat, Time,
+    Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep,
+    NETWORK_LISTS, Network, Referrer, Source, SourceKind, Status, Time,
 };
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
 use super::schema;
 use super::text::Spot;
 use super::units::show_size;
-
-/// Members of `enriched` that are not free for lookups: its own, and those of the built-in enrichers, also of later ones.
-pub const TAKEN: [&str; 14] = [
-    "v",
-    "at",
-    "revision",
-    "status",
-    "data_versions",
-    "geo",
-    "network",
-    "device",
-    "referrer",
-    "campaign",
-    "visitor",
-    "bot",
-    "cross_domain",
-    "score",
-];
 
 /// A file the configuration names, to be looked for by `ouzel check`.
 #[derive(Clone, Debug)]
@@ -70,7 +53,7 @@ pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumst
     if let Some(text) = circumstances.file {
         built.version(root, text);
     }
-    let config = Config {
+    let mut config = Config {
         data: built.data(&root.section("data")),
         http: built.http(&root.section("http"), circumstances),
         limits: built.limits(&root.section("limits")),
@@ -82,11 +65,13 @@ pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumst
         referrer: built.referrer(&root.section("referrer")),
         campaign: built.campaign(&root.section("campaign")),
         assets: built.assets(&root.section("assets"), circumstances),
-        lookups: built.lookups(root),
+        lookups: Vec::new(),
+        fields: Vec::new(),
         enrich: built.enrich(&root.section("enrich")),
         dedup: built.dedup(&root.section("dedup")),
         time: Time { out_of_order: built.reader.duration(&root.section("time"), "out_of_order").expect(DEFAULT) },
     };
+    lookup::add(built.reader, root, &mut config, &mut built.files);
     built.between(root, &config);
     let Building { warnings, files, .. } = built;
     Built { config, warnings, files }
@@ -361,69 +346,6 @@ impl Building<'_> {
                 path
             })
             .collect()
-    }
-
-    fn lookups(&mut self, root: &At<'_>) -> Vec<Lookup> {
-        let mut lookups: Vec<Lookup> = Vec::new();
-        for at in root.list("lookup") {
-            let lookup = self.lookup(&at);
-            let name = &lookup.name;
-            let conflict = if TAKEN.contains(&name.as_str()) {
-                Some(format!("`enriched.{name}` is taken: take another name"))
-            } else if lookups.iter().any(|l| l.name == *name) && !name.is_empty() {
-                Some(format!("there is a [[lookup]] \"{name}\" already"))
-            } else {
-                None
-            };
-            if let Some(message) = conflict {
-                self.reader.found.push(Found::new(ProblemKind::Conflict, at.spot_of("name"), message));
-            }
-            lookups.push(lookup);
-        }
-        lookups
-    }
-
-    fn lookup(&mut self, at: &At<'_>) -> Lookup {
-        let r = &mut *self.reader;
-        let name = r.name(at, "name").unwrap_or_default();
-        let kind = r.word(at, "kind");
-        let path = r.path(at, "path").unwrap_or_default();
-        let key = r.text(at, "key");
-        let when = r.text(at, "when");
-        let required = r.switch(at, "required").expect(DEFAULT);
-        let format = r.word(at, "format").map(|f| if f == "csv" { TableFormat::Csv } else { TableFormat::Ndjson });
-        let key_column = r.text(at, "key_column");
-        let columns = r.texts(at, "columns").unwrap_or_default();
-        let on_many = r.word(at, "on_many").expect(DEFAULT);
-        let on_many = if on_many == "first" { OnMany::First } else { OnMany::Error };
-        let needs_key = kind.as_deref() == Some("file") && at.member("key").is_none();
-        let kind = match kind.as_deref() {
-            Some("mmdb") => {
-                for key in ["format", "key_column", "columns", "on_many"] {
-                    if at.member(key).is_some() {
-                        let message = format!("`{key}` is for lookups of kind file, and this one is mmdb");
-                        let spot = at.key_spot(key).or(at.spot);
-                        r.found.push(Found::new(ProblemKind::Conflict, spot, message));
-                    }
-                }
-                LookupKind::Mmdb
-            }
-            _ => LookupKind::File { format, key_column, columns, on_many },
-        };
-        let key = match key {
-            Some(key) => key,
-            None if kind == LookupKind::Mmdb => "event.ip".to_owned(),
-            None => {
-                if needs_key {
-                    let found = Found::new(ProblemKind::MissingKey, at.spot, "a lookup of kind file needs `key`");
-                    r.found.push(found.help("for example: key = \"event.user\""));
-                }
-                String::new()
-            }
-        };
-        let file = NamedFile { key: "lookup.path", path: path.clone(), spot: at.spot_of("path"), needed: required };
-        self.files.push(file);
-        Lookup { name, kind, path, key, when, required }
     }
 
     fn enrich(&mut self, at: &At<'_>) -> Enrich {

@@ -224,7 +224,7 @@ fn campaign(campaign: &Campaign) -> String {
 }
 
 fn lookup(lookup: &Lookup, member: &str) -> String {
-    let when = lookup.when.as_ref().map(|when| format!(", when {when}")).unwrap_or_default();
+    let when = lookup.when.as_ref().map(|when| format!(", when {}", when.text())).unwrap_or_default();
     format!("{member}.{} from {}, by {}{when}", lookup.name, lookup.path.display(), lookup.key)
 }
 

@@ -199,7 +199,7 @@ impl Walk<'_> {
                 };
                 (quoted(word), "the kind")
             }
-            "lookup[].key" => (quoted(&lookup()?.key), "the kind"),
+            "lookup[].key" => (quoted(&lookup()?.key.to_string()), "the kind"),
             "assets.dir" => (quoted(&self.config.assets.dir.as_ref()?.display().to_string()), "the environment"),
             _ => return None,
         })

@@ -18,6 +18,7 @@
 //! * [`effective`], [`show`]: what holds, and where each value came from
 //! * [`change`]: what a change of a key costs
 //! * [`check`]: what `ouzel check` says
+//! * [`init`]: what `ouzel init` writes
 //! * [`secret`]: secrets, which are never in a configuration itself
 //! * [`units`]: durations and sizes
 //!
@@ -27,8 +28,10 @@ mod build;
 pub mod change;
 pub mod check;
 pub mod effective;
+pub mod init;
 pub mod json_schema;
 mod layers;
+mod lookup;
 mod map;
 mod mask;
 pub mod model;

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use enrich::condition::Condition;
+use enrich::path::{Base, Path};
+use event::Field;
 use wire::{ClockMode, DecoderConfig, FieldMap, Limits, Preset};
 
 use super::units::Space;
@@ -23,7 +26,10 @@ pub struct Config {
     pub referrer: Referrer,
     pub campaign: Campaign,
     pub assets: Assets,
+    /// Each has what it reads, and there is an order in which all can be asked.
     pub lookups: Vec<Lookup>,
+    /// The fields beyond the envelope's, as the maps of all sources number them.
+    pub fields: Vec<(Base, Field)>,
     pub enrich: Enrich,
     pub dedup: Dedup,
     pub time: Time,
@@ -164,10 +170,9 @@ pub struct Lookup {
     pub name: String,
     pub kind: LookupKind,
     pub path: PathBuf,
-    /// What is looked up: `event.user`, `/properties/listing/id`, `enriched.user.plan`.
-    pub key: String,
-    /// A condition in CEL.
-    pub when: Option<String>,
+    /// What is looked up.
+    pub key: Path,
+    pub when: Option<Condition>,
     pub required: bool,
 }
 

@@ -148,7 +148,9 @@ fn keys_go_with_the_kinds_that_the_table_says() {
 #[test]
 fn presets_and_taken_names_are_those_of_the_code() {
     assert_eq!(PRESETS, wire::Preset::NAMES.map(|(name, _)| name));
-    assert!(build::TAKEN.contains(&"geo"));
+    for enricher in enrich::enricher::built_in() {
+        assert!(lookup::TAKEN.contains(&enricher.name()), "{}", enricher.name());
+    }
 }
 
 #[test]

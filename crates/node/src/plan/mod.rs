@@ -329,8 +329,9 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
         let files = match lookup {
             Some(lookup) => {
                 // Its key says more than the field it is read from.
-                reads.retain(|r| !lookup.key.starts_with(r.as_str()) && *r != "event.custom");
-                reads.insert(0, lookup.key.clone());
+                let key = lookup.key.to_string();
+                reads.retain(|r| !key.starts_with(r.as_str()) && *r != "event.custom");
+                reads.insert(0, key);
                 vec![files.file(&lookup.path, "lookup.path", lookup.required)]
             }
             None => files.of_section(&o.name),
@@ -342,8 +343,8 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
             writes: format!("{member}.{}", o.name),
             lookup: lookup.map(|l| Lookup {
                 kind: if l.kind == LookupKind::Mmdb { "mmdb" } else { "file" },
-                key: l.key.clone(),
-                when: l.when.clone(),
+                key: l.key.to_string(),
+                when: l.when.as_ref().map(|when| when.text().to_owned()),
             }),
             expect: expected(&o.name, lookup, &files),
             files,

@@ -46,6 +46,8 @@ pub(super) struct Value {
 pub(super) struct Columns {
     pub events: usize,
     pub longest: usize,
+    /// Of the batch around the events.
+    pub around: Option<Box<Columns>>,
     all: Vec<Column>,
     by_pointer: BTreeMap<String, usize>,
 }
@@ -53,7 +55,7 @@ pub(super) struct Columns {
 impl Columns {
     /// Of events that are JSON objects.
     pub fn of<'e>(events: impl Iterator<Item = &'e [u8]>) -> Columns {
-        let mut columns = Columns { events: 0, longest: 0, all: Vec::new(), by_pointer: BTreeMap::new() };
+        let mut columns = Columns { events: 0, longest: 0, around: None, all: Vec::new(), by_pointer: BTreeMap::new() };
         let mut path = Vec::new();
         for event in events {
             columns.longest = columns.longest.max(event.len());

@@ -61,13 +61,18 @@ pub struct Sample {
     pub is_whole: bool,
 }
 
-/// Why a sample cannot be looked at: what the file looks like, and what to do.
+/// Why a sample cannot be looked at.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unreadable(pub String);
+pub struct Unreadable {
+    /// What the file looks like.
+    pub what: String,
+    /// What to do.
+    pub help: String,
+}
 
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}; {}", self.what, self.help)
     }
 }
 
@@ -82,7 +87,7 @@ impl Sample {
     pub fn cut(bytes: &[u8], is_whole: bool) -> Result<Sample, Unreadable> {
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let lines: Vec<&[u8]> = split::lines(text).map(|(_, line)| line).take(LOOKED_AT).collect();
-        let Some(first) = lines.first() else { return unreadable("there is nothing in it but white space") };
+        let Some(first) = lines.first() else { return unreadable("there is nothing in it", READ) };
         let start = text.trim_ascii_start();
         match start.first() {
             Some(b'{') => object(text, is_whole),
@@ -107,8 +112,11 @@ impl Sample {
 /// Lines that decide what a file is.
 const LOOKED_AT: usize = 100;
 
-fn unreadable<T>(what: impl Into<String>) -> Result<T, Unreadable> {
-    Err(Unreadable(what.into()))
+/// What is done about most of it.
+const READ: &str = "what is read: JSON objects (one a line, or in an array), CSV with a header, combined access logs";
+
+fn unreadable<T>(what: impl Into<String>, help: impl Into<String>) -> Result<T, Unreadable> {
+    Err(Unreadable { what: what.into(), help: help.into() })
 }
 
 fn is_object(event: &[u8], pointers: &Pointers, scratch: &mut Scratch) -> bool {
@@ -137,24 +145,25 @@ fn object(text: &[u8], is_whole: bool) -> Result<Sample, Unreadable> {
     let sample = Sample { form, events: all.into_iter().map(Ok).collect(), around, is_whole: is_whole && !has_more };
     if sample.json().next().is_some() {
         return match wrapped_events(&sample) {
-            Some(what) => unreadable(what),
+            Some((what, help)) => unreadable(what, help),
             None => Ok(sample),
         };
     }
     let first = text.trim_ascii().split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii();
     match first.last() {
         Some(b'{' | b',' | b'[') => unreadable(
-            "it looks like JSON objects that go over several lines, which are not told apart: write each on one line (`jq -c .`)",
+            "it looks like JSON objects that go over several lines",
+            "write each on a line of its own (`jq -c . FILE`)",
         ),
         _ if !is_whole && is_one => {
-            unreadable("it is one JSON object longer than what is looked at: write each event on a line of its own")
+            unreadable("it is one JSON object longer than what is looked at", "write each event on a line of its own")
         }
-        _ => unreadable("it begins like JSON, but no line of it is valid JSON"),
+        _ => unreadable("it begins like JSON, but no line of it is valid JSON", READ),
     }
 }
 
 /// One object that is not an event but has a list of objects in it, under whatever name.
-fn wrapped_events(sample: &Sample) -> Option<String> {
+fn wrapped_events(sample: &Sample) -> Option<(String, String)> {
     use json::walk::{Elements, Members};
     if sample.form == Form::Batch || sample.events.len() != 1 || !sample.is_whole {
         return None;
@@ -167,8 +176,9 @@ fn wrapped_events(sample: &Sample) -> Option<String> {
         return None;
     }
     let name = String::from_utf8_lossy(member.raw_name);
-    Some(format!(
-        "it is one object whose only member `{name}` is a list of {list} objects: give each a line of its own (`jq -c '.\"{name}\"[]'`)"
+    Some((
+        format!("it is one object whose only member, `{name}`, is a list of {list} objects"),
+        format!("give each of them a line of its own (`jq -c '.\"{name}\"[]' FILE`)"),
     ))
 }
 
@@ -181,7 +191,7 @@ fn array(text: &[u8], is_whole: bool) -> Result<Sample, Unreadable> {
         all.pop();
     }
     if all.is_empty() {
-        return unreadable("it is an empty JSON array");
+        return unreadable("it is an empty JSON array", READ);
     }
     let sample = Sample {
         form: Form::Array,
@@ -190,7 +200,7 @@ fn array(text: &[u8], is_whole: bool) -> Result<Sample, Unreadable> {
         is_whole: is_whole && !has_more,
     };
     if sample.json().next().is_none() {
-        return unreadable("it begins like a JSON array, but none of its elements is a valid JSON object");
+        return unreadable("it begins like a JSON array, but none of its elements is a valid JSON object", READ);
     }
     Ok(sample)
 }
@@ -237,7 +247,7 @@ fn csv(mut rows: csv::Rows, text: &[u8], is_whole: bool) -> Result<Sample, Unrea
     };
     let events: Vec<_> = lines.iter().skip(1).map(json).collect();
     if events.is_empty() {
-        return unreadable("it looks like the header of a CSV file, and there is no row below it");
+        return unreadable("it looks like the header of a CSV file, and there is no row below it", "add some rows");
     }
     Ok(Sample { form: Form::Csv, events, around: None, is_whole })
 }
@@ -254,7 +264,7 @@ fn what_it_is(text: &[u8], lines: &[&[u8]]) -> Unreadable {
         None if std::str::from_utf8(text).is_err_and(|e| e.error_len().is_some()) => "it is not UTF-8".into(),
         None => "its lines look like nothing that is read".into(),
     };
-    Unreadable(format!("{what}; {READ}"))
+    Unreadable { what, help: READ.into() }
 }
 
 #[cfg(test)]
@@ -262,7 +272,7 @@ mod tests {
     use super::*;
 
     fn cut(text: &str) -> Result<(Form, usize), String> {
-        Sample::cut(text.as_bytes(), true).map(|s| (s.form, s.events.len())).map_err(|e| e.0)
+        Sample::cut(text.as_bytes(), true).map(|s| (s.form, s.events.len())).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -308,7 +318,7 @@ mod tests {
             let error = cut(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");
         }
-        assert!(Sample::cut(b"caf\xe9 x\n", true).expect_err("Latin-1").0.contains("UTF-8"));
+        assert!(Sample::cut(b"caf\xe9 x\n", true).expect_err("Latin-1").what.contains("UTF-8"));
     }
 
     #[test]

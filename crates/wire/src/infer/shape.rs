@@ -84,13 +84,13 @@ impl Written {
     /// For people.
     pub fn looks(&self) -> String {
         match (&self.format, self.zone) {
-            (TimeFormat::Rfc3339, Zone::Known) => "times (RFC 3339)".into(),
-            (TimeFormat::Rfc3339, _) => "times without a zone".into(),
-            (TimeFormat::EpochS, _) => "times in seconds since 1970".into(),
-            (TimeFormat::EpochMs, _) => "times in milliseconds since 1970".into(),
-            (TimeFormat::EpochUs, _) => "times in microseconds since 1970".into(),
-            (TimeFormat::Strftime(_), Zone::Missing) => "times of a form of their own, without a zone".into(),
-            (TimeFormat::Strftime(_), _) => "times of a form of their own".into(),
+            (TimeFormat::Rfc3339, Zone::Known) => "a time in RFC 3339".into(),
+            (TimeFormat::Rfc3339, _) => "a time without a zone".into(),
+            (TimeFormat::EpochS, _) => "a time in seconds since 1970".into(),
+            (TimeFormat::EpochMs, _) => "a time in milliseconds since 1970".into(),
+            (TimeFormat::EpochUs, _) => "a time in microseconds since 1970".into(),
+            (TimeFormat::Strftime(_), Zone::Missing) => "a time of a form of its own, without a zone".into(),
+            (TimeFormat::Strftime(_), _) => "a time of a form of its own".into(),
         }
     }
 }

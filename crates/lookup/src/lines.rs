@@ -15,9 +15,9 @@ const LINES_MAX: u64 = 4_000_000;
 /// Bytes that a gzip file may come to. All ASN ranges there are have 33 MB.
 const INFLATED_MAX: u64 = 256 << 20;
 
-/// Calls `line` with each line that is not empty, without its end, white space around it and a byte order mark, until one
-/// is wrong. `name` is the file's, for texts.
-pub(super) fn each(
+/// Calls `line` with each line that is not blank, without a byte order mark and white space at its end, until one is wrong.
+/// `name` is the file's, for texts.
+pub(crate) fn each(
     name: &str,
     bytes: &[u8],
     mut line: impl FnMut(u64, &str) -> Result<(), &'static str>,
@@ -47,7 +47,7 @@ pub(super) fn each(
             return Err(wrong("the line is longer than 4,096 bytes"));
         }
         let text = std::str::from_utf8(&raw).map_err(|_| wrong("the line is not valid UTF-8"))?;
-        let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text }.trim();
+        let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text }.trim_end();
         if !text.is_empty() {
             line(number, text).map_err(wrong)?;
         }
@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn lines_have_numbers_and_no_ends() {
-        let plain = "\u{feff}a\r\n\n  b c \nlast";
-        let want = [(1, "a".to_owned()), (3, "b c".to_owned()), (4, "last".to_owned())];
+        let plain = "\u{feff}a\r\n\n  b c \n \t\nlast";
+        let want = [(1, "a".to_owned()), (3, "  b c".to_owned()), (5, "last".to_owned())];
         assert_eq!(lines(plain.as_bytes()).expect("lines"), want);
         assert_eq!(lines(&gzip(plain.as_bytes(), 1)).expect("lines"), want);
         // Two members, as `cat a.gz b.gz` makes them.
