@@ -301,3 +301,21 @@ fn how(flags: Flags) -> &'static str {
         "hash"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_enricher_says_what_it_reads() {
+        let outline = Enrich::outline(&Setup::default());
+        assert!(outline.iter().any(|o| o.name == "geo" && o.fields == [Field::IP] && o.round == 0), "{outline:?}");
+        for (n, one) in outline.iter().enumerate() {
+            assert!(!one.fields.is_empty() || !one.members.is_empty(), "{}: `Enricher::fields`", one.name);
+            for member in &one.members {
+                let writer = outline[..n].iter().find(|o| o.name == *member);
+                assert!(writer.is_some_and(|w| w.round <= one.round), "{} reads {member}, written later", one.name);
+            }
+        }
+    }
+}
