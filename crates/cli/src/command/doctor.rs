@@ -17,7 +17,11 @@ use crate::exit::{Exit, Failed, Result};
 use crate::{look, term};
 
 #[derive(clap::Args)]
-pub struct DoctorArgs {}
+pub struct DoctorArgs {
+    /// Only asks the process that runs on the directory whether it answers: 0 if it does, else 1. For health checks
+    #[arg(long)]
+    running: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grade {
@@ -42,7 +46,13 @@ const FILES_LOW: u64 = 4096;
 /// A clock before the first release of this program is wrong.
 const YEAR_2025: i64 = 1_735_689_600_000_000;
 
-pub fn run(global: &Global, _: DoctorArgs) -> Result {
+/// A process that has not answered by then is taken for one that does not. Below the 5 s that a container's check has.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+pub fn run(global: &Global, args: DoctorArgs) -> Result {
+    if args.running {
+        return running(global);
+    }
     let mut findings = Vec::new();
     let loaded = match look::load(global, false, RunArgs::default()) {
         Ok(loaded) => {
@@ -102,6 +112,44 @@ pub fn run(global: &Global, _: DoctorArgs) -> Result {
         }
     }
     Ok(if worst == Grade::Bad { Exit::Failed } else { Exit::Fine })
+}
+
+/// Whether the process that holds the directory answers. One that is not ready (a full disk, a bad database) does:
+/// starting it again would mend nothing.
+fn running(global: &Global) -> Result {
+    let dir = look::data_dir(global)?;
+    let Some(holder) = look::holder(&dir)? else {
+        return Err(Failed::new(Exit::Failed, format!("nobody runs on {}", dir.display())));
+    };
+    let Some(addr) = holder.lines.iter().find_map(|l| l.strip_prefix("http ")) else {
+        // It holds the lock, so it is there; without a port there is nothing to ask.
+        say_running(global, &holder.pid, None);
+        return Ok(Exit::Fine);
+    };
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_WITHIN)).build().into();
+    let answers = |path: &str| agent.get(format!("http://{addr}{path}")).call().map(|a| a.status().is_success());
+    match answers("/healthz") {
+        Ok(true) => {
+            say_running(global, &holder.pid, Some(answers("/readyz").unwrap_or(false)));
+            Ok(Exit::Fine)
+        }
+        Ok(false) => Err(Failed::new(Exit::Failed, format!("process {} answers at {addr} that it is ill", holder.pid))),
+        Err(e) => Err(Failed::new(Exit::Failed, format!("process {} does not answer at {addr}: {e}", holder.pid))),
+    }
+}
+
+fn say_running(global: &Global, pid: &str, ready: Option<bool>) {
+    if global.json {
+        println!("{}", json!({"pid": pid.parse::<u32>().ok(), "answers": true, "ready": ready}));
+    } else if !global.quiet {
+        let ready = match ready {
+            None => ", without a port",
+            Some(true) => " and is ready",
+            Some(false) => " and is not ready: /readyz says why",
+        };
+        println!("process {pid} runs{ready}");
+    }
 }
 
 fn word(grade: Grade) -> &'static str {
