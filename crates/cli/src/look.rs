@@ -18,7 +18,12 @@ use crate::exit::{Exit, Failed, Result, with_help};
 
 /// Loads the configuration that the global flags and `run` describe.
 pub fn load(global: &Global, insecure: bool, run: RunArgs) -> Result<Loaded> {
-    Config::load(&load_args(global, insecure, run), &RealFs).map_err(|e| Failed::usage(e.to_string()))
+    let mut loaded =
+        Config::load(&load_args(global, insecure, run), &RealFs).map_err(|e| Failed::usage(e.to_string()))?;
+    for damaged in node::parts::with_assets(&mut loaded.config, &RealFs) {
+        eprintln!("warning: {damaged}");
+    }
+    Ok(loaded)
 }
 
 pub fn load_args(global: &Global, insecure: bool, mut run: RunArgs) -> LoadArgs {
@@ -28,6 +33,7 @@ pub fn load_args(global: &Global, insecure: bool, mut run: RunArgs) -> LoadArgs 
         env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
         set: global.set.clone(),
         cwd: PathBuf::new(),
+        stands_in: None,
         insecure,
         run,
     }

@@ -81,6 +81,11 @@ impl Condition {
         Ok(Condition(Arc::new(Compiled { text: text.to_owned(), expression, paths, env })))
     }
 
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
     /// What it reads, each path once.
     pub fn paths(&self) -> &[Path] {
         &self.0.paths

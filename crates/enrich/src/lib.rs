@@ -6,6 +6,7 @@
 //! * [`condition`], [`path`], [`order`]: when a lookup is made, what it reads, and in which round of asks
 //! * [`dedup`]: the table of (source, id) pairs that were passed on
 //! * [`address`]: an address as people write it
+//! * [`url`]: the parts of a URL, and what is in its query
 //! * [`splice`]: adding a member to a JSON object without writing it anew
 //!
 //! It does not check JSON (`wire` did), open databases, or know where facts come from.
@@ -18,7 +19,8 @@ pub mod order;
 pub mod path;
 pub mod splice;
 pub mod stage;
+pub mod url;
 
 pub use dedup::{Dedup, Run};
 pub use enricher::Enricher;
-pub use stage::{Enrich, EnrichConfig, StatusMode};
+pub use stage::{Enrich, EnrichConfig, Outline, StatusMode};

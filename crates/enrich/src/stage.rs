@@ -10,7 +10,7 @@ use event::{Code, Field, Flags, HeaderRef, Micros, Offset, RecordRef, Source, he
 use flow::{Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Planned, Status, Verdict};
 
 use crate::dedup::Dedup;
-use crate::enricher::{Enricher, Event, Ordered, Setup, Slot, View, in_order};
+use crate::enricher::{Enricher, Event, Given, Ordered, Setup, Slot, View, in_order};
 use crate::order::OrderError;
 use crate::splice;
 
@@ -45,6 +45,19 @@ pub struct Enrich {
     opening: Vec<u8>,
 }
 
+/// One enricher, from outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outline {
+    /// The member it writes.
+    pub name: String,
+    /// Members of `enriched` it reads.
+    pub members: Vec<String>,
+    /// Fields of the event it reads.
+    pub fields: Vec<Field>,
+    /// In which round of asks it may ask, from 0.
+    pub round: usize,
+}
+
 /// What `enriched` and its status need beside the event's own bytes; a guess to size buffers by.
 const ADDED_BYTES: usize = 420;
 
@@ -57,7 +70,12 @@ impl Enrich {
     /// # Errors
     /// Lookups that wait for one another, or for what nobody writes.
     pub fn new(config: EnrichConfig) -> Result<Enrich, OrderError> {
-        let Ordered { enrichers, rounds } = in_order(&config.setup)?;
+        let Ordered { mut enrichers, rounds } = in_order(&config.setup)?;
+        for given in &config.setup.given {
+            if let Some(place) = enrichers.iter_mut().find(|e| e.name() == given.name) {
+                *place = Box::new(Given::new(given));
+            }
+        }
         let labels = enrichers
             .iter()
             .map(|e| {
@@ -71,6 +89,25 @@ impl Enrich {
         write_string(config.member.as_bytes(), &mut opening);
         opening.extend_from_slice(br#":{"v":1,"at":""#);
         Ok(Enrich { config, enrichers, rounds, labels, opening })
+    }
+
+    /// The enrichers that `setup` gives, in the order in which they write.
+    pub fn outline(setup: &Setup) -> Vec<Outline> {
+        let Ordered { enrichers, rounds } =
+            in_order(setup).expect("the configuration was built, so its lookups have an order");
+        let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
+        let outlines = enrichers.iter().enumerate().map(|(slot, enricher)| Outline {
+            name: enricher.name().to_owned(),
+            members: enricher.reads().into_iter().map(str::to_owned).collect(),
+            fields: enricher.fields(),
+            round: round_of(slot).unwrap_or(0),
+        });
+        outlines.collect()
+    }
+
+    /// The members it writes, in their order.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.enrichers.iter().map(|e| e.name())
     }
 
     /// Writes `"enriched":{...}` without the separating comma.
@@ -262,5 +299,23 @@ fn how(flags: Flags) -> &'static str {
         "user"
     } else {
         "hash"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_enricher_says_what_it_reads() {
+        let outline = Enrich::outline(&Setup::default());
+        assert!(outline.iter().any(|o| o.name == "geo" && o.fields == [Field::IP] && o.round == 0), "{outline:?}");
+        for (n, one) in outline.iter().enumerate() {
+            assert!(!one.fields.is_empty() || !one.members.is_empty(), "{}: `Enricher::fields`", one.name);
+            for member in &one.members {
+                let writer = outline[..n].iter().find(|o| o.name == *member);
+                assert!(writer.is_some_and(|w| w.round <= one.round), "{} reads {member}, written later", one.name);
+            }
+        }
     }
 }

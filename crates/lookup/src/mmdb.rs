@@ -32,6 +32,9 @@ pub struct Mmdb {
     version: String,
 }
 
+/// A leaf of the tree.
+pub(crate) type Found<'d> = maxminddb::LookupResult<'d, Vec<u8>>;
+
 /// Networks that [`Extent::Sample`] looks at, at most; and addresses spread over all. Tens of milliseconds, whatever the size of the database.
 pub const SAMPLE: usize = 1 << 16;
 
@@ -121,7 +124,7 @@ impl Mmdb {
         let mut seen = vec![0u64; self.bytes / 64 + 1];
         let mut scratch = Vec::new();
         let mut allowance = self.bytes.saturating_mul(EXPANSION_MAX).saturating_add(EXPANSION_FREE);
-        let mut look = |found: &maxminddb::LookupResult<'_, Vec<u8>>, findings: &mut Findings| {
+        let mut look = |found: &Found<'_>, findings: &mut Findings| {
             let Some(offset) = found.offset() else { return Ok(()) };
             let (word, bit) = (&mut seen[offset / 64], 1 << (offset % 64));
             if *word & bit != 0 {
@@ -140,19 +143,12 @@ impl Mmdb {
             Ok(())
         };
 
-        // Leaves are one more than nodes in a tree. More of them means that nodes are shared, and a walk may have no end.
-        let leaves_max = self.reader.metadata().node_count as usize + 1;
-        let walk = self.reader.networks(WithinOptions::default().include_networks_without_data());
-        for found in walk.map_err(|e| corrupt(&e))? {
+        for found in self.networks()? {
             if extent == Extent::Sample && findings.networks == SAMPLE {
                 break;
             }
-            if findings.networks == leaves_max {
-                let what = "the search tree has a cycle".to_owned();
-                return Err(LookupError::Corrupt { database: self.name.clone(), what });
-            }
             findings.networks += 1;
-            look(&found.map_err(|e| corrupt(&e))?, &mut findings).map_err(|e| corrupt(&e))?;
+            look(&found?, &mut findings).map_err(|e| corrupt(&e))?;
         }
         // The walk begins with the lowest addresses; where it ended early these reach the others.
         for ip in spread() {
@@ -163,9 +159,31 @@ impl Mmdb {
         Ok(findings)
     }
 
+    /// Every leaf of the tree, from the lowest address up, those without a record included; what follows an error
+    /// is not to be used. Networks of IPv4 come once, whatever aliases a tree of IPv6 has for them.
+    pub(crate) fn networks(&self) -> Result<impl Iterator<Item = Result<Found<'_>, LookupError>>, LookupError> {
+        let options = WithinOptions::default().include_networks_without_data();
+        let mut walk = self.reader.networks(options).map_err(|e| self.corrupt(&e))?;
+        // Leaves are one more than nodes in a tree. More of them means that nodes are shared, and a walk may have no end.
+        let mut left = self.reader.metadata().node_count as usize + 1;
+        Ok(std::iter::from_fn(move || {
+            let found = walk.next()?;
+            let Some(others) = left.checked_sub(1) else {
+                let what = "the search tree has a cycle".to_owned();
+                return Some(Err(LookupError::Corrupt { database: self.name.clone(), what }));
+            };
+            left = others;
+            Some(found.map_err(|e| self.corrupt(&e)))
+        }))
+    }
+
+    pub(crate) fn corrupt(&self, e: &MaxMindDbError) -> LookupError {
+        corrupt(&self.name, e)
+    }
+
     /// Where the record of `ip` lies. An IPv4 address in IPv6 clothes (`::ffff:...`) is asked for as itself, because not
     /// every database has both.
-    fn find(&self, ip: IpAddr) -> Result<Option<maxminddb::LookupResult<'_, Vec<u8>>>, LookupError> {
+    fn find(&self, ip: IpAddr) -> Result<Option<Found<'_>>, LookupError> {
         let ip = ip.to_canonical();
         if ip.is_ipv6() && self.reader.metadata().ip_version == 4 {
             return Ok(None);

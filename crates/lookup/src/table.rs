@@ -17,7 +17,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flow::Status;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::LookupError;
 use crate::mmdb::status;
@@ -114,7 +113,7 @@ impl Table {
             index: loaded.index,
             on_many: config.on_many,
             name: name.to_owned(),
-            version: format!("{}-{:08x}", stem(name), xxh3_64(bytes) >> 32),
+            version: crate::version(name, bytes),
             key_column: loaded.key_column,
             repeated: loaded.repeated,
             ended: text.ends_with(b"\n"),
@@ -235,13 +234,14 @@ impl Answer for Rows {
 }
 
 /// The name without `.csv.gz` and the like.
-fn stem(name: &str) -> &str {
+pub(crate) fn stem(name: &str) -> &str {
     let mut stem = name;
     for _ in 0..2 {
         let path = Path::new(stem);
         let known = path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
             let e = e.to_ascii_lowercase();
-            ["gz", "gzip", "zst", "zstd", "csv", "tsv", "ndjson", "jsonl", "json", "txt"].contains(&e.as_str())
+            ["gz", "gzip", "zst", "zstd", "csv", "tsv", "ndjson", "jsonl", "json", "txt", "yml", "yaml"]
+                .contains(&e.as_str())
         });
         match path.file_stem().and_then(|s| s.to_str()) {
             Some(shorter) if known => stem = shorter,

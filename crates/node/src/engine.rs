@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use door::http::{self, Counters, Front, Limits, Server};
 use door::input;
-use enrich::{Enrich, EnrichConfig, StatusMode};
+use enrich::Enrich;
 use event::topic::{ENRICHED, RAW};
 use log::journal::{Health, Journal};
 use log::{Assignment, Log, LogError, Membership};
@@ -25,6 +25,7 @@ use wire::Decoder;
 use crate::config::{self, Config, SourceKind};
 use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::parts::{decoder, input_config, journal_config, sources, worker_count};
+use crate::pipeline::operator;
 use crate::stage::{EnrichWorker, StageStatus};
 use crate::status::{InputStatus, Status, Sums};
 
@@ -170,17 +171,7 @@ impl Engine {
                 Assignment::Revoked { .. } => None,
             })
             .expect("the journal grants all partitions at once");
-        let operator = Enrich::new(EnrichConfig {
-            member: config.enrich.member.clone(),
-            status: match config.enrich.status {
-                config::Status::NotOk => StatusMode::NotOk,
-                config::Status::All => StatusMode::All,
-            },
-            partitions,
-            out_of_order_us: config.time.out_of_order.as_micros() as i64,
-            setup,
-        });
-        let operator = Arc::new(operator.expect("the configuration was built, so its lookups have an order"));
+        let operator = Arc::new(operator(config, partitions, setup));
         stage.preset(&*log, operator_group(&operator))?;
         let begun = status.sums();
         let enriched_before = status.ends(ENRICHED);

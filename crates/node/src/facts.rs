@@ -18,6 +18,19 @@ struct Named {
     source: Box<dyn Source>,
 }
 
+/// A source as it is at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Overview {
+    /// The member its facts are about.
+    pub name: String,
+    /// Of the files in use.
+    pub versions: Vec<String>,
+    /// What nobody should wait for although there is data.
+    pub lacks: Vec<&'static str>,
+    /// Files that are not in use, and why.
+    pub refused: Vec<String>,
+}
+
 impl Sources {
     pub fn add(&mut self, name: impl Into<String>, source: Box<dyn Source>) -> SourceId {
         self.list.push(Named { name: name.into(), source });
@@ -40,9 +53,33 @@ impl Sources {
         self.list.iter().flat_map(of).collect()
     }
 
+    /// What there is in each source, in their order.
+    pub fn overview(&self) -> Vec<Overview> {
+        let of = |s: &Named| {
+            let answer = s.source.pin();
+            Overview {
+                name: s.name.clone(),
+                versions: answer.versions().into_iter().map(str::to_owned).collect(),
+                lacks: answer.lacks().to_vec(),
+                refused: s.source.refused(),
+            }
+        };
+        self.list.iter().map(of).collect()
+    }
+
     /// The versions in use, for `data_versions`.
     pub fn versions(&self) -> Arc<str> {
         self.pin().versions.clone()
+    }
+
+    /// The newest versions, with others in the place of some sources.
+    pub fn pin_with(&self, others: impl IntoIterator<Item = (SourceId, Arc<dyn Answer>)>) -> Pinned {
+        let mut pinned = self.pin();
+        for (source, answer) in others {
+            pinned.answers[source.0 as usize] = answer;
+        }
+        pinned.versions = versions(self.list.iter().map(|s| s.name.as_str()).zip(&pinned.answers));
+        pinned
     }
 
     fn epoch(&self) -> u64 {

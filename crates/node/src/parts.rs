@@ -1,13 +1,21 @@
 //! What the configuration makes of each part of the process, before anything runs.
 
+use std::path::PathBuf;
+
 use door::input;
-use enrich::enricher::{AsksBy, LookupSetup, Setup};
+use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
-use lookup::mmdb::RecordSource;
-use lookup::{Answer as _, Format, GeoSource, LookupError, OnMany, TableConfig, TableSource};
+use lookup::mmdb::{RecordSource, Records};
+use lookup::table::Rows;
+use lookup::{
+    Answer as _, Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile, OnMany, Referrers, Reloaded,
+    TableConfig, TableSource,
+};
+use seam::Fs;
 use wire::Decoder;
 
+use crate::assets::{Asset, Installed};
 use crate::config::{self, Config, SourceKind};
 use crate::engine::StartError;
 use crate::facts::Sources;
@@ -43,20 +51,75 @@ pub fn decoder(config: &Config, source: &config::Source) -> Result<Decoder, Star
     built.map_err(|error| StartError::Map { source_name: source.name.clone(), error })
 }
 
+/// Puts files that were fetched in the place of what is not configured, and says what of them cannot be used.
+pub fn with_assets(config: &mut Config, fs: &dyn Fs) -> Vec<String> {
+    let installed = match &config.assets.dir {
+        Some(dir) if config.assets.in_use => Installed::open(dir, fs),
+        _ => return Vec::new(),
+    };
+    let files = |asset| installed.path(asset).unwrap_or_default();
+    if config.geo.databases.is_empty() {
+        config.geo.databases = installed.geo().map(files).unwrap_or_default();
+    }
+    if config.network.asn.is_empty() {
+        config.network.asn = files(Asset::Asn);
+    }
+    let first = |asset| files(asset).into_iter().next();
+    config.device.rules = config.device.rules.take().or_else(|| first(Asset::Agents));
+    config.bot.crawlers = config.bot.crawlers.take().or_else(|| first(Asset::Crawlers));
+    installed.damaged()
+}
+
 /// The sources, what enrich asks them for, and what it goes on without: a file that cannot be used is no reason not to take
 /// events in, unless the configuration says it is.
 pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupError> {
+    sources_with(config, Look::Open)
+}
+
+/// What enrich is made from, without a file being opened: for whoever wants to know what would run.
+pub fn setup(config: &Config) -> Result<Setup, LookupError> {
+    sources_with(config, Look::Away).map(|(_, setup, _)| setup)
+}
+
+/// Whether files are opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Open,
+    Away,
+}
+
+/// A source of these files, and what is wrong with them at present.
+fn source<D: Data>(files: Vec<(PathBuf, D::Use)>, look: Look) -> (Reloaded<D>, Vec<LookupError>) {
+    Reloaded::open_what_is_good(if look == Look::Open { &files } else { &[] })
+}
+
+fn plain(paths: &[PathBuf]) -> Vec<(PathBuf, ())> {
+    paths.iter().map(|path| (path.clone(), ())).collect()
+}
+
+fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<String>), LookupError> {
     let mut sources = Sources::default();
     let mut setup = Setup::default();
     let mut without = Vec::new();
-    let geo: Vec<_> = config.geo.databases.iter().map(|path| (path.clone(), ())).collect();
-    if !geo.is_empty() {
-        let (source, errors) = GeoSource::open_what_is_good(&geo);
-        go_on_without(&mut without, "geo", errors, config.geo.required)?;
-        setup.geo = Some(sources.add("geo", Box::new(source)));
-    }
+    // A source without files is there all the same: `data_versions` says that there is no data. Nobody asks it.
+    let (geo, errors) = source::<GeoVersion>(plain(&config.geo.databases), look);
+    go_on_without(&mut without, "geo", errors, config.geo.required)?;
+    let geo = sources.add("geo", Box::new(geo));
+    setup.geo = (!config.geo.databases.is_empty()).then_some(geo);
+    let network = network_files(&config.network);
+    let known = !network.is_empty();
+    let (network, errors) = source::<Network>(network, look);
+    go_on_without(&mut without, "network", errors, false)?;
+    let network = sources.add("network", Box::new(network));
+    setup.network = known.then_some(network);
+    // Our own table is always there.
+    let (referrers, errors) = source::<Referrers>(plain(config.referrer.file.as_slice()), look);
+    go_on_without(&mut without, "referrer", errors, false)?;
+    setup.referrer = Some(sources.add("referrer", Box::new(referrers)));
+    setup.internal_hosts = config.referrer.internal.clone();
+    setup.campaign = campaign(&config.campaign);
     for lookup in &config.lookups {
-        let (source, asks_by, errors) = lookup_source(lookup);
+        let (source, asks_by, errors) = lookup_source(lookup, look);
         go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
         let source = sources.add(&lookup.name, source);
         let (name, key, when) = (lookup.name.clone(), lookup.key.clone(), lookup.when.clone());
@@ -67,14 +130,14 @@ pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupE
 }
 
 /// What a lookup asks, with what is wrong with it at present.
-fn lookup_source(lookup: &config::Lookup) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
+fn lookup_source(lookup: &config::Lookup, look: Look) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
     match table_config(lookup) {
         Some(table) => {
-            let (source, errors) = TableSource::open_what_is_good(&[(lookup.path.clone(), table)]);
+            let (source, errors) = source::<Rows>(vec![(lookup.path.clone(), table)], look);
             (Box::new(source), AsksBy::Text, errors)
         }
         None => {
-            let (source, errors) = RecordSource::open_what_is_good(&[(lookup.path.clone(), ())]);
+            let (source, errors) = source::<Records>(vec![(lookup.path.clone(), ())], look);
             (Box::new(source), AsksBy::Address, errors)
         }
     }
@@ -113,6 +176,21 @@ pub fn look_at(lookup: &config::Lookup) -> Result<String, LookupError> {
         }
         None => Ok(RecordSource::open(std::slice::from_ref(&lookup.path))?.pin().versions().join(", ")),
     }
+}
+
+/// The files of `[network]`, and what each is read as.
+fn network_files(config: &config::Network) -> Vec<(PathBuf, NetworkFile)> {
+    let asn = config.asn.iter().map(|path| (path.clone(), NetworkFile::Asn));
+    let lists = config.lists.iter().map(|(kind, path)| {
+        let kind = ListKind::named(kind).expect("every list's key is a kind");
+        (path.clone(), NetworkFile::List(kind))
+    });
+    asn.chain(lists).collect()
+}
+
+fn campaign(config: &config::Campaign) -> CampaignMap {
+    let config::Campaign { source, medium, name, term, content, click_ids } = config.clone();
+    CampaignMap { source, medium, name, term, content, click_ids }
 }
 
 /// What is wrong with files of `member`: an error if they are required, else a warning each.

@@ -17,6 +17,7 @@ pub mod walk;
 use event::{Code, Failure};
 
 pub use pointer::{PointerError, Pointers};
+pub(crate) use text::unescape;
 pub use text::{Kind, kind, text};
 
 use pointer::{NONE, head};

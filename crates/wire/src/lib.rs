@@ -8,6 +8,7 @@
 //! * [`access_log`], [`csv`]: lines of other formats -> JSON
 //! * [`split`]: a body or file -> its events
 //! * [`guess`](mod@guess): what an input looks like that nobody could read
+//! * [`infer`]: where the fields are in events that nobody has mapped yet
 //!
 //! It does not read files or sockets, know the time, judge duplicates, or keep anything from one event to the next.
 
@@ -15,6 +16,7 @@ pub mod access_log;
 pub mod csv;
 pub mod decode;
 pub mod guess;
+pub mod infer;
 pub mod json;
 pub mod map;
 pub mod split;

@@ -91,7 +91,7 @@ impl MapEntry {
             Some(name) => Some(TimeFormat::named(&name).ok_or_else(|| {
                 MapError::new(
                     "",
-                    format!("there is no format `{name}`: rfc3339, epoch_s, epoch_ms or a pattern with %"),
+                    format!("there is no format `{name}`: rfc3339, epoch_s, epoch_ms, epoch_us or a pattern with %"),
                 )
             })?),
         };

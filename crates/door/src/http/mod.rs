@@ -35,6 +35,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub use counters::{Count, Counters, Histogram};
+pub use events::{Delivery, TooManyEvents, take_body};
 pub use limits::{Hosts, Limits};
 pub use listen::{NotLoopback, Server, Stage, check_address};
 pub use topics::{is_shown, overview, write_record};

@@ -1,5 +1,6 @@
 //! Where the address is: country, region, city, postal code, coordinates, time zone, from MMDB databases.
 
+use event::Field;
 use flow::{Asked, Planned, SourceId, Status};
 
 use super::{Enricher, Slot, View, ask_by_address};
@@ -18,6 +19,10 @@ impl Geo {
 impl Enricher for Geo {
     fn name(&self) -> &str {
         "geo"
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::IP]
     }
 
     fn plan(&self, view: &View<'_>, asked: &mut Asked) -> Planned {

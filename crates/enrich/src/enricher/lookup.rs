@@ -209,6 +209,16 @@ impl Enricher for Lookup {
         &self.name
     }
 
+    fn fields(&self) -> Vec<Field> {
+        let from = std::iter::once(&self.key).chain(self.when.iter().flat_map(|(_, from)| from));
+        let field = |from: &From| match from {
+            From::Address => Some(Field::IP),
+            From::Event { field, .. } => Some(*field),
+            From::Enriched { .. } | From::Nowhere => None,
+        };
+        from.filter_map(field).collect()
+    }
+
     fn needs(&self) -> Vec<&str> {
         self.needs.iter().map(|(name, _)| name.as_str()).collect()
     }

@@ -1,7 +1,12 @@
 //! One enricher, and the order of all of them.
 
+pub mod campaign;
+pub mod cross_domain;
 mod geo;
+mod given;
 mod lookup;
+mod network;
+pub mod referrer;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -13,8 +18,13 @@ use crate::address;
 use crate::order::{self, Node, OrderError};
 use crate::path::Base;
 
+pub use campaign::Campaign;
+pub use cross_domain::CrossDomain;
 pub use geo::Geo;
+pub use given::{Given, GivenMember};
 pub use lookup::{AsksBy, KEY_MAX, Lookup, LookupSetup};
+pub use network::Network;
+pub use referrer::Referrer;
 
 /// An event as enrichers see it.
 #[derive(Clone, Copy)]
@@ -102,6 +112,11 @@ pub trait Enricher: Send + Sync {
         Vec::new()
     }
 
+    /// The fields of the event it reads, for whoever wants to know what it depends on (`ouzel plan`).
+    fn fields(&self) -> Vec<Field> {
+        Vec::new()
+    }
+
     /// The other members of `enriched` it reads before it asks. It asks in a round after theirs.
     fn needs(&self) -> Vec<&str> {
         Vec::new()
@@ -139,6 +154,8 @@ pub struct Setup {
     /// Where a record's header has what lookups read of an event beyond the envelope: fields that sources' maps add, and
     /// JSON Pointers.
     pub fields: Vec<(Base, Field)>,
+    /// Members that are given instead of found out: tests of a pipeline have them, a run has none.
+    pub given: Vec<GivenMember>,
 }
 
 impl Setup {
@@ -184,6 +201,12 @@ pub(crate) fn in_order(setup: &Setup) -> Result<Ordered, OrderError> {
     };
     // Place comes first: it needs nothing but the address.
     add(&|slot| Box::new(Geo::new(slot, setup.geo)));
+    // So does the network.
+    add(&|slot| Box::new(Network::new(slot, setup.network)));
+    // Where the visit came from: these need nothing but the page's URL and the referrer.
+    add(&|slot| Box::new(Referrer::new(slot, setup.referrer, &setup.internal_hosts)));
+    add(&|_| Box::new(Campaign::new(&setup.campaign)));
+    add(&|_| Box::new(CrossDomain));
     // The user's lookups come last, so that they may read what built-in enrichers wrote. Among themselves they are ordered by
     // what they read, not by where they stand: see `rounds`.
     let built_in: Vec<String> = enrichers.iter().map(|e| e.name().to_owned()).collect();

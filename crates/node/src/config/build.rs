@@ -13,6 +13,7 @@ use super::model::{
 };
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
+use super::schema;
 use super::text::Spot;
 use super::units::show_size;
 
@@ -295,7 +296,8 @@ impl Building<'_> {
         let asn = self.files(at, "asn", "network.asn");
         let mut lists = Vec::new();
         for kind in NETWORK_LISTS {
-            lists.extend(self.files(at, kind, "network list").into_iter().map(|path| (kind, path)));
+            let key = schema::SCHEMA.key(&format!("network.{kind}")).expect("each list has its key");
+            lists.extend(self.files(at, kind, key.path).into_iter().map(|path| (kind, path)));
         }
         Network { asn, lists }
     }

@@ -471,7 +471,7 @@ fn path(node: &Node, base: &std::path::Path) -> Result<PathBuf, Wrong> {
     Ok(base.join(text))
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }

@@ -70,6 +70,10 @@ pub struct Key {
     pub since: &'static str,
     /// Names other programs have for it: for suggestions only.
     pub also: &'static [&'static str],
+    /// What a count counts, or what a size is besides bytes; "" where the kind says all. See [`Key::unit`].
+    pub counts: &'static str,
+    /// The values of `kind` beside it that it goes with; empty where there is no such rule.
+    pub only: &'static [&'static str],
 }
 
 /// A table of the file. Those with `[]` may be there any number of times.
@@ -101,7 +105,7 @@ const fn key(
     also: &'static [&'static str],
     meaning: &'static str,
 ) -> Key {
-    Key { path, kind, absent, meaning, example, since: "0.1", also }
+    Key { path, kind, absent, meaning, example, since: "0.1", also, counts: "", only: &[] }
 }
 
 use Absent::{Is, Means, Refused};
@@ -183,7 +187,8 @@ pub static KEYS: &[Key] = &[
         "16",
         &["shards", "num_partitions"],
         "Partitions of each topic. Fixed when the directory is made; it never changes in place.",
-    ),
+    )
+    .counts("partitions"),
     key(
         "data.keep.raw",
         Duration { min_ms: SECOND, max_ms: 3650 * DAY },
@@ -256,7 +261,8 @@ pub static KEYS: &[Key] = &[
         "4096",
         &["max_connections"],
         "Most connections at once; more wait to be accepted.",
-    ),
+    )
+    .counts("connections"),
     key(
         "http.connections_per_address",
         Count { min: 1, max: 1_000_000 },
@@ -264,7 +270,8 @@ pub static KEYS: &[Key] = &[
         "64",
         &["max_connections_per_ip"],
         "Most connections at once from one address (one /64, for IPv6); more are closed.",
-    ),
+    )
+    .counts("connections"),
     key(
         "http.header_timeout",
         Duration { min_ms: 10, max_ms: HOUR },
@@ -288,7 +295,8 @@ pub static KEYS: &[Key] = &[
         "\"1KiB\"",
         &["body_rate"],
         "Fewest bytes a second a body may arrive at, on average, once a few seconds are over; slower ones are cut off (408). 0 allows any.",
-    ),
+    )
+    .counts("bytes a second"),
     key(
         "http.batch",
         Size { min: KIB, max: GIB },
@@ -321,7 +329,8 @@ pub static KEYS: &[Key] = &[
         "16",
         &["nesting", "max_depth"],
         "Deepest nesting of objects and lists in an event.",
-    ),
+    )
+    .counts("levels"),
     key(
         "limits.members",
         Count { min: 1, max: 1_000_000 },
@@ -329,7 +338,8 @@ pub static KEYS: &[Key] = &[
         "500",
         &["max_members", "fields"],
         "Most members of an event, those of nested objects included.",
-    ),
+    )
+    .counts("members"),
     // [[source]]
     key(
         "source[].name",
@@ -354,7 +364,8 @@ pub static KEYS: &[Key] = &[
         "\"events.ndjson\"",
         &["file", "input"],
         "The file to read, relative to the file this stands in.",
-    ),
+    )
+    .only(&["file"]),
     key(
         "source[].follow",
         Switch,
@@ -362,7 +373,8 @@ pub static KEYS: &[Key] = &[
         "true",
         &["tail", "watch"],
         "Whether to wait for more at the end of the file (`file` only); renaming and cutting it are noticed.",
-    ),
+    )
+    .only(&["file"]),
     key(
         "source[].preset",
         Word(PRESETS),
@@ -393,7 +405,7 @@ pub static KEYS: &[Key] = &[
         Means("the preset as it is"),
         "{ time = { pointer = \"/created_at\", format = \"epoch_ms\" }, user = \"/account/id\", type = { value = \"request\" } }",
         &["fields", "mapping"],
-        "Where fields are, over the preset: a JSON Pointer; a list of them (the first present counts); `{ pointer, format, zone }` for times (format: `rfc3339`, `epoch_s`, `epoch_ms` or strftime); `{ value }` for a constant.",
+        "Where fields are, over the preset: a JSON Pointer; a list of them (the first present counts); `{ pointer, format, zone }` for times (format: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us` or strftime); `{ value }` for a constant.",
     ),
     // [geo]
     key(
@@ -570,7 +582,8 @@ pub static KEYS: &[Key] = &[
         "\"csv\"",
         &[],
         "How the file is written (`file` only).",
-    ),
+    )
+    .only(&["file"]),
     key(
         "lookup[].key_column",
         Text,
@@ -578,7 +591,8 @@ pub static KEYS: &[Key] = &[
         "\"user_id\"",
         &["column", "index"],
         "Which column or member is the key (`file` only).",
-    ),
+    )
+    .only(&["file"]),
     key(
         "lookup[].columns",
         Texts,
@@ -586,7 +600,8 @@ pub static KEYS: &[Key] = &[
         "[\"plan\", \"country\"]",
         &["fields", "select"],
         "Which columns or members are added (`file` only).",
-    ),
+    )
+    .only(&["file"]),
     key(
         "lookup[].on_many",
         Word(&["error", "first"]),
@@ -594,7 +609,8 @@ pub static KEYS: &[Key] = &[
         "\"first\"",
         &["duplicates"],
         "What a key means that stands in several rows: `error` gives the status `error:many_rows`, `first` the first row.",
-    ),
+    )
+    .only(&["file"]),
     key(
         "lookup[].required",
         Switch,
@@ -660,7 +676,8 @@ pub static KEYS: &[Key] = &[
         "2",
         &["threads", "parallelism", "concurrency"],
         "Threads that enrich; 0 takes half of the cores, at least one.",
-    ),
+    )
+    .counts("threads"),
     // [dedup]
     key(
         "dedup.memory",
@@ -724,6 +741,26 @@ impl Schema {
 }
 
 impl Key {
+    const fn counts(self, what: &'static str) -> Key {
+        Key { counts: what, ..self }
+    }
+
+    const fn only(self, kinds: &'static [&'static str]) -> Key {
+        Key { only: kinds, ..self }
+    }
+
+    /// The unit of its value, and how it is written; `None` where there is none (words, paths, switches).
+    pub fn unit(&self) -> Option<String> {
+        match (self.kind, self.counts) {
+            (Duration { .. }, _) => Some("duration (`5s`, `1h30m`)".into()),
+            (Size { .. }, "") => Some("bytes (`64MiB`)".into()),
+            (Size { .. }, what) => Some(format!("{what} (`64MiB`)")),
+            (Space, _) => Some("percent of the disk (`10%`) or bytes (`5GiB`)".into()),
+            (Count { .. }, what) => Some(what.into()),
+            _ => None,
+        }
+    }
+
     /// The last part of the path.
     pub fn name(&self) -> &'static str {
         self.path.rsplit('.').next().expect("split gives at least one part")
