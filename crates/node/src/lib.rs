@@ -3,6 +3,8 @@
 //! * [`config`]: the configuration, from file, environment and flags to types that are always valid
 //! * [`engine`]: everything started in order, watched, and stopped in order
 //! * [`parts`]: what the configuration makes of each part
+//! * [`pipeline`]: the same pure code in one call, for tests of a configuration and for measuring
+//! * [`plan`]: what would run, drawn; [`paragraph`]: texts kept within a width
 //! * [`stage`]: runs the enrich stage's state machines
 //! * [`facts`]: answers what a batch asks
 //! * [`runs`]: dedup's sealed runs on disk
@@ -17,7 +19,10 @@ pub mod config;
 pub mod engine;
 pub mod facts;
 pub mod output;
+pub mod paragraph;
 pub mod parts;
+pub mod pipeline;
+pub mod plan;
 pub mod runs;
 pub mod stage;
 pub mod status;

@@ -26,7 +26,7 @@ pub fn run(global: &Global, args: CheckArgs) -> Result {
     }
     let exit = if result.is_ok() { Exit::Fine } else { Exit::Usage };
     if global.json {
-        println!("{}", check::json(&result));
+        println!("{}", check::json(&result, &RealFs));
     } else if result.is_ok() {
         print!("{}", check::human(&result));
     } else {

@@ -3,9 +3,13 @@
 pub mod assets;
 pub mod bench;
 pub mod check;
+pub mod completions;
+pub mod config;
 pub mod data;
 pub mod dlq;
 pub mod doctor;
+pub mod init;
+pub mod plan;
 pub mod run;
 pub mod tail;
 pub mod topics;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use door::http::Histogram;
 use event::Micros;
 use ouzel_gen::batch::{Form, render_batches};
-use ouzel_gen::{Batch, GenConfig, Generator};
+use ouzel_gen::{Batch, GenConfig};
 use seam::{Clock, RealClock};
 
 /// Batches rendered per connection: enough that the receiver's caches do not learn them.
@@ -64,7 +64,7 @@ impl Load {
         sent: &Sent,
         stop: &AtomicBool,
     ) -> io::Result<()> {
-        let mut generator = Generator::new(GenConfig { seed: n + 1, ..GenConfig::default() });
+        let mut generator = GenConfig::crowd(n + 1).build().map_err(io::Error::other)?;
         let mut batches: Vec<Batch> = render_batches(&mut generator, RENDERED, self.batch, Form::Ndjson);
         let stream = TcpStream::connect(self.addr)?;
         stream.set_nodelay(true)?;
