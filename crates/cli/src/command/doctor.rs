@@ -8,7 +8,8 @@ use std::time::Duration;
 use log::journal::Journal;
 use node::assets::catalogue::Serves;
 use node::assets::{self, Asset, Installed};
-use node::config::RunArgs;
+use node::config::{self, RunArgs};
+use node::parts;
 use seam::{Clock, Fs, RealClock, RealFs};
 use serde_json::json;
 
@@ -73,6 +74,7 @@ pub fn run(global: &Global, args: DoctorArgs) -> Result {
         let dir = &loaded.config.data.dir;
         directory(dir, &mut findings);
         findings.push(geo(&loaded.config.geo.databases, loaded.config.geo.required));
+        findings.extend(loaded.config.lookups.iter().map(lookup_file));
     }
     let assets = loaded.as_ref().map(|l| &l.config.assets);
     if let Some(dir) = assets.filter(|a| a.in_use).and_then(|a| a.dir.as_ref()) {
@@ -322,6 +324,20 @@ fn geo(databases: &[std::path::PathBuf], required: bool) -> Finding {
                 "`ouzel run` does not start like this (geo.required); set geo.database to a good file"
             } else {
                 "`ouzel run` goes on without, and events get no place; set geo.database to a good file"
+            },
+        ),
+    }
+}
+
+fn lookup_file(lookup: &config::Lookup) -> Finding {
+    match parts::look_at(lookup) {
+        Ok(found) => good("lookup", format!("`{}` from {found}", lookup.name)),
+        Err(e) => bad(
+            "lookup",
+            format!("`{}`: {e}", lookup.name),
+            match lookup.required {
+                true => "`ouzel run` does not start like this (required = true); put a good file there",
+                false => "`ouzel run` goes on without: its status is \"skipped\" until there is a good file",
             },
         ),
     }
