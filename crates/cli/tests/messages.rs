@@ -56,10 +56,10 @@ cases! {
     directory_as_input wrong_preset csv_without_zone
     // HTTP.
     bad_gzip_over_http bomb_over_http event_of_10_mb_over_http bad_events_over_http
-    // Lookups.
-    lookups_that_wait_for_one_another lookup_file_with_a_bad_row
     // What is fetched.
     assets_none_there assets_without_npm assets_without_network assets_damaged assets_from_elsewhere
+    // Lookups.
+    lookups_that_wait_for_one_another lookup_file_with_a_bad_row
     // The rest.
     no_databases_at_all geo_database_not_there geo_database_corrupt dead_letter_not_there ctrl_c_twice
     output_cut_by_somebody output_is_a_directory

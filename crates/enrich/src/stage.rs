@@ -96,13 +96,13 @@ impl Enrich {
         let Ordered { enrichers, rounds } =
             in_order(setup).expect("the configuration was built, so its lookups have an order");
         let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
-        let outlines = enrichers.iter().enumerate().map(|(slot, enricher)| Outline {
+        let outline = |(slot, enricher): (usize, &dyn Enricher)| Outline {
             name: enricher.name().to_owned(),
             members: enricher.reads().into_iter().map(str::to_owned).collect(),
             fields: enricher.fields(),
             round: round_of(slot).unwrap_or(0),
-        });
-        outlines.collect()
+        };
+        enrichers.iter().map(AsRef::as_ref).enumerate().map(outline).collect()
     }
 
     /// The members it writes, in their order.

@@ -9,8 +9,8 @@ use log::journal::{self, JournalConfig, MinFree};
 use lookup::mmdb::{RecordSource, Records};
 use lookup::table::Rows;
 use lookup::{
-    Answer as _, Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile, OnMany, Referrers, Reloaded,
-    TableConfig, TableSource,
+    AgentVersion, Answer as _, CrawlerVersion, Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile,
+    OnMany, Referrers, Reloaded, TableConfig, TableSource,
 };
 use seam::Fs;
 use wire::Decoder;
@@ -112,6 +112,13 @@ fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<Stri
     go_on_without(&mut without, "network", errors, false)?;
     let network = sources.add("network", Box::new(network));
     setup.network = known.then_some(network);
+    // Our own judgement of agents needs no file.
+    let (crawlers, errors) = source::<CrawlerVersion>(plain(config.bot.crawlers.as_slice()), look);
+    go_on_without(&mut without, "bot", errors, false)?;
+    setup.crawler = Some(sources.add("bot", Box::new(crawlers)));
+    let (agents, errors) = source::<AgentVersion>(plain(config.device.rules.as_slice()), look);
+    go_on_without(&mut without, "device", errors, false)?;
+    setup.agent = Some(sources.add("device", Box::new(agents)));
     // Our own table is always there.
     let (referrers, errors) = source::<Referrers>(plain(config.referrer.file.as_slice()), look);
     go_on_without(&mut without, "referrer", errors, false)?;

@@ -55,8 +55,10 @@ pub fn run(global: &Global, args: DoctorArgs) -> Result {
         return running(global);
     }
     let mut findings = Vec::new();
-    let loaded = match look::load(global, false, RunArgs::default()) {
-        Ok(loaded) => {
+    let loaded = match look::load_as_written(global, false, RunArgs::default()) {
+        Ok(mut loaded) => {
+            // What of it is damaged is a finding below.
+            node::parts::with_assets(&mut loaded.config, &RealFs);
             findings.push(good("configuration", loaded.origin.clone()));
             Some(loaded)
         }
@@ -74,12 +76,9 @@ pub fn run(global: &Global, args: DoctorArgs) -> Result {
         findings.push(geo(&loaded.config.geo.databases, loaded.config.geo.required));
         findings.extend(loaded.config.lookups.iter().map(lookup_file));
     }
-    match super::assets::cache_dir(global) {
-        Ok(dir) => reference_data(&Installed::open(&dir, &RealFs), RealClock::new().now(), &mut findings),
-        Err(e) => {
-            let (what, advice) = e.message.split_once("\n  = ").unwrap_or((&e.message, "see above"));
-            findings.push(warning("assets", what, advice));
-        }
+    let assets = loaded.as_ref().map(|l| &l.config.assets);
+    if let Some(dir) = assets.filter(|a| a.in_use).and_then(|a| a.dir.as_ref()) {
+        reference_data(&Installed::open(dir, &RealFs), RealClock::new().now(), &mut findings);
     }
     let worst = findings.iter().map(|f| f.grade).fold(Grade::Good, |w, g| {
         if w == Grade::Bad || g == Grade::Bad {
