@@ -5,6 +5,7 @@ mod card;
 mod command;
 mod exit;
 mod look;
+mod send;
 mod term;
 
 use clap::{Parser, Subcommand};
@@ -72,6 +73,8 @@ enum Command {
     Assets(command::assets::AssetsArgs),
     /// Looks at limits, disk, fsync speed and clock, and says what to change
     Doctor(command::doctor::DoctorArgs),
+    /// Makes the events of a simulated marketplace, and the truth about them
+    Gen(Box<command::r#gen::GenArgs>),
     /// Measures this machine with this program
     Bench(command::bench::BenchArgs),
     /// Prints completions for a shell
@@ -90,7 +93,7 @@ fn main() -> std::process::ExitCode {
         }
     };
     term::init_logs(&args.global);
-    if !matches!(args.command, Command::Run(_) | Command::Bench(_)) {
+    if !matches!(args.command, Command::Run(_) | Command::Gen(_) | Command::Bench(_)) {
         // Commands that print end quietly when nobody reads any more (`ouzel dlq list | head`).
         // SAFETY: the default action is set before any thread starts.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -109,6 +112,7 @@ fn main() -> std::process::ExitCode {
         Command::Data(args) => command::data::run(global, args),
         Command::Assets(args) => command::assets::run(global, args),
         Command::Doctor(args) => command::doctor::run(global, args),
+        Command::Gen(args) => command::r#gen::run(global, *args),
         Command::Bench(args) => command::bench::run(global, args),
         Command::Completions(args) => command::completions::run(args),
         Command::Version => command::version::run(global),

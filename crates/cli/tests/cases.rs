@@ -82,3 +82,28 @@ fn what_fails_is_told_and_the_exit_code_says_so() {
     assert_eq!((code, &report["ok"], &report["passed"], &report["failed"]), (1, &false.into(), &1.into(), &1.into()));
     assert_eq!(report["cases"][1]["differences"][0]["pointer"], "/visitor/how");
 }
+
+/// Cases on a page pass with the configuration of that page.
+#[test]
+fn the_cases_of_the_documentation_pass() {
+    let page = examples().join("../docs/pipeline-tests.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let blocks = |fence: &str| -> Vec<String> {
+        let begin = format!("```{fence}\n");
+        page.split(begin.as_str()).skip(1).filter_map(|b| b.split("```").next()).map(str::to_owned).collect()
+    };
+    let tmp = tempfile::tempdir().expect("a directory");
+    let config = format!("version = 1\n{}", blocks("toml").concat());
+    std::fs::write(tmp.path().join("ouzel.toml"), config).expect("written");
+    let cases = blocks("toml case");
+    assert_eq!(cases.len(), 3);
+    for (n, case) in cases.iter().enumerate() {
+        std::fs::write(tmp.path().join(format!("{n}.toml")), case).expect("written");
+    }
+    let out = output(ouzel().current_dir(&tmp).args(["test", "."]).arg("0.toml").arg("1.toml").arg("2.toml"));
+    let said = text(&out.stdout) + &text(&out.stderr);
+    // "." has ouzel.toml in it, too, which is no file of cases.
+    assert!(!out.status.success() && said.contains("unknown key `version`"), "{said}");
+    let out = fine(ouzel().current_dir(&tmp).args(["test", "-q", "0.toml", "1.toml", "2.toml"]));
+    assert_eq!(text(&out.stdout), "");
+}

@@ -96,13 +96,13 @@ impl Enrich {
         let Ordered { enrichers, rounds } =
             in_order(setup).expect("the configuration was built, so its lookups have an order");
         let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
-        let outlines = enrichers.iter().enumerate().map(|(slot, enricher)| Outline {
+        let outline = |(slot, enricher): (usize, &dyn Enricher)| Outline {
             name: enricher.name().to_owned(),
             members: enricher.reads().into_iter().map(str::to_owned).collect(),
             fields: enricher.fields(),
             round: round_of(slot).unwrap_or(0),
-        });
-        outlines.collect()
+        };
+        enrichers.iter().map(AsRef::as_ref).enumerate().map(outline).collect()
     }
 
     /// The members it writes, in their order.
@@ -299,5 +299,23 @@ fn how(flags: Flags) -> &'static str {
         "user"
     } else {
         "hash"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_enricher_says_what_it_reads() {
+        let outline = Enrich::outline(&Setup::default());
+        assert!(outline.iter().any(|o| o.name == "geo" && o.fields == [Field::IP] && o.round == 0), "{outline:?}");
+        for (n, one) in outline.iter().enumerate() {
+            assert!(!one.fields.is_empty() || !one.members.is_empty(), "{}: `Enricher::fields`", one.name);
+            for member in &one.members {
+                let writer = outline[..n].iter().find(|o| o.name == *member);
+                assert!(writer.is_some_and(|w| w.round <= one.round), "{} reads {member}, written later", one.name);
+            }
+        }
     }
 }

@@ -32,6 +32,13 @@ pub const MALFORMED_MAX: u32 = 500_000;
 /// The longest a shuffle may hold an event: what is held is in memory.
 pub const SHUFFLED_MAX_US: i64 = 600 * Micros::SECOND;
 
+/// Late: from five seconds to ten minutes and forty seconds.
+const LATE_LEAST_US: u64 = 5_000_000;
+const LATE_DOUBLINGS: u64 = 7;
+/// Once more, as SDKs try: from one second to sixteen.
+const AGAIN_LEAST_US: u64 = 1_000_000;
+const AGAIN_DOUBLINGS: u64 = 4;
+
 impl Disorder {
     /// None at all.
     pub const NONE: Disorder =
@@ -67,6 +74,12 @@ impl Disorder {
         Ok(())
     }
 
+    /// How much later than it happens an event's first record may arrive.
+    pub(crate) fn delay_max_us(&self) -> i64 {
+        let late = if self.late > 0 { (LATE_LEAST_US << LATE_DOUBLINGS) as i64 } else { 0 };
+        late + self.shuffled_us
+    }
+
     /// How many records an event makes, in the mean.
     pub fn records_per_event(&self) -> f64 {
         1.0 + f64::from(self.doubled + self.conflicting) / 1e6
@@ -91,7 +104,7 @@ impl Disorder {
             fate.kind = Kind::Malformed;
         } else if falls(self.late) {
             fate.kind = Kind::Late;
-            fate.delay_us = draws.spread(5 * Micros::SECOND as u64, 7) as i64;
+            fate.delay_us = draws.spread(LATE_LEAST_US, LATE_DOUBLINGS) as i64;
         } else if falls(self.future) {
             fate.kind = Kind::Future;
         }
@@ -101,7 +114,7 @@ impl Disorder {
         if fate.kind != Kind::Malformed {
             let mut later = |share: u32| {
                 let comes = draws.below(1_000_000) < u64::from(share);
-                comes.then(|| draws.spread(Micros::SECOND as u64, 6) as i64)
+                comes.then(|| draws.spread(AGAIN_LEAST_US, AGAIN_DOUBLINGS) as i64)
             };
             fate.again_us = later(self.doubled);
             fate.changed_us = later(self.conflicting);

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use event::Micros;
 
-use crate::disorder::{self, Disorder, Kind, Malformation};
+use crate::disorder::{self, Disorder, Fate, Kind, Malformation};
 use crate::id::EventId;
 use crate::person::Person;
 use crate::population::{Arrival, PEOPLE_MAX, PEOPLE_MIN, Population, Rate};
@@ -133,7 +133,11 @@ pub struct Generator {
     arriving: BinaryHeap<Reverse<(Micros, u64, u32)>>,
     events: u64,
     records: u64,
+    /// Events before the start that were looked at.
+    before: u64,
     given: Micros,
+    /// How much later than configured it all is.
+    shift_us: i64,
     /// A record that was looked at and not yet taken.
     ahead: Option<Record>,
     coming: Vec<Introduction>,
@@ -154,6 +158,8 @@ struct Record {
 /// How long before the start the first visits begin, so that the marketplace is as full at the start as later: longer
 /// than all but a few visits, shorter than the time between two of one person.
 const WARM_US: i64 = 40 * 60 * Micros::SECOND;
+/// Numbers from here on are of events before the start.
+pub const BEFORE: u64 = 900_000_000_000_000;
 /// No more events a second: ten times what one core renders.
 const PER_S_MAX: f64 = 1e7;
 
@@ -190,7 +196,9 @@ impl Generator {
             arriving: BinaryHeap::new(),
             events: 0,
             records: 0,
+            before: 0,
             given: config.start,
+            shift_us: 0,
             ahead: None,
             coming: Vec::new(),
             introduced: Vec::new(),
@@ -201,24 +209,56 @@ impl Generator {
         Ok(generator)
     }
 
-    /// Those who came before the start and are still there.
+    /// Those who came before the start and are still there, and what happened then and is still on its way.
     fn warm_up(&mut self) {
-        while self.population.next_at() < self.config.start {
+        let start = self.config.start;
+        let underway = Micros(start.0 - self.config.disorder.delay_max_us());
+        while self.population.next_at() < start {
             let arrival = self.population.arrive();
             let mut live = Live::open(&arrival, &self.world, self.config.disorder.skewed);
-            let shop = Shop { catalogue: &self.catalogue, population: &self.population };
             let mut goes_on = true;
-            while goes_on && live.due < self.config.start {
-                (_, goes_on) = live.step(&shop);
+            let held = self.arriving.len();
+            while goes_on && live.due < start {
+                let at = live.due;
+                let shop = Shop { catalogue: &self.catalogue, population: &self.population };
+                let happening;
+                (happening, goes_on) = live.step(&shop);
+                if at >= underway {
+                    self.happened_before(happening, at);
+                }
             }
-            if goes_on {
+            if goes_on || self.arriving.len() > held {
                 self.present.push(arrival.person.number);
                 self.coming.push(Introduction { person: arrival.person.number, visit: arrival.visit, is_new: true });
+            }
+            if goes_on {
                 self.admit(live);
             }
         }
         self.present.sort_unstable();
         self.population.mark();
+    }
+
+    /// What happened before the start arrives if its news comes later. Its number is of a range of its own: the first
+    /// event after the start has number 0 whatever goes wrong.
+    fn happened_before(&mut self, happening: Happening, at: Micros) {
+        let number = BEFORE + self.before;
+        self.before += 1;
+        let fate = self.config.disorder.fate(self.config.seed, number, &happening);
+        let after = Micros(at.0 + fate.delay_us);
+        if after >= self.config.start {
+            let record = Record { happening, number, kind: fate.kind, time: at, arrival: at };
+            self.hold(record, after);
+            self.hold_again(&record, &fate, after);
+        }
+    }
+
+    fn hold_again(&mut self, record: &Record, fate: &Fate, after: Micros) {
+        for (kind, delay_us) in [(Kind::Duplicate, fate.again_us), (Kind::Conflict, fate.changed_us)] {
+            if let Some(delay_us) = delay_us {
+                self.hold(Record { kind, ..*record }, Micros(after.0 + delay_us));
+            }
+        }
     }
 
     pub fn config(&self) -> &GenConfig {
@@ -241,6 +281,16 @@ impl Generator {
     /// Visits that are going on.
     pub fn live(&self) -> usize {
         self.live.len() - self.free.len()
+    }
+
+    /// Before the first record: it is to be sent then, and all others as much later or earlier. For a sender that knows
+    /// when it begins only once everything is there.
+    pub fn begin_at(&mut self, time: Micros) {
+        let shift_us = time.0 - self.config.start.0;
+        for record in &mut self.held {
+            record.time.0 += shift_us - self.shift_us;
+        }
+        self.shift_us = shift_us;
     }
 
     /// What time it is, for [`Pace::Given`].
@@ -343,11 +393,7 @@ impl Generator {
         let time = self.published(now);
         let record = Record { happening, number, kind: fate.kind, time, arrival: time };
         let after = Micros(now.0 + fate.delay_us);
-        for (kind, delay_us) in [(Kind::Duplicate, fate.again_us), (Kind::Conflict, fate.changed_us)] {
-            if let Some(delay_us) = delay_us {
-                self.hold(Record { kind, ..record }, Micros(after.0 + delay_us));
-            }
-        }
+        self.hold_again(&record, &fate, after);
         if fate.delay_us > 0 {
             self.hold(record, after);
             return None;
@@ -378,8 +424,10 @@ impl Generator {
     /// A moment of the marketplace as events tell it.
     fn published(&self, now: Micros) -> Micros {
         match self.config.pace {
-            Pace::Daily { .. } => now,
-            Pace::Even { per_s } => Micros(self.config.start.0 + (self.records as f64 * 1e6 / per_s) as i64),
+            Pace::Daily { .. } => Micros(now.0 + self.shift_us),
+            Pace::Even { per_s } => {
+                Micros(self.config.start.0 + self.shift_us + (self.records as f64 * 1e6 / per_s) as i64)
+            }
             Pace::Given => self.given,
         }
     }

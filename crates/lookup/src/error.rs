@@ -27,9 +27,6 @@ pub enum LookupError {
     /// The file is none that this configuration can read.
     #[error("{file}: {what}")]
     NotTable { file: String, what: String },
-    /// A row of a file that is none.
-    #[error("{file}, line {line}: {what}")]
-    Row { file: String, line: u64, what: String },
     /// Of a single ask, not of a file.
     #[error("the key stands in more than one row: make it unique, or write on_many = \"first\"")]
     ManyRows,
@@ -38,10 +35,13 @@ pub enum LookupError {
     NotAsn { database: String, database_type: String },
     /// One line of a text file is not what it should be; nothing of the file is used.
     #[error("{file}, line {line}: {what}")]
-    Line { file: String, line: u64, what: &'static str },
+    Line { file: String, line: u64, what: String },
     /// The file is readable as far as it goes, but as a whole it cannot be what it is meant for.
     #[error("{file}: {what}")]
     File { file: String, what: &'static str },
+    /// A file of rules has something in it that cannot be used; `place` is a line or the like.
+    #[error("{file}, {place}: {what}")]
+    Rules { file: String, place: String, what: String },
 }
 
 /// An I/O error without its number: `os error 2` says nothing that the words before it do not.
@@ -67,8 +67,11 @@ impl LookupError {
             LookupError::Changing { .. } => Kind::Retry,
             LookupError::Io { .. } | LookupError::TooLarge { .. } | LookupError::NotFile { .. } => Kind::FixConfig,
             LookupError::NotGeo { .. } | LookupError::NotAsn { .. } | LookupError::NotTable { .. } => Kind::FixConfig,
-            LookupError::Corrupt { .. } | LookupError::Line { .. } | LookupError::File { .. } => Kind::Data,
-            LookupError::Row { .. } | LookupError::ManyRows => Kind::Data,
+            LookupError::Corrupt { .. }
+            | LookupError::Line { .. }
+            | LookupError::File { .. }
+            | LookupError::Rules { .. } => Kind::Data,
+            LookupError::ManyRows => Kind::Data,
         }
     }
 
@@ -82,11 +85,11 @@ impl LookupError {
             LookupError::Corrupt { .. } => "corrupt",
             LookupError::NotGeo { .. } => "not_geo",
             LookupError::NotTable { .. } => "not_table",
-            LookupError::Row { .. } => "bad_row",
             LookupError::ManyRows => "many_rows",
             LookupError::NotAsn { .. } => "not_asn",
             LookupError::Line { .. } => "bad_line",
             LookupError::File { .. } => "bad_file",
+            LookupError::Rules { .. } => "bad_rules",
         }
     }
 }

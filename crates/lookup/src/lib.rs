@@ -11,25 +11,37 @@
 //! * [`referrer`]: which search engine, social network or mail host a referrer is
 //! * `ranges`: which range an address lies in
 //! * `lines`: a text file of the operator's, bounded
+//! * [`agent`]: what an agent string says of a device, its browser and its system
+//! * [`crawler`]: which agents are programs, by a list and by our own judgement
+//! * `pattern`, `sieve`, `words`: regular expressions of files, which of many may match, and tables of words of our own
+//! * `memo`: answers by the agent string, within a number of bytes
 //! * `json`: what a source writes
 //! * [`error`]: what can go wrong, without a word about whom was asked for
 //!
 //! It does not decide what is looked up or when (`enrich` plans that), does not put facts into events, and keeps no
 //! deadline.
 
+pub mod agent;
+pub mod crawler;
 pub mod error;
 pub mod geo;
 mod json;
 mod lines;
+mod memo;
 pub mod mmdb;
 pub mod network;
+mod pattern;
 mod place;
 mod ranges;
 pub mod referrer;
 pub mod reload;
+mod sieve;
 pub mod table;
 mod watch;
+mod words;
 
+pub use agent::{AgentRules, AgentSource, AgentVersion};
+pub use crawler::{CrawlerSource, CrawlerVersion, Crawlers};
 pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion};
 pub use mmdb::{Findings, Mmdb, RecordSource};

@@ -8,6 +8,7 @@ pub mod config;
 pub mod data;
 pub mod dlq;
 pub mod doctor;
+pub mod r#gen;
 pub mod init;
 pub mod plan;
 pub mod run;

@@ -299,7 +299,9 @@ pub fn human(changes: &[Change], old: &str, new: &str) -> String {
     }
     let mut out = String::new();
     let mut line = |indent: usize, text: &str| {
-        for line in wrap(text, WIDTH - indent) {
+        const FURTHER: usize = 4;
+        for (n, line) in wrap(text, WIDTH - indent - FURTHER).into_iter().enumerate() {
+            let indent = if n == 0 { indent } else { indent + FURTHER };
             let _ = writeln!(out, "{:indent$}{line}", "");
         }
     };
@@ -533,7 +535,7 @@ mod tests {
             said,
             "from old.toml to new.toml, once it is started again:\n\
              \nneeds another directory\n  ~ data.partitions: 8 -> 4\n      refused in place: the number is fixed when the \
-             directory is made. Name a new one (`data.dir`);\n      the old one can still be read with --data\n\
+             directory is made. Name a new one\n          (`data.dir`); the old one can still be read with --data\n\
              \nremoves stored records\n  ~ data.keep.raw: \"7d\" -> \"1d\"\n      records of `raw` older than 1d are removed\n\
              \ncosts nothing\n  ~ http.batch: \"1MiB\" -> \"2MiB\"\n      larger bodies are taken\n"
         );

@@ -248,7 +248,7 @@ mod tests {
             ("device.file", &["device.rules"]),
             ("geoo", &["geo"]),
             ("", &[]),
-            ("sessions.gap", &[]),
+            ("sessions.frobnicate", &[]),
         ] {
             let unknown = Named::find(name).expect_err(name);
             assert_eq!(unknown.near[..near.len()], *near, "{name}: {:?}", unknown.near);

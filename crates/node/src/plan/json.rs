@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{DataState, Enricher, File, Plan, Source, Topic};
 
-/// One object: `{"origin", "data", "port", "sources", "topics", "enrich", "output"}`. Durations are in seconds, sizes in
+/// One object: `{"origin", "data", "port", "sources", "topics", "enrich", "output", "warnings"}`. Durations are in seconds, sizes in
 /// bytes.
 pub fn json(plan: &Plan) -> Value {
     let (state, why) = match &plan.data.state {
@@ -29,6 +29,7 @@ pub fn json(plan: &Plan) -> Value {
             "enrichers": plan.stage.enrichers.iter().map(enricher).collect::<Vec<_>>(),
         },
         "output": plan.output,
+        "warnings": plan.warnings,
     })
 }
 
@@ -74,6 +75,7 @@ fn file(file: &File) -> Value {
     json!({
         "path": shown(&file.path),
         "key": file.key,
+        "fetched": file.fetched,
         "there": file.there,
         "needed": file.needed,
         "bytes": file.bytes,

@@ -22,6 +22,7 @@ use event::topic::TOPICS;
 use lookup::LookupError;
 use seam::Fs;
 
+use crate::config::schema::SCHEMA;
 use crate::config::{self, Config, Durability, Loaded, LookupKind, OnMany, SourceKind};
 use crate::parts;
 
@@ -39,6 +40,8 @@ pub struct Plan {
     pub stage: Stage,
     /// `--output`: a file, or `-`.
     pub output: Option<String>,
+    /// What is there and cannot be used, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -128,12 +131,14 @@ pub struct Lookup {
     pub when: Option<String>,
 }
 
-/// A file that the configuration names.
+/// A file that is read.
 #[derive(Clone, PartialEq, Debug)]
 pub struct File {
     pub path: PathBuf,
     /// The key that names it.
     pub key: &'static str,
+    /// Whether it is one of `ouzel assets` that stands in for what the key does not name.
+    pub fetched: bool,
     pub there: bool,
     /// Whether the run cannot start without it.
     pub needed: bool,
@@ -182,11 +187,14 @@ const WITHOUT: &[(&str, Expect)] = &[
 ];
 
 impl Plan {
+    /// What runs with a configuration as it was loaded; files that were fetched stand in for what it does not name.
+    ///
     /// # Errors
     /// A configuration that no enrichers can be made from.
     pub fn of(loaded: &Loaded, fs: &dyn Fs) -> Result<Plan, LookupError> {
-        let config = &loaded.config;
-        let journal = parts::journal_config(config);
+        let mut config = loaded.config.clone();
+        let warnings = parts::with_assets(&mut config, fs);
+        let journal = parts::journal_config(&config);
         let topic = |t: &event::topic::Topic| Topic {
             name: t.name,
             key: t.key,
@@ -197,19 +205,20 @@ impl Plan {
             ),
             max_bytes: journal.max_bytes,
         };
-        let files = Files { loaded, fs };
+        let files = Files { named: &loaded.config, used: &config, fs };
         Ok(Plan {
             origin: loaded.origin.clone(),
             data: Data {
                 dir: config.data.dir.clone(),
                 fsync: config.data.durability == Durability::Fsync,
-                state: data_state(config, fs),
+                state: data_state(&config, fs),
             },
             port: config.http.listen.map(|address| address.to_string()),
             sources: config.sources.iter().map(|s| source(s, &files)).collect(),
             topics: TOPICS.iter().map(topic).collect(),
-            stage: stage(config, &files)?,
+            stage: stage(&config, &files)?,
             output: None,
+            warnings,
         })
     }
 
@@ -217,6 +226,7 @@ impl Plan {
     /// so.
     pub fn open(&mut self, config: &Config, fs: &dyn Fs) -> Result<(), LookupError> {
         let mut all = config.clone();
+        parts::with_assets(&mut all, fs);
         all.geo.required = false;
         all.lookups.iter_mut().for_each(|l| l.required = false);
         let (sources, ..) = parts::sources(&all)?;
@@ -240,23 +250,45 @@ impl Plan {
     }
 }
 
-/// What the configuration names, and whether it is there.
-struct Files<'l> {
-    loaded: &'l Loaded,
-    fs: &'l dyn Fs,
+/// The files that are read, and whether they are there.
+struct Files<'c> {
+    /// The configuration as it was written.
+    named: &'c Config,
+    /// The same with the files of `ouzel assets`.
+    used: &'c Config,
+    fs: &'c dyn Fs,
 }
 
 impl Files<'_> {
     fn file(&self, path: &Path, key: &'static str, needed: bool) -> File {
-        File { path: path.to_owned(), key, there: self.fs.exists(path), needed, bytes: None }
+        File { path: path.to_owned(), key, fetched: false, there: self.fs.exists(path), needed, bytes: None }
     }
 
     /// The files of a built-in enricher: those of the section that has its name.
     fn of_section(&self, name: &str) -> Vec<File> {
-        let section = |key: &str| key.split('.').next() == Some(name);
-        let named = self.loaded.files.iter().filter(|f| section(f.key));
-        named.map(|f| self.file(&f.path, f.key, f.needed)).collect()
+        let named = reference_files(self.named);
+        let used = reference_files(self.used).into_iter().filter(|(key, _)| key.split('.').next() == Some(name));
+        let file = |(key, path): (&'static str, &Path)| File {
+            fetched: !named.contains(&(key, path)),
+            ..self.file(path, key, key == "geo.database" && self.used.geo.required)
+        };
+        used.map(file).collect()
     }
+}
+
+/// The files that built-in enrichers read, each with its key, in the order of the schema.
+pub fn reference_files(config: &Config) -> Vec<(&'static str, &Path)> {
+    let mut files: Vec<(&'static str, &Path)> = Vec::new();
+    files.extend(config.geo.databases.iter().map(|f| ("geo.database", f.as_path())));
+    files.extend(config.network.asn.iter().map(|f| ("network.asn", f.as_path())));
+    for (kind, path) in &config.network.lists {
+        let key = SCHEMA.key(&format!("network.{kind}")).expect("each list has its key");
+        files.push((key.path, path));
+    }
+    files.extend(config.device.rules.iter().map(|f| ("device.rules", f.as_path())));
+    files.extend(config.bot.crawlers.iter().map(|f| ("bot.crawlers", f.as_path())));
+    files.extend(config.referrer.file.iter().map(|f| ("referrer.file", f.as_path())));
+    files
 }
 
 fn data_state(config: &Config, fs: &dyn Fs) -> DataState {

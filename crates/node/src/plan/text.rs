@@ -40,6 +40,10 @@ pub fn text(plan: &Plan) -> String {
         draw.out.push('\n');
         draw.topic(Some(topic));
     }
+    for warning in &plan.warnings {
+        draw.out.push('\n');
+        draw.line("", &format!("warning: {warning}"));
+    }
     draw.out
 }
 
@@ -173,12 +177,15 @@ fn of_enricher(enricher: &Enricher) -> Vec<String> {
 }
 
 fn of_file(file: &File) -> String {
-    let path = file.path.display();
+    let path = match file.fetched {
+        true => format!("{} (of `ouzel assets`)", file.path.display()),
+        false => file.path.display().to_string(),
+    };
     match (file.there, file.needed, file.bytes) {
         (false, true, _) => format!("{path}: NOT THERE, and the run does not start without it"),
         (false, false, _) => format!("{path}: NOT THERE"),
         (true, _, Some(bytes)) => format!("{path}: {}", about(bytes)),
-        (true, _, None) => path.to_string(),
+        (true, _, None) => path,
     }
 }
 
