@@ -33,3 +33,28 @@ pub fn files(folder: &str, suffix: &str) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// The cases of a `test_*.yaml` of uap-core: a map each, absent texts left out.
+pub fn cases(path: &str) -> Vec<std::collections::BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(data(path)).expect("readable");
+    let mut cases = Vec::new();
+    for line in text.lines() {
+        let line = line.trim_start();
+        if line.starts_with("- ") {
+            cases.push(std::collections::BTreeMap::new());
+        }
+        let (Some(case), Some((key, value))) = (cases.last_mut(), line.trim_start_matches("- ").split_once(':')) else {
+            continue;
+        };
+        let value = value.trim();
+        let text = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).map(str::to_owned);
+        let text = text.or_else(|| Some(value.strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'")));
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            case.insert(key.to_owned(), text);
+        } else {
+            assert!(matches!(value, "" | "''"), "{path}: a text of another shape: {line}");
+            case.insert(key.to_owned(), String::new());
+        }
+    }
+    cases
+}
