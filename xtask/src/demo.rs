@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::step::{self, Steps};
-use crate::workspace;
+use crate::{Stop, workspace};
 
 pub fn run() -> Result<()> {
     let root = workspace::root();
@@ -18,6 +19,7 @@ pub fn run() -> Result<()> {
     }
     let demo = Demo { program: program(), root, data };
 
+    steps.attempt("real data: places, networks, user agents, bots (about 83 MiB the first time)", || demo.assets())?;
     steps.step("a web log: 200 lines in, enriched events out", || demo.web_log())?;
     steps.step("the same again: nothing is new, its position was committed with the events", || demo.web_log())?;
     steps.step("one of them", || demo.show(&["tail", "-n", "1"]))?;
@@ -61,12 +63,43 @@ struct Demo {
 }
 
 impl Demo {
+    /// Fetches what enriched events are made with, into this user's cache. Without npm or a network the demo goes on:
+    /// nothing of it is needed.
+    fn assets(&self) -> Result<Option<String>> {
+        let args = ["assets", "fetch", "city", "asn", "agents", "crawlers"];
+        step::say(&format!("    $ ouzel {}", args.join(" ")));
+        let status = Command::new(&self.program).current_dir(&self.root).args(args).stdin(Stdio::null()).status();
+        match status.context("starting ouzel")?.code() {
+            Some(0) => Ok(None),
+            // The environment: no npm, no network. Anything else is a defect, and ends the demo.
+            Some(5) => Ok(Some("without npm and a network (see above) events say less".to_owned())),
+            _ => Err(Stop::failed("`ouzel assets fetch` ended otherwise than by a missing npm or network").into()),
+        }
+    }
+
+    /// The files of city, where they were fetched.
+    fn city(&self) -> Result<Vec<String>> {
+        let mut list = Command::new(&self.program);
+        // It prints them whatever its exit code: one that is damaged is not in use.
+        let said = list.current_dir(&self.root).args(["assets", "list", "--json"]).stdin(Stdio::null()).output();
+        let said = said.context("starting ouzel")?.stdout;
+        let said: Value = serde_json::from_slice(&said).context("`ouzel assets list --json` printed no JSON")?;
+        let assets = said["assets"].as_array().context("it lists no assets")?;
+        let files = assets.iter().find(|a| a["name"] == "city").and_then(|a| a["files"].as_array());
+        Ok(files.into_iter().flatten().filter_map(|f| f.as_str().map(str::to_owned)).collect())
+    }
+
     fn web_log(&self) -> Result<()> {
         let mut args = vec!["run", "--input", "examples/access.log", "--preset", "access-log", "--until-idle"];
-        let places = workspace::countries().map(|file| format!("geo.database={}", file.display()));
-        match &places {
-            Some(set) => args.extend(["--set", set.as_str()]),
-            None => step::say("    (no database of places here: `status.geo` will be \"skipped\")"),
+        let mut files = self.city()?;
+        if files.is_empty() {
+            files.extend(workspace::countries().map(|file| file.display().to_string()));
+        }
+        let set = format!("geo.database={}", serde_json::to_string(&files)?);
+        if files.is_empty() {
+            step::say("    (no database of places here: `status.geo` will be \"skipped\")");
+        } else {
+            args.extend(["--set", set.as_str()]);
         }
         self.show(&args)
     }
@@ -96,6 +129,7 @@ Try next, from the root of the repository:
   cat examples/events.ndjson | {program} run --input - --output - | jq .enriched
   {program} dlq list --code duplicate_member --data {data}
   {program} data verify --data {data}
+  {program} assets                     # what was fetched, under which licence, and whom to name
   {program} doctor
 
 README.md goes on from here."

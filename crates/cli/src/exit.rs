@@ -16,6 +16,8 @@ pub enum Exit {
     InUse = 4,
     /// Disk, permissions, network.
     Environment = 5,
+    /// Ctrl-C, as shells say it.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -134,5 +136,39 @@ impl From<log::LogError> for Failed {
             LogError::OutOfRange { .. } | LogError::NoTopic(_) => Failed::usage(text),
             LogError::Stopped(_) => Failed::new(Exit::Environment, text),
         }
+    }
+}
+
+impl From<node::assets::AssetError> for Failed {
+    fn from(e: node::assets::AssetError) -> Failed {
+        Failed::from(&e)
+    }
+}
+
+impl From<&node::assets::AssetError> for Failed {
+    fn from(e: &node::assets::AssetError) -> Failed {
+        use node::assets::{AssetError, Kind};
+        let exit = match e.kind() {
+            Kind::Environment => Exit::Environment,
+            Kind::Data => Exit::Data,
+            Kind::InUse => Exit::InUse,
+            Kind::Stopped => Exit::Interrupted,
+        };
+        let help = match e {
+            AssetError::NoNpm => Some(
+                "install Node.js, which brings npm; or copy the cache directory of a machine that has it, and take it \
+                 from there: `ouzel assets fetch --from DIR`",
+            ),
+            AssetError::Npm { network: true, .. } | AssetError::Slow { .. } => Some(
+                "what was there stays in use. Behind a proxy, npm's own configuration is what counts (`npm config`); \
+                 without a network, `ouzel assets fetch --from DIR` takes files from a directory",
+            ),
+            AssetError::Npm { .. } | AssetError::Junk { .. } => Some("what was there stays in use"),
+            AssetError::Damaged { .. } => Some("nothing of it was taken; what was there stays in use"),
+            AssetError::InUse { .. } => Some("one process writes there at a time: wait until it has ended"),
+            AssetError::Io { .. } | AssetError::Stopped => None,
+        };
+        let text = e.to_string();
+        Failed::new(exit, help.map_or(text.clone(), |help| with_help(&text, help)))
     }
 }

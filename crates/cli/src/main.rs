@@ -1,9 +1,11 @@
 //! `ouzel`: one file per command in `command/`; here are the arguments and the exit codes.
 
 mod alloc;
+mod card;
 mod command;
 mod exit;
 mod look;
+mod send;
 mod term;
 
 use clap::{Parser, Subcommand};
@@ -47,10 +49,16 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Writes a configuration: one for your own events (--from), or one with every key there is
+    Init(command::init::InitArgs),
     /// Takes events in, enriches them and makes them readable
     Run(command::run::RunArgs),
     /// Validates a configuration, with line, column and a suggestion
     Check(command::check::CheckArgs),
+    /// Draws what would run: sources, topics, enrichers with what they read and write; or what a change costs
+    Plan(command::plan::PlanArgs),
+    /// Explains the configuration: its schema for editors, what holds and where it came from, every key
+    Config(command::config::ConfigArgs),
     /// Shows records of a topic, stored or as they come
     Tail(command::tail::TailArgs),
     /// Lists topics with their partitions, sizes and positions
@@ -59,10 +67,16 @@ enum Command {
     Dlq(command::dlq::DlqArgs),
     /// Sizes, verifies, repairs and prunes the data directory
     Data(command::data::DataArgs),
+    /// Reference data (places, networks, user agents, bots): fetches it, lists it with its licences
+    Assets(command::assets::AssetsArgs),
     /// Looks at limits, disk, fsync speed and clock, and says what to change
     Doctor(command::doctor::DoctorArgs),
+    /// Makes the events of a simulated marketplace, and the truth about them
+    Gen(Box<command::r#gen::GenArgs>),
     /// Measures this machine with this program
     Bench(command::bench::BenchArgs),
+    /// Prints completions for a shell
+    Completions(command::completions::CompletionsArgs),
     /// The version, and what it was built with
     Version,
 }
@@ -77,21 +91,27 @@ fn main() -> std::process::ExitCode {
         }
     };
     term::init_logs(&args.global);
-    if !matches!(args.command, Command::Run(_) | Command::Bench(_)) {
+    if !matches!(args.command, Command::Run(_) | Command::Gen(_) | Command::Bench(_)) {
         // Commands that print end quietly when nobody reads any more (`ouzel dlq list | head`).
         // SAFETY: the default action is set before any thread starts.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     }
     let global = &args.global;
     let result = match args.command {
+        Command::Init(args) => command::init::run(global, args),
         Command::Run(args) => command::run::run(global, args),
         Command::Check(args) => command::check::run(global, args),
+        Command::Plan(args) => command::plan::run(global, args),
+        Command::Config(args) => command::config::run(global, args),
         Command::Tail(args) => command::tail::run(global, args),
         Command::Topics(args) => command::topics::run(global, args),
         Command::Dlq(args) => command::dlq::run(global, args),
         Command::Data(args) => command::data::run(global, args),
+        Command::Assets(args) => command::assets::run(global, args),
         Command::Doctor(args) => command::doctor::run(global, args),
+        Command::Gen(args) => command::r#gen::run(global, *args),
         Command::Bench(args) => command::bench::run(global, args),
+        Command::Completions(args) => command::completions::run(args),
         Command::Version => command::version::run(global),
     };
     match result {

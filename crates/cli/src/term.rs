@@ -58,6 +58,16 @@ pub fn span(d: std::time::Duration) -> String {
     }
 }
 
+/// `3 days`, `5 h`, `12 min`: what people say of an age.
+pub fn age(d: std::time::Duration) -> String {
+    const HOUR: u64 = 3600;
+    match d.as_secs() {
+        0..HOUR => format!("{} min", d.as_secs() / 60),
+        HOUR..172_800 => format!("{} h", d.as_secs() / HOUR),
+        secs => format!("{} days", secs / (24 * HOUR)),
+    }
+}
+
 /// A line that is written over again, on a terminal; elsewhere it is not written.
 pub struct StatusLine {
     on: bool,
@@ -99,5 +109,8 @@ mod tests {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(span(std::time::Duration::from_micros(1234)), "1.2 ms");
+        for (secs, says) in [(59, "0 min"), (3599, "59 min"), (3600, "1 h"), (172_799, "47 h"), (172_800, "2 days")] {
+            assert_eq!(age(std::time::Duration::from_secs(secs)), says);
+        }
     }
 }

@@ -47,6 +47,7 @@ macro_rules! cases {
 cases! {
     // Configuration and usage.
     unknown_key wrong_type close_beside_a_port unknown_topic
+    check_of_a_whole_file plan_drawn plan_against plan_two_ways config_shown config_reference config_schema completions
     // The data directory.
     port_taken directory_not_writable data_under_a_file directory_in_use format_of_a_newer_version partitions_changed
     no_data_directory damaged_journal killed_and_started_again disk_full disk_full_while_a_file_is_read
@@ -55,9 +56,21 @@ cases! {
     directory_as_input wrong_preset csv_without_zone
     // HTTP.
     bad_gzip_over_http bomb_over_http event_of_10_mb_over_http bad_events_over_http
+    // What is fetched.
+    assets_none_there assets_without_npm assets_without_network assets_damaged assets_from_elsewhere
+    // Lookups.
+    lookups_that_wait_for_one_another lookup_file_with_a_bad_row
     // The rest.
     no_databases_at_all geo_database_not_there geo_database_corrupt dead_letter_not_there ctrl_c_twice
     output_cut_by_somebody output_is_a_directory
+}
+
+const RULES: &str = "user_agent_parsers:\n  - regex: 'x'\nos_parsers:\ndevice_parsers:\n";
+
+/// Commands find an npm that does what `$DIR/cache/ouzel/npm.sh` says.
+fn fake_npm(case: &mut Case) {
+    let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/tests/assets/bin");
+    case.search(format!("{}:/usr/bin:/bin", bin.display()));
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -79,6 +92,125 @@ mod cases {
         assert_eq!(case.run(&["check", "$DIR/ouzel.toml"]).status.code(), Some(2));
     }
 
+    /// A shop with something of everything, half of whose files are there.
+    fn shop(case: &Case) {
+        case.file(
+            "ouzel.toml",
+            "version = 1\n\n[data]\ndir = \"shop-data\"\nkeep.raw = \"30d\"\n\n[[source]]\nname = \"web\"\nkind = \"http\"\n\n\
+             [source.map]\ntime = { pointer = \"/created_at\", format = \"epoch_ms\" }\n\n[[source]]\nname = \"orders\"\n\
+             kind = \"file\"\npath = \"orders.csv\"\npreset = \"csv\"\n\n[geo]\ndatabase = [\"city.mmdb\", \"country.mmdb\"]\n\n\
+             [referrer]\ninternal = [\"shop.example.com\"]\n\n[[lookup]]\nname = \"company\"\nkind = \"mmdb\"\n\
+             path = \"company.mmdb\"\nrequired = true\n",
+        );
+        case.file("orders.csv", "event_id,event,timestamp\n");
+        std::fs::copy(data("geo/country-pddl.mmdb"), case.path("country.mmdb")).expect("copied");
+    }
+
+    pub fn check_of_a_whole_file(case: &mut Case) {
+        shop(case);
+        assert_eq!(case.run(&["check"]).status.code(), Some(0));
+        let out = support::output(ouzel().current_dir(case.dir()).args(["check", "--json"]));
+        let said = json(&out.stdout);
+        let files: Vec<_> =
+            said["files"].as_array().expect("a list").iter().map(|f| (f["key"].clone(), f["there"].clone())).collect();
+        assert_eq!(
+            files,
+            [("source.path", true), ("geo.database", false), ("geo.database", true), ("lookup.path", false)]
+                .map(|(key, there)| (Value::from(key), Value::from(there)))
+        );
+    }
+
+    pub fn plan_drawn(case: &mut Case) {
+        shop(case);
+        assert_eq!(case.run(&["plan"]).status.code(), Some(0));
+        case.note("The files are opened.");
+        let out = case.run(&["plan", "--open"]);
+        assert!(text(&out.stdout).contains("in use: country-"), "{}", text(&out.stdout));
+        case.note("With the flags of a run.");
+        assert_eq!(
+            case.run(&["plan", "--input", "orders.csv", "--preset", "csv", "--output", "-"]).status.code(),
+            Some(0)
+        );
+        assert_eq!(case.run(&["plan", "--mermaid"]).status.code(), Some(0));
+        let drawn = support::fine(ouzel().current_dir(case.dir()).args(["plan", "--json"]));
+        assert_eq!(json(&drawn.stdout)["enrich"]["enrichers"][0]["name"], "geo");
+        assert!(!case.path("shop-data").exists(), "nothing is made");
+    }
+
+    pub fn plan_against(case: &mut Case) {
+        shop(case);
+        let old = case.path("old.toml");
+        std::fs::copy(case.path("ouzel.toml"), &old).expect("copied");
+        assert_eq!(case.run(&["plan", "--against", "old.toml"]).status.code(), Some(0));
+        let new = std::fs::read_to_string(&old).expect("a file");
+        let new = new.replace("30d", "14d").replace("/created_at", "/ts").replace("\"company\"", "\"firm\"");
+        case.file("ouzel.toml", new);
+        let set = ["--set", "data.partitions=4", "--set", "http.batch=2MiB"];
+        assert_eq!(case.run(&[&["plan", "--against", "old.toml"], &set[..]].concat()).status.code(), Some(0));
+        assert_eq!(case.run(&["plan", "--against", "old.toml", "--json"]).status.code(), Some(0));
+        case.note("From another directory: what is relative is relative to the file of today.");
+        std::fs::create_dir(case.path("kept")).expect("made");
+        std::fs::copy(&old, case.path("kept/ouzel.toml")).expect("copied");
+        assert_eq!(case.run(&["plan", "old.toml", "--against", "kept/ouzel.toml"]).status.code(), Some(0));
+        case.file("broken.toml", "version = 1\n[data]\npartitons = 4\n");
+        assert_eq!(case.run(&["plan", "--against", "broken.toml"]).status.code(), Some(2));
+    }
+
+    pub fn plan_two_ways(case: &mut Case) {
+        assert_eq!(case.run(&["plan", "--mermaid", "--json"]).status.code(), Some(2));
+        assert_eq!(case.run(&["plan", "--format", "svg"]).status.code(), Some(2));
+    }
+
+    pub fn config_shown(case: &mut Case) {
+        shop(case);
+        let set = ["--set", "http.connections=64"];
+        let out = case.run(&[&["config", "show", "--origin"], &set[..]].concat());
+        assert_eq!(out.status.code(), Some(0));
+        let shown = support::fine(ouzel().current_dir(case.dir()).args(["config", "show"]).args(set));
+        case.file("shown.toml", &shown.stdout);
+        case.note("What is shown is saved as shown.toml, and says the same.");
+        assert_eq!(case.run(&[&["plan", "--against", "shown.toml"], &set[..]].concat()).status.code(), Some(0));
+        let keys = support::fine(ouzel().current_dir(case.dir()).args(["config", "show", "--json"]).args(set));
+        let keys = json(&keys.stdout);
+        let connections = keys["keys"].as_array().expect("a list").iter().find(|k| k["key"] == "http.connections");
+        assert_eq!(connections.expect("it is there")["from"], "command_line");
+    }
+
+    pub fn config_reference(case: &mut Case) {
+        assert_eq!(case.run(&["config", "reference", "data.keep.raw"]).status.code(), Some(0));
+        assert_eq!(case.run(&["config", "reference", "lookup.format"]).status.code(), Some(0));
+        assert_eq!(case.run(&["config", "reference", "[time]"]).status.code(), Some(0));
+        assert_eq!(case.run(&["config", "reference", "data.partitons"]).status.code(), Some(2));
+        assert_eq!(case.run(&["config", "reference", "retention"]).status.code(), Some(2));
+        assert_eq!(case.run(&["config", "reference", "frobnicate"]).status.code(), Some(2));
+        let all = support::fine(ouzel().args(["config", "reference"]));
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration-reference.md");
+        assert_eq!(text(&all.stdout), std::fs::read_to_string(page).expect("the page"));
+    }
+
+    pub fn config_schema(case: &mut Case) {
+        assert_eq!(case.run(&["config", "schema", "--help"]).status.code(), Some(0));
+        let schema = json(&support::fine(ouzel().args(["config", "schema"])).stdout);
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(schema["properties"]["data"]["properties"]["partitions"]["maximum"], 1024);
+    }
+
+    pub fn completions(case: &mut Case) {
+        assert_eq!(case.run(&["completions", "--help"]).status.code(), Some(0));
+        assert_eq!(case.run(&["completions", "csh"]).status.code(), Some(2));
+        for (shell, begins) in [
+            ("bash", "_ouzel()"),
+            ("zsh", "#compdef ouzel"),
+            ("fish", "# Print an optspec"),
+            ("elvish", "\nuse builtin;"),
+            ("powershell", "\nusing namespace"),
+        ] {
+            let script = text(&support::fine(ouzel().args(["completions", shell])).stdout);
+            assert!(script.starts_with(begins), "{shell}: {}", &script[..60]);
+            assert!(script.contains("plan") && script.contains("against"), "{shell} knows all commands");
+        }
+    }
+
     pub fn close_beside_a_port(case: &mut Case) {
         events(case, "events.ndjson", 0..3);
         let out = case.run(&["run", "--close", "--input", "$DIR/events.ndjson", "--listen", "127.0.0.1:0"]);
@@ -92,6 +224,52 @@ mod cases {
         read(case, "events.ndjson");
         assert_eq!(case.run(&["tail", "sessions", "--data", "$DIR/data"]).status.code(), Some(2));
         assert_eq!(case.run(&["tail", "--partition", "9", "--data", "$DIR/data"]).status.code(), Some(2));
+    }
+
+    pub fn assets_none_there(case: &mut Case) {
+        assert_eq!(case.run(&["assets"]).status.code(), Some(0));
+        assert_eq!(case.run(&["assets", "fetch", "citty"]).status.code(), Some(2));
+        assert!(!case.path("cache").exists(), "to look is not to write");
+    }
+
+    pub fn assets_without_npm(case: &mut Case) {
+        case.search(case.path("empty"));
+        assert_eq!(case.run(&["assets", "fetch"]).status.code(), Some(5));
+        assert_eq!(case.run(&["assets", "fetch", "city", "--json"]).status.code(), Some(5));
+    }
+
+    pub fn assets_without_network(case: &mut Case) {
+        fake_npm(case);
+        let json = r#"{"error": {"code": "ENOTFOUND", "summary": "request to http://registry.invalid/uap-core failed, reason: getaddrinfo ENOTFOUND registry.invalid", "detail": ""}}"#;
+        case.file("cache/ouzel/npm.sh", format!("echo '{json}'\necho 'npm error code ENOTFOUND' >&2\nexit 1\n"));
+        assert_eq!(case.run(&["assets", "fetch", "agents", "crawlers"]).status.code(), Some(5));
+        case.note("A registry that does not have one package has others.");
+        let json = r#"{"error": {"code": "E404", "summary": "Not Found - GET http://registry.invalid/uap-core", "detail": ""}}"#;
+        case.file("cache/ouzel/npm.sh", format!("echo '{json}'\nexit 1\n"));
+        assert_eq!(case.run(&["assets", "fetch", "agents", "crawlers"]).status.code(), Some(5));
+    }
+
+    pub fn assets_damaged(case: &mut Case) {
+        case.file("usb/regexes.yaml", RULES);
+        case.file("usb/crawler-user-agents.json", r#"[{"pattern": "bot"}]"#);
+        assert_eq!(case.run(&["assets", "--from", "$DIR/usb"]).status.code(), Some(0));
+        case.note("One byte of one is changed, the other is cut off.");
+        case.file("cache/ouzel/agents/regexes.yaml", RULES.replace("'x'", "'y'"));
+        case.file("cache/ouzel/crawlers/crawler-user-agents.json", "[");
+        assert_eq!(case.run(&["assets", "list", "--verify"]).status.code(), Some(3));
+        assert_eq!(case.run(&["doctor", "--data", "$DIR/data"]).status.code(), Some(0));
+        assert_eq!(case.run(&["assets", "fetch", "--from", "$DIR/usb"]).status.code(), Some(0));
+        assert_eq!(case.run(&["assets", "list", "--verify"]).status.code(), Some(0));
+    }
+
+    pub fn assets_from_elsewhere(case: &mut Case) {
+        assert_eq!(case.run(&["assets", "--from", "$DIR/usb"]).status.code(), Some(2));
+        case.file("usb/uap-core-0.18.0.tgz", "<html>not found</html>");
+        case.file("usb/letter.txt", "dear");
+        assert_eq!(case.run(&["assets", "--from", "$DIR/usb"]).status.code(), Some(1));
+        case.file("usb/regexes.yaml", "user_agent_parsers:\n");
+        assert_eq!(case.run(&["assets", "fetch", "agents", "--from", "$DIR/usb"]).status.code(), Some(3));
+        assert_eq!(case.run(&["assets", "--from", "$DIR/cache/ouzel"]).status.code(), Some(2));
     }
 
     pub fn port_taken(case: &mut Case) {
@@ -527,6 +705,33 @@ mod cases {
         assert_eq!(case.run(&["doctor", "--data", "$DIR/data"]).status.code(), Some(0));
     }
 
+    pub fn lookups_that_wait_for_one_another(case: &mut Case) {
+        let lookup = |name: &str, more: &str| {
+            format!("\n[[lookup]]\nname = \"{name}\"\nkind = \"file\"\npath = \"{name}s.csv\"\n{more}\n")
+        };
+        let user = lookup("user", "key = \"event.user\"\nwhen = \"event.user != null && enriched.plan.paid\"");
+        case.file("ouzel.toml", format!("version = 1\n{user}{}", lookup("plan", "key = \"enriched.user.plan\"")));
+        assert_eq!(case.run(&["check", "$DIR/ouzel.toml"]).status.code(), Some(2));
+        assert_eq!(case.run(&["run", "-c", "$DIR/ouzel.toml"]).status.code(), Some(2));
+    }
+
+    pub fn lookup_file_with_a_bad_row(case: &mut Case) {
+        let lookup = "[[lookup]]\nname = \"user\"\nkind = \"file\"\npath = \"users.csv\"\nkey = \"event.user\"\n";
+        case.file("ouzel.toml", format!("version = 1\n\n{lookup}"));
+        case.file("users.csv", "id,plan\nu1,pro\nu2,\"free\n");
+        case.file("events.ndjson", "{\"type\":\"a\",\"userId\":\"u1\"}\n");
+        let run = ["run", "-c", "$DIR/ouzel.toml", "--input", "$DIR/events.ndjson", "--data", "$DIR/data"];
+        assert_eq!(case.run(&run).status.code(), Some(0));
+        case.file("ouzel.toml", format!("version = 1\n\n{lookup}required = true\n"));
+        assert_eq!(case.run(&run).status.code(), Some(3));
+        case.file("ouzel.toml", format!("version = 1\n\n{lookup}key_column = \"user\"\n"));
+        case.file("users.csv", "id,plan\nu1,pro\nu1,free\n");
+        assert_eq!(case.run(&run).status.code(), Some(0));
+        assert_eq!(case.run(&["doctor", "-c", "$DIR/ouzel.toml"]).status.code(), Some(1));
+        case.file("ouzel.toml", format!("version = 1\n\n{lookup}"));
+        assert_eq!(case.run(&["doctor", "-c", "$DIR/ouzel.toml"]).status.code(), Some(0));
+    }
+
     pub fn geo_database_not_there(case: &mut Case) {
         geo(case, 2);
     }
@@ -549,7 +754,9 @@ mod cases {
         let out = case.run(&[&args[..], &["--set", "geo.required=true"]].concat());
         assert_eq!(out.status.code(), Some(exit));
         let running = case.start(&["--set", "geo.database=$DIR/city.mmdb"]);
-        assert_eq!(case.get(&running, "/readyz").0, 503);
+        // Its events say themselves that they have no place: no reason to turn senders away.
+        let (status, ready) = case.get(&running, "/readyz");
+        assert!(status == 200 && ready.contains("city.mmdb"), "{ready}");
         let _ = running.end("-TERM");
     }
 

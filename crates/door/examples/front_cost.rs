@@ -12,8 +12,8 @@ use event::{Block, Micros, Offset, TopicId, TopicPartition};
 use log::{Commit, Committed, Fetch, Input, Log, LogError, Membership, Outcome, StoredPosition, Ticket};
 use ouzel_door::collect::Collector;
 use ouzel_door::http::{ClientAddress, Counters, Front, Limits, Parts, Server, Site};
+use ouzel_gen::GenConfig;
 use ouzel_gen::batch::{Form, render_batches};
-use ouzel_gen::generator::{GenConfig, Generator};
 use seam::{Net, RealClock, RealNet, RealRng};
 use tokio::sync::watch;
 use wire::{Arrival, ArrivalPosition, Decoder, DecoderConfig, FieldMap, Preset, RawRecord};
@@ -84,7 +84,7 @@ fn main() {
     let decoder = Arc::new(
         Decoder::build(DecoderConfig::new("http", FieldMap::preset(Preset::Segment))).expect("a preset is valid"),
     );
-    let mut generator = Generator::new(GenConfig::default());
+    let mut generator = GenConfig::crowd(1).build().expect("a valid configuration");
     let batches = render_batches(&mut generator, BATCHES, EVENTS, Form::Ndjson);
     let total = (BATCHES * EVENTS * ROUNDS) as f64;
     let bytes: usize = batches.iter().map(|b| b.body.len()).sum();

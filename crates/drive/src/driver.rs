@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use event::record::Chunk;
 use event::{Block, Micros, Offset, TopicPartition};
-use flow::{Asks, Batch, Effects, Facts, Keyed, Operator, Progress};
+use flow::{Asks, Batch, Effects, Facts, Keyed, Operator, Progress, ROUNDS_MAX};
 
 /// What happened.
 pub enum Input {
@@ -17,7 +17,7 @@ pub enum Input {
     Records { chunks: Vec<Chunk>, at: Micros },
     /// Another answer to [`Action::Read`]: there are no records from there up to `next`, and never will be.
     Gap { next: Offset },
-    /// The answer to [`Action::Ask`].
+    /// The answers to [`Action::Ask`], from its `from` on.
     Facts(Facts),
     /// The outcome of a commit, in the order they were asked for.
     Settled { seq: u64, settled: Settled },
@@ -37,8 +37,9 @@ pub enum Action {
     ReadPosition,
     /// Read records from here on.
     Read { from: Offset },
-    /// Fetch the facts of these asks.
-    Ask(Arc<Asks>),
+    /// Fetch the facts of these asks, from the `from`-th on. More than 0: it is a further round of the same batch, to be
+    /// answered from the same versions of everything.
+    Ask { asks: Arc<Asks>, from: usize },
     /// Commit these outputs with this position, atomically.
     Commit { seq: u64, blocks: Vec<Block>, next: Offset, metadata: Vec<u8>, records: u64 },
     /// Stop the stage: going on would be wrong.
@@ -105,11 +106,21 @@ pub struct Driver<O: Operator> {
     open: VecDeque<Open>,
     pipeline: usize,
     seq: u64,
-    /// With the positions in the batch at which there is no record.
-    planned: Option<(Batch, Arc<Asks>, u64)>,
+    planned: Option<PlannedBatch>,
     actions: VecDeque<Action>,
     reading: bool,
     panics_in_row: u32,
+}
+
+/// A batch whose facts are being fetched.
+struct PlannedBatch {
+    batch: Batch,
+    asks: Arc<Asks>,
+    facts: Facts,
+    /// The round that is being asked for.
+    round: usize,
+    /// Positions in the batch at which there is no record.
+    lost: u64,
 }
 
 struct Open {
@@ -154,7 +165,7 @@ impl<O: Operator> Driver<O> {
             Input::Position(position) => self.on_position(position),
             Input::Records { chunks, at } => self.on_records(chunks, at),
             Input::Gap { next } => self.on_gap(next),
-            Input::Facts(facts) => self.on_facts(&facts),
+            Input::Facts(facts) => self.on_facts(facts),
             Input::Settled { seq, settled } => self.on_settled(seq, settled),
         }
     }
@@ -262,17 +273,34 @@ impl<O: Operator> Driver<O> {
             return;
         }
         let mut asks = Asks::default();
-        self.operator.plan(&batch, &mut asks);
+        self.operator.plan(&batch, 0, &Facts::default(), &mut asks);
         let asks = Arc::new(asks);
-        self.actions.push_back(Action::Ask(asks.clone()));
-        self.planned = Some((batch, asks, lost));
+        self.actions.push_back(Action::Ask { asks: asks.clone(), from: 0 });
+        self.planned = Some(PlannedBatch { batch, asks, facts: Facts::default(), round: 0, lost });
     }
 
-    fn on_facts(&mut self, facts: &Facts) {
-        let Some((batch, asks, lost)) = self.planned.take() else { return };
+    fn on_facts(&mut self, answers: Facts) {
+        let Some(mut planned) = self.planned.take() else { return };
         if self.phase != Phase::Running {
             return;
         }
+        if planned.round == 0 {
+            planned.facts = answers;
+        } else {
+            planned.facts.append(answers);
+        }
+        while planned.round + 1 < self.operator.rounds().min(ROUNDS_MAX) {
+            planned.round += 1;
+            let from = planned.asks.len();
+            self.operator.plan(&planned.batch, planned.round, &planned.facts, Arc::make_mut(&mut planned.asks));
+            if planned.asks.len() > from {
+                self.actions.push_back(Action::Ask { asks: planned.asks.clone(), from });
+                self.planned = Some(planned);
+                return;
+            }
+        }
+        let PlannedBatch { batch, asks, facts, lost, .. } = planned;
+        let facts = &facts;
         self.state.open();
         let mut out = Effects::new(self.tip);
         let whole = apply(&*self.operator, &batch, 0..batch.len(), &asks, facts, &mut self.state, &mut out);

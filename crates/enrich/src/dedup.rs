@@ -21,8 +21,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Positions per generation. Dropping one scans the table once: about 1 ms per 32,768 events.
 pub const GENERATION: Offset = 32_768;
 
-/// Bytes one entry takes in memory: 32 and a control byte, at the table's worst load of 7/16 just after it has grown.
-const ENTRY_BYTES: u64 = 76;
+/// Bytes one slot of the table takes: an entry of 32 and a control byte.
+const SLOT_BYTES: u64 = 33;
 
 #[derive(Clone, Copy)]
 struct Seen {
@@ -49,10 +49,17 @@ pub struct Dedup {
 
 impl Dedup {
     /// `memory`: bytes this partition's table may take; at least one generation is kept.
+    ///
+    /// The table is made at its final size. One that grows is copied whole, 20 ms for 100,000 entries, and partitions with
+    /// equal shares of the events grow all at the same moment; memory that is not touched yet costs nothing.
     pub fn new(memory: u64) -> Dedup {
-        let generations = (memory / (GENERATION * ENTRY_BYTES)).max(2) - 1;
+        // Slots are a power of two, seven of eight may be taken.
+        let slots = 1u64 << (memory / SLOT_BYTES).max(1).ilog2();
+        // The current generation, those that count, and one more: see `advance`.
+        let held = (slots / 8 * 7 / GENERATION).max(3);
+        let generations = held - 2;
         Dedup {
-            seen: HashMap::new(),
+            seen: HashMap::with_capacity((held * GENERATION) as usize),
             generations,
             oldest: 0,
             sealed: 0,

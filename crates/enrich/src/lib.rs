@@ -3,18 +3,24 @@
 //!
 //! * [`stage`]: the operator
 //! * [`enricher`]: the trait of one enricher, and **their order as one list**; one file each below it
+//! * [`condition`], [`path`], [`order`]: when a lookup is made, what it reads, and in which round of asks
 //! * [`dedup`]: the table of (source, id) pairs that were passed on
 //! * [`address`]: an address as people write it
+//! * [`url`]: the parts of a URL, and what is in its query
 //! * [`splice`]: adding a member to a JSON object without writing it anew
 //!
-//! It does not parse JSON, open databases, or know where facts come from.
+//! It does not check JSON (`wire` did), open databases, or know where facts come from.
 
 pub mod address;
+pub mod condition;
 pub mod dedup;
 pub mod enricher;
+pub mod order;
+pub mod path;
 pub mod splice;
 pub mod stage;
+pub mod url;
 
 pub use dedup::{Dedup, Run};
 pub use enricher::Enricher;
-pub use stage::{Enrich, EnrichConfig, StatusMode};
+pub use stage::{Enrich, EnrichConfig, Outline, StatusMode};

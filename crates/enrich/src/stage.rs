@@ -7,10 +7,11 @@ use event::dead_letter::DeadLetter;
 use event::json::write_string;
 use event::topic::{DLQ, ENRICHED};
 use event::{Code, Field, Flags, HeaderRef, Micros, Offset, RecordRef, Source, header, key};
-use flow::{AskId, Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Status, Verdict};
+use flow::{Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Planned, Status, Verdict};
 
 use crate::dedup::Dedup;
-use crate::enricher::{Enricher, Event, Sources, in_order};
+use crate::enricher::{Enricher, Event, Given, Ordered, Setup, Slot, View, in_order};
+use crate::order::OrderError;
 use crate::splice;
 
 /// Which outcomes `enriched.status` lists.
@@ -30,20 +31,32 @@ pub struct EnrichConfig {
     pub partitions: u32,
     /// An event is late behind the highest time seen by this much, in microseconds.
     pub out_of_order_us: i64,
-    pub sources: Sources,
+    pub setup: Setup,
 }
 
 pub struct Enrich {
     config: EnrichConfig,
     enrichers: Vec<Box<dyn Enricher>>,
+    /// For each round of asks, who asks in it.
+    rounds: Vec<Vec<Slot>>,
     /// `"geo":` for each enricher, so that the hot path copies it.
     labels: Vec<Vec<u8>>,
     /// `,"enriched":{"v":1,"at":"`.
     opening: Vec<u8>,
 }
 
-/// What an enricher planned for a record.
-type Planned = Result<AskId, Status>;
+/// One enricher, from outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outline {
+    /// The member it writes.
+    pub name: String,
+    /// Members of `enriched` it reads.
+    pub members: Vec<String>,
+    /// Fields of the event it reads.
+    pub fields: Vec<Field>,
+    /// In which round of asks it may ask, from 0.
+    pub round: usize,
+}
 
 /// What `enriched` and its status need beside the event's own bytes; a guess to size buffers by.
 const ADDED_BYTES: usize = 420;
@@ -54,8 +67,15 @@ thread_local! {
 }
 
 impl Enrich {
-    pub fn new(config: EnrichConfig) -> Enrich {
-        let enrichers = in_order(&config.sources);
+    /// # Errors
+    /// Lookups that wait for one another, or for what nobody writes.
+    pub fn new(config: EnrichConfig) -> Result<Enrich, OrderError> {
+        let Ordered { mut enrichers, rounds } = in_order(&config.setup)?;
+        for given in &config.setup.given {
+            if let Some(place) = enrichers.iter_mut().find(|e| e.name() == given.name) {
+                *place = Box::new(Given::new(given));
+            }
+        }
         let labels = enrichers
             .iter()
             .map(|e| {
@@ -68,24 +88,41 @@ impl Enrich {
         let mut opening = Vec::new();
         write_string(config.member.as_bytes(), &mut opening);
         opening.extend_from_slice(br#":{"v":1,"at":""#);
-        Enrich { config, enrichers, labels, opening }
+        Ok(Enrich { config, enrichers, rounds, labels, opening })
+    }
+
+    /// The enrichers that `setup` gives, in the order in which they write.
+    pub fn outline(setup: &Setup) -> Vec<Outline> {
+        let Ordered { enrichers, rounds } =
+            in_order(setup).expect("the configuration was built, so its lookups have an order");
+        let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
+        let outline = |(slot, enricher): (usize, &dyn Enricher)| Outline {
+            name: enricher.name().to_owned(),
+            members: enricher.reads().into_iter().map(str::to_owned).collect(),
+            fields: enricher.fields(),
+            round: round_of(slot).unwrap_or(0),
+        };
+        enrichers.iter().map(AsRef::as_ref).enumerate().map(outline).collect()
+    }
+
+    /// The members it writes, in their order.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.enrichers.iter().map(|e| e.name())
     }
 
     /// Writes `"enriched":{...}` without the separating comma.
-    fn write_member(&self, event: &Event<'_>, at: Micros, planned: &[Planned], facts: &Facts, out: &mut Vec<u8>) {
+    fn write_member(&self, view: &View<'_>, at: Micros, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.opening);
         at.write_rfc3339(out);
         out.extend_from_slice(br#"","revision":0"#);
         let mut statuses: Vec<(usize, Status)> = Vec::new();
-        for (n, (enricher, planned)) in self.enrichers.iter().zip(planned).enumerate() {
+        for (n, enricher) in self.enrichers.iter().enumerate() {
             let start = out.len();
             out.push(b',');
             out.extend_from_slice(&self.labels[n]);
-            let status = match *planned {
-                Ok(ask) => enricher.apply(event, ask, facts, out),
-                Err(status) => status,
-            };
-            if !matches!(status, Status::Ok | Status::Stale(_)) {
+            let labelled = out.len();
+            let status = enricher.apply(view, out);
+            if out.len() == labelled || !matches!(status, Status::Ok | Status::Stale(_)) {
                 out.truncate(start);
             }
             if status != Status::Ok || self.config.status == StatusMode::All {
@@ -93,9 +130,9 @@ impl Enrich {
             }
         }
         out.extend_from_slice(br#","visitor":{"id":"#);
-        write_string(event.record.key, out);
+        write_string(view.event.record.key, out);
         out.extend_from_slice(br#","how":""#);
-        out.extend_from_slice(how(event.header.flags()).as_bytes());
+        out.extend_from_slice(how(view.event.header.flags()).as_bytes());
         out.extend_from_slice(br#""},"status":{"#);
         for (i, (n, status)) in statuses.iter().enumerate() {
             if i > 0 {
@@ -107,13 +144,18 @@ impl Enrich {
             out.push(b'"');
         }
         out.extend_from_slice(br#"},"data_versions":"#);
-        out.extend_from_slice(if facts.versions.is_empty() { "{}" } else { &facts.versions }.as_bytes());
+        out.extend_from_slice(if view.facts.versions.is_empty() { "{}" } else { &view.facts.versions }.as_bytes());
         out.push(b'}');
     }
 
-    fn emit(&self, batch: &Batch, entry: &Entry<'_>, planned: &[Planned], facts: &Facts, out: &mut Effects) {
+    /// What the enrichers see of an event.
+    fn view<'a>(&'a self, entry: &Entry<'a>, notes: &'a [Planned], facts: &'a Facts) -> View<'a> {
+        View { event: Event::new(entry.record, entry.header), notes, facts, enrichers: &self.enrichers }
+    }
+
+    fn emit(&self, batch: &Batch, entry: &Entry<'_>, notes: &[Planned], facts: &Facts, out: &mut Effects) {
         let Some(value) = entry.record.value else { return };
-        let event = Event { record: entry.record, header: entry.header };
+        let view = self.view(entry, notes, facts);
         let (to, size_hint) = (
             ENRICHED.partition(key::partition_of(entry.record.key, self.config.partitions)),
             batch.bytes() + batch.len() * ADDED_BYTES,
@@ -128,7 +170,7 @@ impl Enrich {
             if !place.empty {
                 member.push(b',');
             }
-            self.write_member(&event, batch.at, planned, facts, member);
+            self.write_member(&view, batch.at, member);
             let parts = [&value[..place.at], &member[..], &value[place.at..]];
             out.emit(to, entry.record.key, header_bytes, Some(&parts), size_hint);
         });
@@ -194,14 +236,24 @@ impl Operator for Enrich {
         prefix.judge(header.id_hash(), header.payload_hash(), offset)
     }
 
-    fn plan(&self, batch: &Batch, asks: &mut Asks) {
-        // One note per record and enricher, in this order.
-        for entry in batch.entries() {
-            let event = Event { record: entry.record, header: entry.header };
-            for enricher in &self.enrichers {
-                let fresh = entry.verdict == Verdict::Fresh;
-                let planned = if fresh { enricher.plan(&event, asks) } else { Err(Status::Skipped) };
-                asks.note(planned);
+    fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+
+    fn plan(&self, batch: &Batch, round: usize, facts: &Facts, asks: &mut Asks) {
+        let (asked, notes) = asks.parts();
+        if round == 0 {
+            notes.lay_out(batch.len(), self.enrichers.len());
+        }
+        for (n, entry) in batch.entries().enumerate() {
+            if entry.verdict != Verdict::Fresh {
+                continue;
+            }
+            let event = Event::new(entry.record, entry.header);
+            for slot in &self.rounds[round] {
+                let view = View { event, notes: notes.of(n), facts, enrichers: &self.enrichers };
+                let planned = self.enrichers[slot.0].plan(&view, asked);
+                notes.set(n, slot.0, planned);
             }
         }
     }
@@ -219,8 +271,7 @@ impl Operator for Enrich {
             let entry = batch.entry(n);
             match entry.verdict {
                 Verdict::Fresh => {
-                    let notes = &asks.notes()[n * self.enrichers.len()..][..self.enrichers.len()];
-                    self.emit(batch, &entry, notes, facts, out);
+                    self.emit(batch, &entry, asks.notes().of(n), facts, out);
                     out.progress.processed += 1;
                 }
                 Verdict::Duplicate => out.progress.deduplicated += 1,
@@ -248,5 +299,23 @@ fn how(flags: Flags) -> &'static str {
         "user"
     } else {
         "hash"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_enricher_says_what_it_reads() {
+        let outline = Enrich::outline(&Setup::default());
+        assert!(outline.iter().any(|o| o.name == "geo" && o.fields == [Field::IP] && o.round == 0), "{outline:?}");
+        for (n, one) in outline.iter().enumerate() {
+            assert!(!one.fields.is_empty() || !one.members.is_empty(), "{}: `Enricher::fields`", one.name);
+            for member in &one.members {
+                let writer = outline[..n].iter().find(|o| o.name == *member);
+                assert!(writer.is_some_and(|w| w.round <= one.round), "{} reads {member}, written later", one.name);
+            }
+        }
     }
 }

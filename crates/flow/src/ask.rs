@@ -14,17 +14,77 @@ pub struct SourceId(pub u16);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AskId(pub u32);
 
-/// The asks of a batch. The same key asked of the same source twice is one ask.
-#[derive(Default)]
+/// What became of a plan: the ask it led to, or why it asks nothing.
+pub type Planned = Result<AskId, Status>;
+
+/// The asks of a batch, of all its rounds, and the notes of who asked what. The same key asked of the same source twice
+/// is one ask.
+#[derive(Clone, Default)]
 pub struct Asks {
+    asked: Asked,
+    notes: Notes,
+}
+
+impl Asks {
+    /// Both parts, so that a plan can read the notes while it asks.
+    pub fn parts(&mut self) -> (&mut Asked, &mut Notes) {
+        (&mut self.asked, &mut self.notes)
+    }
+
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// The asks from the `from`-th on, in the order of their ids.
+    pub fn since(&self, from: usize) -> impl Iterator<Item = (SourceId, &[u8])> {
+        (from as u32..self.asked.list.len() as u32).map(|at| self.asked.at(at))
+    }
+
+    pub fn len(&self) -> usize {
+        self.asked.list.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.asked.list.is_empty()
+    }
+}
+
+/// Who asked what: one note for each record and slot, so that `apply` need not plan again. The operator says what a slot
+/// is.
+#[derive(Clone, Default)]
+pub struct Notes {
+    slots: usize,
+    planned: Vec<Planned>,
+}
+
+impl Notes {
+    /// Room for so many records of so many slots; all are `Skipped` until they are set.
+    pub fn lay_out(&mut self, records: usize, slots: usize) {
+        self.slots = slots;
+        self.planned.clear();
+        self.planned.resize(records * slots, Err(Status::Skipped));
+    }
+
+    pub fn set(&mut self, record: usize, slot: usize, planned: Planned) {
+        self.planned[record * self.slots + slot] = planned;
+    }
+
+    /// The notes of a record, in the order of the slots.
+    pub fn of(&self, record: usize) -> &[Planned] {
+        &self.planned[record * self.slots..][..self.slots]
+    }
+}
+
+/// The keys that are asked for, each once.
+#[derive(Clone, Default)]
+pub struct Asked {
     list: Vec<(SourceId, u32, u32)>,
     keys: Vec<u8>,
     /// Places in `list`, hashed by (source, key). Never iterated.
     index: HashTable<u32>,
-    planned: Vec<Result<AskId, Status>>,
 }
 
-impl Asks {
+impl Asked {
     /// Asks `source` for `key` (for an address its 4 or 16 bytes; for others what the source documents).
     pub fn ask(&mut self, source: SourceId, key: &[u8]) -> AskId {
         let hash = hash_of(source, key);
@@ -42,32 +102,9 @@ impl Asks {
         AskId(at)
     }
 
-    /// Notes what an enricher planned, so that `apply` need not plan again. The operator defines the order.
-    pub fn note(&mut self, planned: Result<AskId, Status>) {
-        self.planned.push(planned);
-    }
-
-    /// The notes, in the order they were made.
-    pub fn notes(&self) -> &[Result<AskId, Status>] {
-        &self.planned
-    }
-
     fn at(&self, at: u32) -> (SourceId, &[u8]) {
         let (source, start, len) = self.list[at as usize];
         (source, &self.keys[start as usize..(start + len) as usize])
-    }
-
-    /// Every ask, in the order of its id.
-    pub fn iter(&self) -> impl Iterator<Item = (SourceId, &[u8])> {
-        (0..self.list.len() as u32).map(|at| self.at(at))
-    }
-
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
     }
 }
 
@@ -142,6 +179,22 @@ impl Facts {
         self.list.push((status, start as u32, (self.bytes.len() - start) as u32));
     }
 
+    /// Adds the answers of a further round.
+    pub fn append(&mut self, more: Facts) {
+        let base = self.bytes.len() as u32;
+        self.list.extend(more.list.into_iter().map(|(status, start, len)| (status, base + start, len)));
+        self.bytes.extend_from_slice(&more.bytes);
+    }
+
+    /// How many asks are answered.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The fact of an ask; `Skipped` for one that nobody answered.
     pub fn fact(&self, id: AskId) -> Fact<'_> {
         match self.list.get(id.0 as usize) {
@@ -160,14 +213,19 @@ mod tests {
     #[test]
     fn equal_asks_are_one() {
         let mut asks = Asks::default();
-        let a = asks.ask(SourceId(0), b"k");
-        let b = asks.ask(SourceId(1), b"k");
-        let c = asks.ask(SourceId(0), b"l");
-        assert_eq!(asks.ask(SourceId(0), b"k"), a);
-        assert_eq!(asks.ask(SourceId(1), b"k"), b);
-        assert!(a != b && b != c && asks.len() == 3);
-        let all: Vec<_> = asks.iter().map(|(s, k)| (s.0, k.to_vec())).collect();
+        let (asked, notes) = asks.parts();
+        let a = asked.ask(SourceId(0), b"k");
+        let b = asked.ask(SourceId(1), b"k");
+        let c = asked.ask(SourceId(0), b"l");
+        assert_eq!(asked.ask(SourceId(0), b"k"), a);
+        assert_eq!(asked.ask(SourceId(1), b"k"), b);
+        assert!(a != b && b != c);
+        notes.lay_out(2, 3);
+        notes.set(1, 2, Ok(c));
+        assert_eq!(notes.of(1), [Err(Status::Skipped), Err(Status::Skipped), Ok(c)]);
+        let all: Vec<_> = asks.since(0).map(|(s, k)| (s.0, k.to_vec())).collect();
         assert_eq!(all, [(0, b"k".to_vec()), (1, b"k".to_vec()), (0, b"l".to_vec())]);
+        assert_eq!(asks.since(2).count(), 1);
     }
 
     #[test]
@@ -184,5 +242,14 @@ mod tests {
         assert_eq!(facts.fact(AskId(0)), Fact { status: Status::Error("io"), json: b"" });
         assert_eq!(facts.fact(AskId(1)), Fact { status: Status::Ok, json: b"{}" });
         assert_eq!(facts.fact(AskId(2)).status, Status::Skipped);
+        let mut more = Facts::default();
+        more.push_with(|_| Status::Miss);
+        more.push_with(|out| {
+            out.extend_from_slice(b"[1]");
+            Status::Ok
+        });
+        facts.append(more);
+        assert_eq!(facts.fact(AskId(1)).json, b"{}");
+        assert_eq!(facts.fact(AskId(3)), Fact { status: Status::Ok, json: b"[1]" });
     }
 }

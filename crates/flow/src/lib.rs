@@ -17,9 +17,9 @@ pub mod keyed;
 pub mod operator;
 pub mod progress;
 
-pub use ask::{AskId, Asks, Fact, Facts, SourceId, Status};
+pub use ask::{AskId, Asked, Asks, Fact, Facts, Notes, Planned, SourceId, Status};
 pub use batch::{Batch, Entry};
 pub use effects::Effects;
 pub use keyed::Keyed;
-pub use operator::{Operator, Verdict};
+pub use operator::{Operator, ROUNDS_MAX, Verdict};
 pub use progress::Progress;

@@ -10,6 +10,10 @@ use crate::batch::Batch;
 use crate::effects::Effects;
 use crate::keyed::Keyed;
 
+/// Most rounds of asks in a batch. Each may wait for a source; a chain of more lookups that need one another is a mistake
+/// in a configuration rather than a wish.
+pub const ROUNDS_MAX: usize = 8;
+
 /// What reading a record in position order decided about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -42,8 +46,14 @@ pub trait Operator: Send + 'static {
         header: HeaderRef<'_>,
     ) -> Verdict;
 
-    /// Says what the records of the batch need to know.
-    fn plan(&self, batch: &Batch, asks: &mut Asks);
+    /// Says what the records of the batch need to know. Called for round 0, 1, ... below [`Operator::rounds`]; `facts` has
+    /// the answers to all earlier rounds.
+    fn plan(&self, batch: &Batch, round: usize, facts: &Facts, asks: &mut Asks);
+
+    /// How many rounds of asks there are, from 1 to [`ROUNDS_MAX`]: more than one where what to ask depends on an answer.
+    fn rounds(&self) -> usize {
+        1
+    }
 
     /// Applies records in order. Reads `facts`; all it does is in `state`, whose newest overlay is dropped if the commit
     /// fails, and in `out`. May be called again for the same records after an abort.

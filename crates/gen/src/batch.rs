@@ -1,10 +1,11 @@
-//! Bodies of requests, rendered once and stamped anew for every send, so that a sender costs almost nothing and every
-//! event it sends is new.
+//! Bodies of requests: rendered once and stamped anew for every send, so that a sender costs almost nothing and every
+//! event it sends is new; or pulled one after another, as their events are due.
 
 use event::Micros;
 
 use crate::generator::Generator;
 use crate::render::{self, ID_AT, SENT_AT_AT, TIME_AT, TIME_LEN};
+use crate::truth::{Introduction, Truth};
 
 /// How the events of a body stand in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,10 +17,14 @@ pub enum Form {
 }
 
 /// A body and where its events begin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Batch {
     pub body: Vec<u8>,
     starts: Vec<u32>,
+    /// What is so about each event, where the batch was pulled.
+    pub truths: Vec<Truth>,
+    /// Who appeared with them.
+    pub introductions: Vec<Introduction>,
 }
 
 impl Batch {
@@ -43,7 +48,33 @@ impl Batch {
         if form == Form::Batch {
             body.extend_from_slice(b"]}");
         }
-        Batch { body, starts }
+        Batch { body, starts, ..Batch::default() }
+    }
+
+    /// Fills the batch anew with the generator's next records, one a line: up to `n`, and none that is due more than
+    /// `within_us` after the first. Whatever becomes of a batch, the next one is due when it is due.
+    pub fn pull(&mut self, generator: &mut Generator, n: usize, within_us: i64) {
+        self.body.clear();
+        self.starts.clear();
+        self.truths.clear();
+        self.introductions.clear();
+        while self.len() < n {
+            if let Some(first) = self.truths.first()
+                && generator.next_arrival().0 > first.arrival.0 + within_us
+            {
+                return;
+            }
+            self.starts.push(self.body.len() as u32);
+            let truth = generator.next(&mut self.body);
+            self.body.push(b'\n');
+            self.truths.push(truth);
+            self.introductions.extend_from_slice(generator.introductions());
+        }
+    }
+
+    /// When a batch that was pulled is to be sent: with its last record.
+    pub fn due(&self) -> Option<Micros> {
+        self.truths.last().map(|t| t.arrival)
     }
 
     /// Number of events.
@@ -78,12 +109,12 @@ pub fn render_batches(generator: &mut Generator, n_batches: usize, per_batch: us
 mod tests {
     use super::*;
     use crate::generator::GenConfig;
-    use crate::render::EventId;
+    use crate::id::EventId;
 
     #[test]
     fn a_stamped_batch_has_new_identities_and_times_and_nothing_else_changed() {
         for form in [Form::Ndjson, Form::Batch] {
-            let mut g = Generator::new(GenConfig::default());
+            let mut g = GenConfig::default().build().expect("the default is valid");
             let mut batch = Batch::render(&mut g, 3, form);
             let before = batch.body.clone();
             batch.restamp(1_000_000, Micros(1_795_400_000_000_001));

@@ -44,9 +44,9 @@ impl Rng {
         result
     }
 
-    /// A number in `0..n`; `n` must not be 0. The bias is below `n / 2^64`.
+    /// A number in `0..n`; `n` must not be 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.next_u64()) * u128::from(n)) >> 64) as u64
+        scale(self.next_u64(), n)
     }
 
     /// A number in `from..to`.
@@ -64,6 +64,54 @@ impl Rng {
     }
 }
 
+/// SplitMix64 as a stream, in eight bytes: what a session keeps, and what is drawn once for one event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Draws(u64);
+
+impl Draws {
+    pub fn new(seed: u64) -> Draws {
+        Draws(seed)
+    }
+
+    pub fn next_u64(&mut self) -> u64 {
+        let drawn = mix(self.0);
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        drawn
+    }
+
+    /// A number in `0..n`; `n` must not be 0.
+    pub fn below(&mut self, n: u64) -> u64 {
+        scale(self.next_u64(), n)
+    }
+
+    /// A number in `from..to`.
+    pub fn between(&mut self, from: u64, to: u64) -> u64 {
+        from + self.below(to - from)
+    }
+
+    /// True `n` times in a thousand, in the mean.
+    pub fn per_mille(&mut self, n: u64) -> bool {
+        self.below(1000) < n
+    }
+
+    /// From `from` to `2^doublings` times that, each doubling as likely as any other: what lasts long is rare, and there
+    /// is no logarithm in it, whose last bit would differ between machines.
+    pub fn spread(&mut self, from: u64, doublings: u64) -> u64 {
+        let low = from << self.below(doublings);
+        low + self.below(low)
+    }
+}
+
+/// Brings a hash into `0..n`. The bias is below `n / 2^64`.
+pub fn scale(hash: u64, n: u64) -> u64 {
+    ((u128::from(hash) * u128::from(n)) >> 64) as u64
+}
+
+/// One of a list that is not empty, by a hash.
+pub fn pick<T: Copy>(of: &[T], hash: u64) -> T {
+    of[(hash % of.len() as u64) as usize]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +124,18 @@ mod tests {
             seen[rng.below(10) as usize] += 1;
         }
         assert!(seen.iter().all(|n| (800..1200).contains(n)), "{seen:?}");
+    }
+
+    #[test]
+    fn spreads_stay_in_their_bounds_and_favour_no_doubling() {
+        let mut draws = Draws::new(7);
+        let mut seen = [0u32; 6];
+        for _ in 0..12_000 {
+            let n = draws.spread(300, 6);
+            assert!((300..300 << 6).contains(&n), "{n}");
+            seen[(n / 300).ilog2() as usize] += 1;
+        }
+        assert!(seen.iter().all(|n| (1800..2200).contains(n)), "{seen:?}");
     }
 
     #[test]

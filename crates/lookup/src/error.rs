@@ -24,6 +24,24 @@ pub enum LookupError {
     /// It is a good database of something else (networks, domains, risk).
     #[error("{database} has no places in it (its type is \"{database_type}\"); geo needs a city or country database")]
     NotGeo { database: String, database_type: String },
+    /// The file is none that this configuration can read.
+    #[error("{file}: {what}")]
+    NotTable { file: String, what: String },
+    /// A row of a file that is none.
+    #[error("{file}, line {line}: {what}")]
+    Row { file: String, line: u64, what: String },
+    /// Of a single ask, not of a file.
+    #[error("the key stands in more than one row: make it unique, or write on_many = \"first\"")]
+    ManyRows,
+    /// It is a good database, but no record of it has the number of an autonomous system.
+    #[error("{database} has no networks in it (its type is \"{database_type}\"); `network.asn` needs an ASN database")]
+    NotAsn { database: String, database_type: String },
+    /// One line of a text file is not what it should be; nothing of the file is used.
+    #[error("{file}, line {line}: {what}")]
+    Line { file: String, line: u64, what: &'static str },
+    /// The file is readable as far as it goes, but as a whole it cannot be what it is meant for.
+    #[error("{file}: {what}")]
+    File { file: String, what: &'static str },
     /// A file of rules has something in it that cannot be used; `place` is a line or the like.
     #[error("{file}, {place}: {what}")]
     Rules { file: String, place: String, what: String },
@@ -51,8 +69,12 @@ impl LookupError {
         match self {
             LookupError::Changing { .. } => Kind::Retry,
             LookupError::Io { .. } | LookupError::TooLarge { .. } | LookupError::NotFile { .. } => Kind::FixConfig,
-            LookupError::NotGeo { .. } => Kind::FixConfig,
-            LookupError::Corrupt { .. } | LookupError::Rules { .. } => Kind::Data,
+            LookupError::NotGeo { .. } | LookupError::NotAsn { .. } | LookupError::NotTable { .. } => Kind::FixConfig,
+            LookupError::Corrupt { .. }
+            | LookupError::Line { .. }
+            | LookupError::File { .. }
+            | LookupError::Rules { .. } => Kind::Data,
+            LookupError::Row { .. } | LookupError::ManyRows => Kind::Data,
         }
     }
 
@@ -65,6 +87,12 @@ impl LookupError {
             LookupError::NotFile { .. } => "not_file",
             LookupError::Corrupt { .. } => "corrupt",
             LookupError::NotGeo { .. } => "not_geo",
+            LookupError::NotTable { .. } => "not_table",
+            LookupError::Row { .. } => "bad_row",
+            LookupError::ManyRows => "many_rows",
+            LookupError::NotAsn { .. } => "not_asn",
+            LookupError::Line { .. } => "bad_line",
+            LookupError::File { .. } => "bad_file",
             LookupError::Rules { .. } => "bad_rules",
         }
     }

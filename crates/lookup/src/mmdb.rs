@@ -3,18 +3,22 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::sync::Arc;
 
 use event::Micros;
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 
+use flow::Status;
+
 use crate::error::LookupError;
 use crate::json::{Rendered, TOO_DEEP};
 use crate::place::Place;
-use crate::watch::{self, Stamp};
+use crate::reload::{Answer, Data, Extent, Reloaded};
+use crate::watch;
 
 /// Largest file that is read. A path that names something else entirely (a disk image, a device) is refused before memory
 /// is taken; city databases have 130 MB.
-const FILE_MAX: u64 = 2 << 30;
+pub(crate) const FILE_MAX: u64 = 2 << 30;
 
 /// One version of a database. Immutable, shared by `Arc`.
 ///
@@ -28,16 +32,10 @@ pub struct Mmdb {
     version: String,
 }
 
-/// How much of a database is looked at before it is used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Extent {
-    /// At most the first [`SAMPLE`] networks, and addresses spread over all: for a start, which must be quick.
-    Sample,
-    /// Every network and every record.
-    Whole,
-}
+/// A leaf of the tree.
+pub(crate) type Found<'d> = maxminddb::LookupResult<'d, Vec<u8>>;
 
-/// Networks in [`Extent::Sample`]. Tens of milliseconds, whatever the size of the database.
+/// Networks that [`Extent::Sample`] looks at, at most; and addresses spread over all. Tens of milliseconds, whatever the size of the database.
 pub const SAMPLE: usize = 1 << 16;
 
 /// JSON that all records of a database may come to, in bytes for each byte of the file, before it is called damaged.
@@ -63,13 +61,9 @@ pub struct Findings {
 impl Mmdb {
     /// Reads the file into memory and checks its layout, not yet its records: see [`Mmdb::check`].
     pub fn open(path: &Path) -> Result<Mmdb, LookupError> {
-        Ok(Mmdb::open_stamped(path)?.0)
-    }
-
-    pub(crate) fn open_stamped(path: &Path) -> Result<(Mmdb, Stamp), LookupError> {
-        let (bytes, stamp) = watch::read(path, FILE_MAX)?;
+        let (bytes, _) = watch::read(path, FILE_MAX)?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        Ok((Mmdb::from_bytes(&name, bytes)?, stamp))
+        Mmdb::from_bytes(&name, bytes)
     }
 
     /// A database from its bytes. `name` is the file's name; it stands in texts and, without its extension, in the version.
@@ -130,7 +124,7 @@ impl Mmdb {
         let mut seen = vec![0u64; self.bytes / 64 + 1];
         let mut scratch = Vec::new();
         let mut allowance = self.bytes.saturating_mul(EXPANSION_MAX).saturating_add(EXPANSION_FREE);
-        let mut look = |found: &maxminddb::LookupResult<'_, Vec<u8>>, findings: &mut Findings| {
+        let mut look = |found: &Found<'_>, findings: &mut Findings| {
             let Some(offset) = found.offset() else { return Ok(()) };
             let (word, bit) = (&mut seen[offset / 64], 1 << (offset % 64));
             if *word & bit != 0 {
@@ -149,19 +143,12 @@ impl Mmdb {
             Ok(())
         };
 
-        // Leaves are one more than nodes in a tree. More of them means that nodes are shared, and a walk may have no end.
-        let leaves_max = self.reader.metadata().node_count as usize + 1;
-        let walk = self.reader.networks(WithinOptions::default().include_networks_without_data());
-        for found in walk.map_err(|e| corrupt(&e))? {
+        for found in self.networks()? {
             if extent == Extent::Sample && findings.networks == SAMPLE {
                 break;
             }
-            if findings.networks == leaves_max {
-                let what = "the search tree has a cycle".to_owned();
-                return Err(LookupError::Corrupt { database: self.name.clone(), what });
-            }
             findings.networks += 1;
-            look(&found.map_err(|e| corrupt(&e))?, &mut findings).map_err(|e| corrupt(&e))?;
+            look(&found?, &mut findings).map_err(|e| corrupt(&e))?;
         }
         // The walk begins with the lowest addresses; where it ended early these reach the others.
         for ip in spread() {
@@ -172,15 +159,83 @@ impl Mmdb {
         Ok(findings)
     }
 
+    /// Every leaf of the tree, from the lowest address up, those without a record included; what follows an error
+    /// is not to be used. Networks of IPv4 come once, whatever aliases a tree of IPv6 has for them.
+    pub(crate) fn networks(&self) -> Result<impl Iterator<Item = Result<Found<'_>, LookupError>>, LookupError> {
+        let options = WithinOptions::default().include_networks_without_data();
+        let mut walk = self.reader.networks(options).map_err(|e| self.corrupt(&e))?;
+        // Leaves are one more than nodes in a tree. More of them means that nodes are shared, and a walk may have no end.
+        let mut left = self.reader.metadata().node_count as usize + 1;
+        Ok(std::iter::from_fn(move || {
+            let found = walk.next()?;
+            let Some(others) = left.checked_sub(1) else {
+                let what = "the search tree has a cycle".to_owned();
+                return Some(Err(LookupError::Corrupt { database: self.name.clone(), what }));
+            };
+            left = others;
+            Some(found.map_err(|e| self.corrupt(&e)))
+        }))
+    }
+
+    pub(crate) fn corrupt(&self, e: &MaxMindDbError) -> LookupError {
+        corrupt(&self.name, e)
+    }
+
     /// Where the record of `ip` lies. An IPv4 address in IPv6 clothes (`::ffff:...`) is asked for as itself, because not
     /// every database has both.
-    fn find(&self, ip: IpAddr) -> Result<Option<maxminddb::LookupResult<'_, Vec<u8>>>, LookupError> {
+    fn find(&self, ip: IpAddr) -> Result<Option<Found<'_>>, LookupError> {
         let ip = ip.to_canonical();
         if ip.is_ipv6() && self.reader.metadata().ip_version == 4 {
             return Ok(None);
         }
         let found = self.reader.lookup(ip).map_err(|e| corrupt(&self.name, &e))?;
         Ok(found.has_data().then_some(found))
+    }
+}
+
+/// How asking a database for something ended.
+pub(crate) fn status(found: Result<bool, LookupError>) -> Status {
+    match found {
+        Ok(true) => Status::Ok,
+        Ok(false) => Status::Miss,
+        Err(e) => Status::Error(e.code()),
+    }
+}
+
+/// Whole records of one database, for lookups by address.
+pub type RecordSource = Reloaded<Records>;
+
+/// One version of it; nothing while there is no good file.
+pub struct Records(Option<Arc<Mmdb>>);
+
+impl Data for Records {
+    type Part = Arc<Mmdb>;
+    type Use = ();
+    const FILE_MAX: u64 = FILE_MAX;
+
+    fn read(name: &str, bytes: Vec<u8>, (): &(), extent: Extent) -> Result<Arc<Mmdb>, LookupError> {
+        let mmdb = Mmdb::from_bytes(name, bytes)?;
+        mmdb.check(extent)?;
+        Ok(Arc::new(mmdb))
+    }
+
+    fn of(databases: Vec<Arc<Mmdb>>) -> Records {
+        Records(databases.into_iter().next())
+    }
+
+    fn version(mmdb: &Arc<Mmdb>) -> &str {
+        mmdb.version()
+    }
+}
+
+impl Answer for Records {
+    fn answer(&self, key: &[u8], out: &mut Vec<u8>) -> Status {
+        let Some(ip) = enrich::address::from_key(key) else { return Status::Error("bad_key") };
+        self.0.as_ref().map_or(Status::Skipped, |mmdb| status(mmdb.record(ip, out)))
+    }
+
+    fn versions(&self) -> Vec<&str> {
+        self.0.iter().map(|mmdb| mmdb.version()).collect()
     }
 }
 

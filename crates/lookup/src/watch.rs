@@ -68,6 +68,8 @@ pub(crate) struct Watch {
     /// The stamp that was last judged; `None` while there is no file.
     judged: Option<Stamp>,
     attempts_left: u32,
+    /// The stamp that was seen last, judged or not.
+    seen: Option<Stamp>,
     /// Why the file as it is now is not in use.
     problem: Option<String>,
 }
@@ -75,7 +77,14 @@ pub(crate) struct Watch {
 impl Watch {
     /// A file that was read and taken.
     pub(crate) fn new(path: &Path, stamp: Stamp) -> Watch {
-        Watch { path: path.to_owned(), judged: Some(stamp), attempts_left: 0, problem: None }
+        let judged = Some(stamp);
+        Watch { path: path.to_owned(), judged, attempts_left: 0, seen: judged, problem: None }
+    }
+
+    /// A file that is not there, or is bad, from the start.
+    pub(crate) fn absent(path: &Path, why: &LookupError) -> Watch {
+        let (judged, problem) = (Stamp::at(path), Some(why.to_string()));
+        Watch { path: path.to_owned(), judged, attempts_left: MORE_ATTEMPTS, seen: judged, problem }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -86,15 +95,18 @@ impl Watch {
         self.problem.as_deref()
     }
 
-    /// The stamp to judge, if there is something to judge: the file changed, or is to be tried once more.
-    pub(crate) fn due(&self) -> Option<Option<Stamp>> {
+    /// The stamp to judge, if there is something to judge: the file changed, or is to be tried once more. With `settled`, a
+    /// file that changed is judged only when it is found as it was the last time: nobody has written to it in between.
+    pub(crate) fn due(&mut self, settled: bool) -> Option<Option<Stamp>> {
         let now = Stamp::at(&self.path);
-        (now != self.judged || self.attempts_left > 0).then_some(now)
+        let stood_still = std::mem::replace(&mut self.seen, now) == now;
+        ((now != self.judged && (stood_still || !settled)) || (now == self.judged && self.attempts_left > 0))
+            .then_some(now)
     }
 
     /// The file was read whole at this stamp, and taken.
     pub(crate) fn took(&mut self, stamp: Stamp) {
-        *self = Watch { path: std::mem::take(&mut self.path), judged: Some(stamp), attempts_left: 0, problem: None };
+        *self = Watch::new(&std::mem::take(&mut self.path), stamp);
     }
 
     /// The file was not taken. True if that is news.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use door::http::{self, Counters, Front, Limits, Server};
 use door::input;
-use enrich::{Enrich, EnrichConfig, StatusMode};
+use enrich::Enrich;
 use event::topic::{ENRICHED, RAW};
 use log::journal::{Health, Journal};
 use log::{Assignment, Log, LogError, Membership};
@@ -25,6 +25,7 @@ use wire::Decoder;
 use crate::config::{self, Config, SourceKind};
 use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::parts::{decoder, input_config, journal_config, sources, worker_count};
+use crate::pipeline::operator;
 use crate::stage::{EnrichWorker, StageStatus};
 use crate::status::{InputStatus, Status, Sums};
 
@@ -139,7 +140,7 @@ impl Engine {
     ) -> Result<Engine, StartError> {
         let log: Arc<dyn Log> = journal.clone();
         let partitions = config.data.partitions;
-        let (sources, enrichers, without) = sources(config)?;
+        let (sources, setup, without) = sources(config)?;
         let sources = Arc::new(sources);
         let stage = Arc::new(StageStatus::new(partitions));
         let counters = Arc::new(Counters::default());
@@ -170,16 +171,7 @@ impl Engine {
                 Assignment::Revoked { .. } => None,
             })
             .expect("the journal grants all partitions at once");
-        let operator = Arc::new(Enrich::new(EnrichConfig {
-            member: config.enrich.member.clone(),
-            status: match config.enrich.status {
-                config::Status::NotOk => StatusMode::NotOk,
-                config::Status::All => StatusMode::All,
-            },
-            partitions,
-            out_of_order_us: config.time.out_of_order.as_micros() as i64,
-            sources: enrichers,
-        }));
+        let operator = Arc::new(operator(config, partitions, setup));
         stage.preset(&*log, operator_group(&operator))?;
         let begun = status.sums();
         let enriched_before = status.ends(ENRICHED);
@@ -235,7 +227,7 @@ impl Engine {
             None => None,
         };
         let stop_watcher = Arc::new(AtomicBool::new(false));
-        let watcher = start_watcher(&status, &stop_watcher, config.geo.reload)?;
+        let watcher = start_watcher(&status, &stop_watcher, config.enrich.reload)?;
         if let Some(port) = &port {
             journal.announce(&[&format!("http {}", port.addr)])?;
         }
@@ -445,13 +437,12 @@ fn start_watcher(status: &Arc<Status>, stop: &Arc<AtomicBool>, reload: Duration)
         let every = WATCH_EVERY.min(reload);
         while !stop.load(Relaxed) {
             status.sample();
-            if let Some(geo) = status.sources.geo() {
-                let report = geo.reload_if_changed();
+            for (source, report) in status.sources.reload_if_changed() {
                 for version in report.loaded {
-                    tracing::info!(%version, "a new database is in use");
+                    tracing::info!(source, %version, "a new file is in use");
                 }
                 for e in report.refused {
-                    tracing::warn!(error = %e, "a new database is bad; the one before stays in use");
+                    tracing::warn!(source, error = %e, "a new file is bad; the one before stays in use");
                 }
             }
             std::thread::park_timeout(every);

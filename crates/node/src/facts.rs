@@ -2,90 +2,149 @@
 
 use std::sync::Arc;
 
+use event::json::write_string;
 use flow::{Asks, Facts, SourceId, Status};
-use lookup::{GeoSource, Mmdb};
-
-/// A source, by its place in [`Sources`].
-pub enum Source {
-    Geo(GeoSource),
-    /// The whole record of an MMDB file.
-    Record {
-        name: String,
-        mmdb: Mmdb,
-    },
-}
+use lookup::{Answer, ReloadReport, Source};
 
 /// Every source there is; a [`SourceId`] is a place in it.
 #[derive(Default)]
 pub struct Sources {
-    list: Vec<Source>,
+    list: Vec<Named>,
+}
+
+struct Named {
+    /// The member its facts are about, for `data_versions`.
+    name: String,
+    source: Box<dyn Source>,
+}
+
+/// A source as it is at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Overview {
+    /// The member its facts are about.
+    pub name: String,
+    /// Of the files in use.
+    pub versions: Vec<String>,
+    /// What nobody should wait for although there is data.
+    pub lacks: Vec<&'static str>,
+    /// Files that are not in use, and why.
+    pub refused: Vec<String>,
 }
 
 impl Sources {
-    pub fn add(&mut self, source: Source) -> SourceId {
-        self.list.push(source);
+    pub fn add(&mut self, name: impl Into<String>, source: Box<dyn Source>) -> SourceId {
+        self.list.push(Named { name: name.into(), source });
         SourceId((self.list.len() - 1) as u16)
     }
 
-    pub fn geo(&self) -> Option<&GeoSource> {
-        self.list.iter().find_map(|s| match s {
-            Source::Geo(geo) => Some(geo),
-            Source::Record { .. } => None,
-        })
+    /// Takes new versions of files that changed; see [`lookup::Reloaded::reload_if_changed`].
+    pub fn reload_if_changed(&self) -> Vec<(&str, ReloadReport)> {
+        self.list.iter().map(|s| (s.name.as_str(), s.source.reload_if_changed())).collect()
     }
 
-    /// Answers every ask, in order. In-memory sources only: nothing here waits.
-    pub fn answer(&self, asks: &Asks) -> Facts {
-        let pinned: Vec<_> = self.list.iter().map(Pinned::of).collect();
-        let mut facts = Facts::new(versions(&pinned));
-        for (source, key) in asks.iter() {
-            facts.push_with(|out| match (pinned.get(source.0 as usize), enrich::address::from_key(key)) {
-                (Some(source), Some(ip)) => {
-                    let found = match source {
-                        Pinned::Geo(geo) => geo.geo(ip, out),
-                        Pinned::Record(_, mmdb) => mmdb.record(ip, out),
-                    };
-                    match found {
-                        Ok(true) => Status::Ok,
-                        Ok(false) => Status::Miss,
-                        Err(e) => Status::Error(e.code()),
-                    }
-                }
-                _ => Status::Error("bad_key"),
+    /// Files whose newest version is not in use, and why: (source, reason).
+    pub fn refused(&self) -> Vec<(&str, String)> {
+        self.list.iter().flat_map(|s| s.source.refused().into_iter().map(|why| (s.name.as_str(), why))).collect()
+    }
+
+    /// What nobody should wait for although its source is there: `geo.postal`.
+    pub fn lacks(&self) -> Vec<String> {
+        let of = |s: &Named| s.source.pin().lacks().iter().map(|l| format!("{}.{l}", s.name)).collect::<Vec<_>>();
+        self.list.iter().flat_map(of).collect()
+    }
+
+    /// What there is in each source, in their order.
+    pub fn overview(&self) -> Vec<Overview> {
+        let of = |s: &Named| {
+            let answer = s.source.pin();
+            Overview {
+                name: s.name.clone(),
+                versions: answer.versions().into_iter().map(str::to_owned).collect(),
+                lacks: answer.lacks().to_vec(),
+                refused: s.source.refused(),
+            }
+        };
+        self.list.iter().map(of).collect()
+    }
+
+    /// The versions in use, for `data_versions`.
+    pub fn versions(&self) -> Arc<str> {
+        self.pin().versions.clone()
+    }
+
+    /// The newest versions, with others in the place of some sources.
+    pub fn pin_with(&self, others: impl IntoIterator<Item = (SourceId, Arc<dyn Answer>)>) -> Pinned {
+        let mut pinned = self.pin();
+        for (source, answer) in others {
+            pinned.answers[source.0 as usize] = answer;
+        }
+        pinned.versions = versions(self.list.iter().map(|s| s.name.as_str()).zip(&pinned.answers));
+        pinned
+    }
+
+    fn epoch(&self) -> u64 {
+        self.list.iter().map(|s| s.source.epoch()).sum()
+    }
+
+    fn pin(&self) -> Pinned {
+        // Read before the sources are pinned: a version that comes in between is seen by the next batch.
+        let epoch = self.epoch();
+        let answers: Vec<Arc<dyn Answer>> = self.list.iter().map(|s| s.source.pin()).collect();
+        let versions = versions(self.list.iter().map(|s| s.name.as_str()).zip(&answers));
+        Pinned { epoch, answers, versions }
+    }
+}
+
+/// One version of each source, held from batch to batch until there is a newer one.
+#[derive(Default)]
+pub struct Pinned {
+    epoch: u64,
+    answers: Vec<Arc<dyn Answer>>,
+    versions: Arc<str>,
+}
+
+impl Pinned {
+    /// Takes the newest versions, if there are newer ones. To be called between batches, never between the rounds of one.
+    pub fn renew(&mut self, sources: &Sources) {
+        if self.answers.len() != sources.list.len() || self.epoch != sources.epoch() {
+            *self = sources.pin();
+        }
+    }
+
+    /// Answers every ask from the `from`-th on, in order. In-memory sources only: nothing here waits.
+    pub fn answer(&self, asks: &Asks, from: usize) -> Facts {
+        let mut facts = Facts::new(self.versions.clone());
+        for (source, key) in asks.since(from) {
+            facts.push_with(|out| match self.answers.get(source.0 as usize) {
+                Some(source) => source.answer(key, out),
+                None => Status::Skipped,
             });
         }
         facts
     }
 }
 
-enum Pinned<'a> {
-    Geo(Arc<lookup::GeoVersion>),
-    Record(&'a str, &'a Mmdb),
-}
-
-impl Pinned<'_> {
-    fn of(source: &Source) -> Pinned<'_> {
-        match source {
-            Source::Geo(geo) => Pinned::Geo(geo.pin()),
-            Source::Record { name, mmdb } => Pinned::Record(name, mmdb),
-        }
-    }
-}
-
-/// `{"geo":"country-2026-11","isp":"..."}`: what this batch was answered from.
-fn versions(pinned: &[Pinned<'_>]) -> Arc<str> {
+/// `{"geo":"country-2026-11","geo.postal":null,"company":null}`: what a batch is answered from; null: there is no such
+/// data.
+fn versions<'a>(sources: impl Iterator<Item = (&'a str, &'a Arc<dyn Answer>)>) -> Arc<str> {
     let mut out = Vec::from(*b"{");
-    for source in pinned {
-        let (name, version) = match source {
-            Pinned::Geo(geo) => ("geo", geo.versions().collect::<Vec<_>>().join("+")),
-            Pinned::Record(name, mmdb) => (*name, mmdb.version().to_owned()),
-        };
+    let mut member = |name: &str, version: Option<&str>| {
         if out.len() > 1 {
             out.push(b',');
         }
-        event::json::write_string(name.as_bytes(), &mut out);
+        write_string(name.as_bytes(), &mut out);
         out.push(b':');
-        event::json::write_string(version.as_bytes(), &mut out);
+        match version {
+            Some(version) => write_string(version.as_bytes(), &mut out),
+            None => out.extend_from_slice(b"null"),
+        }
+    };
+    for (name, answer) in sources {
+        let versions = answer.versions();
+        member(name, (!versions.is_empty()).then(|| versions.join("+")).as_deref());
+        if !versions.is_empty() {
+            answer.lacks().iter().for_each(|lack| member(&format!("{name}.{lack}"), None));
+        }
     }
     out.push(b'}');
     String::from_utf8(out).expect("JSON of names").into()

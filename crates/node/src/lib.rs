@@ -1,21 +1,30 @@
 //! The real world: what turns a configuration into a running process. `sim` drives the same pure crates in a simulated one.
 //!
+//! * [`cases`]: a user's tests of their own pipeline
 //! * [`config`]: the configuration, from file, environment and flags to types that are always valid
 //! * [`engine`]: everything started in order, watched, and stopped in order
 //! * [`parts`]: what the configuration makes of each part
+//! * [`pipeline`]: the same pure code in one call, for tests of a configuration and for measuring
+//! * [`plan`]: what would run, drawn; [`paragraph`]: texts kept within a width
 //! * [`stage`]: runs the enrich stage's state machines
 //! * [`facts`]: answers what a batch asks
 //! * [`runs`]: dedup's sealed runs on disk
+//! * [`assets`]: reference data that is fetched once, and the directory it lies in
 //! * [`output`]: writes `--output`
 //! * [`status`]: readiness, metrics, the two sums
 //!
 //! It decides nothing about events: that is in the pure crates it drives.
 
+pub mod assets;
+pub mod cases;
 pub mod config;
 pub mod engine;
 pub mod facts;
 pub mod output;
+pub mod paragraph;
 pub mod parts;
+pub mod pipeline;
+pub mod plan;
 pub mod runs;
 pub mod stage;
 pub mod status;

@@ -1,15 +1,24 @@
 //! What the configuration makes of each part of the process, before anything runs.
 
+use std::path::PathBuf;
+
 use door::input;
-use enrich::enricher;
+use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
-use lookup::{GeoSource, LookupError, Mmdb};
+use lookup::mmdb::{RecordSource, Records};
+use lookup::table::Rows;
+use lookup::{
+    AgentVersion, Answer as _, CrawlerVersion, Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile,
+    OnMany, Referrers, Reloaded, TableConfig, TableSource,
+};
+use seam::Fs;
 use wire::Decoder;
 
+use crate::assets::{Asset, Installed};
 use crate::config::{self, Config, SourceKind};
 use crate::engine::StartError;
-use crate::facts::{Source, Sources};
+use crate::facts::Sources;
 
 /// The journal's part of the configuration.
 pub fn journal_config(config: &Config) -> JournalConfig {
@@ -42,28 +51,169 @@ pub fn decoder(config: &Config, source: &config::Source) -> Result<Decoder, Star
     built.map_err(|error| StartError::Map { source_name: source.name.clone(), error })
 }
 
-/// The sources, what enrich asks them for, and what it goes on without: a database that cannot be used is no reason not
-/// to take events in, unless the configuration says it is.
-pub(crate) fn sources(config: &Config) -> Result<(Sources, enricher::Sources, Vec<String>), LookupError> {
+/// Puts files that were fetched in the place of what is not configured, and says what of them cannot be used.
+pub fn with_assets(config: &mut Config, fs: &dyn Fs) -> Vec<String> {
+    let installed = match &config.assets.dir {
+        Some(dir) if config.assets.in_use => Installed::open(dir, fs),
+        _ => return Vec::new(),
+    };
+    let files = |asset| installed.path(asset).unwrap_or_default();
+    if config.geo.databases.is_empty() {
+        config.geo.databases = installed.geo().map(files).unwrap_or_default();
+    }
+    if config.network.asn.is_empty() {
+        config.network.asn = files(Asset::Asn);
+    }
+    let first = |asset| files(asset).into_iter().next();
+    config.device.rules = config.device.rules.take().or_else(|| first(Asset::Agents));
+    config.bot.crawlers = config.bot.crawlers.take().or_else(|| first(Asset::Crawlers));
+    installed.damaged()
+}
+
+/// The sources, what enrich asks them for, and what it goes on without: a file that cannot be used is no reason not to take
+/// events in, unless the configuration says it is.
+pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupError> {
+    sources_with(config, Look::Open)
+}
+
+/// What enrich is made from, without a file being opened: for whoever wants to know what would run.
+pub fn setup(config: &Config) -> Result<Setup, LookupError> {
+    sources_with(config, Look::Away).map(|(_, setup, _)| setup)
+}
+
+/// Whether files are opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Open,
+    Away,
+}
+
+/// A source of these files, and what is wrong with them at present.
+fn source<D: Data>(files: Vec<(PathBuf, D::Use)>, look: Look) -> (Reloaded<D>, Vec<LookupError>) {
+    Reloaded::open_what_is_good(if look == Look::Open { &files } else { &[] })
+}
+
+fn plain(paths: &[PathBuf]) -> Vec<(PathBuf, ())> {
+    paths.iter().map(|path| (path.clone(), ())).collect()
+}
+
+fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<String>), LookupError> {
     let mut sources = Sources::default();
-    let mut enrichers = enricher::Sources::default();
+    let mut setup = Setup::default();
     let mut without = Vec::new();
-    if !config.geo.databases.is_empty() {
-        match GeoSource::open(&config.geo.databases) {
-            Ok(geo) => enrichers.geo = Some(sources.add(Source::Geo(geo))),
-            Err(e) if config.geo.required => return Err(e),
-            Err(e) => without.push(format!(
-                "{e}. Events get no place (`status.geo` is \"skipped\") until geo.database is a good file and this is \
-                 started again"
-            )),
+    // A source without files is there all the same: `data_versions` says that there is no data. Nobody asks it.
+    let (geo, errors) = source::<GeoVersion>(plain(&config.geo.databases), look);
+    go_on_without(&mut without, "geo", errors, config.geo.required)?;
+    let geo = sources.add("geo", Box::new(geo));
+    setup.geo = (!config.geo.databases.is_empty()).then_some(geo);
+    let network = network_files(&config.network);
+    let known = !network.is_empty();
+    let (network, errors) = source::<Network>(network, look);
+    go_on_without(&mut without, "network", errors, false)?;
+    let network = sources.add("network", Box::new(network));
+    setup.network = known.then_some(network);
+    // Our own judgement of agents needs no file.
+    let (crawlers, errors) = source::<CrawlerVersion>(plain(config.bot.crawlers.as_slice()), look);
+    go_on_without(&mut without, "bot", errors, false)?;
+    setup.crawler = Some(sources.add("bot", Box::new(crawlers)));
+    let (agents, errors) = source::<AgentVersion>(plain(config.device.rules.as_slice()), look);
+    go_on_without(&mut without, "device", errors, false)?;
+    setup.agent = Some(sources.add("device", Box::new(agents)));
+    // Our own table is always there.
+    let (referrers, errors) = source::<Referrers>(plain(config.referrer.file.as_slice()), look);
+    go_on_without(&mut without, "referrer", errors, false)?;
+    setup.referrer = Some(sources.add("referrer", Box::new(referrers)));
+    setup.internal_hosts = config.referrer.internal.clone();
+    setup.campaign = campaign(&config.campaign);
+    for lookup in &config.lookups {
+        let (source, asks_by, errors) = lookup_source(lookup, look);
+        go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
+        let source = sources.add(&lookup.name, source);
+        let (name, key, when) = (lookup.name.clone(), lookup.key.clone(), lookup.when.clone());
+        setup.lookups.push(LookupSetup { name, source, asks_by, key, when });
+    }
+    setup.fields.clone_from(&config.fields);
+    Ok((sources, setup, without))
+}
+
+/// What a lookup asks, with what is wrong with it at present.
+fn lookup_source(lookup: &config::Lookup, look: Look) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
+    match table_config(lookup) {
+        Some(table) => {
+            let (source, errors) = source::<Rows>(vec![(lookup.path.clone(), table)], look);
+            (Box::new(source), AsksBy::Text, errors)
+        }
+        None => {
+            let (source, errors) = source::<Records>(vec![(lookup.path.clone(), ())], look);
+            (Box::new(source), AsksBy::Address, errors)
         }
     }
-    for lookup in &config.lookups {
-        let config::LookupKind::Mmdb { path } = &lookup.kind;
-        let source = Source::Record { name: lookup.name.clone(), mmdb: Mmdb::open(path)? };
-        enrichers.lookups.push((lookup.name.clone(), sources.add(source)));
+}
+
+/// How the rows of a lookup's file are read; `None` for a file that has none.
+fn table_config(lookup: &config::Lookup) -> Option<TableConfig> {
+    let config::LookupKind::File { format, key_column, columns, on_many } = &lookup.kind else { return None };
+    Some(TableConfig {
+        format: format.map(|format| match format {
+            config::TableFormat::Csv => Format::Csv,
+            config::TableFormat::Ndjson => Format::Ndjson,
+        }),
+        key_column: key_column.clone(),
+        columns: (!columns.is_empty()).then(|| columns.clone()),
+        on_many: match on_many {
+            config::OnMany::Error => OnMany::Refuse,
+            config::OnMany::First => OnMany::First,
+        },
+    })
+}
+
+/// The file of a lookup in a few words: its version, and what is in it.
+pub fn look_at(lookup: &config::Lookup) -> Result<String, LookupError> {
+    match table_config(lookup) {
+        Some(config) => {
+            let rows = TableSource::open_all(&[(lookup.path.clone(), config)])?.pin();
+            Ok(rows.table().map_or_else(String::new, |table| {
+                let repeated = match (table.repeated(), table.on_many()) {
+                    (0, _) => String::new(),
+                    (n, OnMany::Refuse) => format!(", rows that repeat a key (error:many_rows): {n}"),
+                    (n, OnMany::First) => format!(", rows that repeat a key (they do not count): {n}"),
+                };
+                format!("{}, keys: {}, bytes of memory: {}{repeated}", table.version(), table.len(), table.bytes())
+            }))
+        }
+        None => Ok(RecordSource::open(std::slice::from_ref(&lookup.path))?.pin().versions().join(", ")),
     }
-    Ok((sources, enrichers, without))
+}
+
+/// The files of `[network]`, and what each is read as.
+fn network_files(config: &config::Network) -> Vec<(PathBuf, NetworkFile)> {
+    let asn = config.asn.iter().map(|path| (path.clone(), NetworkFile::Asn));
+    let lists = config.lists.iter().map(|(kind, path)| {
+        let kind = ListKind::named(kind).expect("every list's key is a kind");
+        (path.clone(), NetworkFile::List(kind))
+    });
+    asn.chain(lists).collect()
+}
+
+fn campaign(config: &config::Campaign) -> CampaignMap {
+    let config::Campaign { source, medium, name, term, content, click_ids } = config.clone();
+    CampaignMap { source, medium, name, term, content, click_ids }
+}
+
+/// What is wrong with files of `member`: an error if they are required, else a warning each.
+fn go_on_without(
+    without: &mut Vec<String>,
+    member: &str,
+    errors: Vec<LookupError>,
+    required: bool,
+) -> Result<(), LookupError> {
+    for e in errors {
+        if required {
+            return Err(e);
+        }
+        without.push(format!("{e}. `enriched.{member}` goes on without it; it is taken as soon as it is a good file"));
+    }
+    Ok(())
 }
 
 /// What reads a source; `None` for the one that is the port.

@@ -17,7 +17,7 @@ use log::{Commit, Generation, Log, LogError, Outcome, Position, Ticket};
 use seam::fault::{Bug, planted, point};
 use seam::{Clock, Fs};
 
-use crate::facts::Sources;
+use crate::facts::{Pinned, Sources};
 use crate::runs::{Runs, Sealer};
 
 /// Bytes of one partition's records in one batch. Above this a bigger batch saves nothing and holds memory.
@@ -133,6 +133,7 @@ pub struct EnrichWorker {
 struct Part {
     driver: Driver<Enrich>,
     runs: Runs,
+    pinned: Pinned,
     /// Times of receipt in the open batch, for the latency of its commit.
     received: Vec<Micros>,
 }
@@ -231,8 +232,12 @@ impl EnrichWorker {
                 }
                 part.driver.handle(Input::Records { chunks, at: self.clock.now() });
             }
-            Action::Ask(asks) => {
-                let facts = self.sources.answer(&asks);
+            Action::Ask { asks, from } => {
+                if from == 0 {
+                    part.pinned.renew(&self.sources);
+                }
+                let facts = part.pinned.answer(&asks, from);
+                drop(asks);
                 point("enrich.fetched");
                 part.driver.handle(Input::Facts(facts));
             }
@@ -321,7 +326,7 @@ impl EnrichWorker {
             }
         }
         let driver = Driver::new(self.operator.clone(), input, dedup, from.min(committed), 1);
-        Ok(Part { driver, runs, received: Vec::new() })
+        Ok(Part { driver, runs, pinned: Pinned::default(), received: Vec::new() })
     }
 }
 

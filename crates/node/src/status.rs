@@ -201,7 +201,6 @@ impl Site for Status {
             )),
             Health::Stopped(why) => reasons.push(format!("the log stopped, restart this process: {why}")),
         }
-        reasons.extend(self.without.iter().cloned());
         // What waits for the disk as well has nothing to add.
         if let Some(trouble) = self.enrich.trouble().filter(|t| t.fatal || !is_full) {
             reasons.push(trouble.reason);
@@ -209,15 +208,21 @@ impl Site for Status {
         if self.draining.load(Relaxed) {
             reasons.push("stopping: what was accepted is being finished".to_owned());
         }
-        if let Some(geo) = self.sources.geo() {
-            reasons.extend(geo.refused().into_iter().map(|why| format!("a new database is not in use: {why}")));
-        }
         for input in self.inputs.lock().expect("no panic while held").iter() {
             if let Some(error) = input.error() {
                 reasons.push(format!("input {} stopped: {error}", input.name));
             }
         }
         reasons
+    }
+
+    /// An old version of a reference file, or none, is no reason to turn senders away: their events say so themselves.
+    fn degraded(&self) -> Vec<String> {
+        let refused = self.sources.refused().into_iter();
+        let mut degraded: Vec<String> =
+            refused.map(|(name, why)| format!("a file of `{name}` is not in use: {why}")).collect();
+        degraded.extend(self.sources.lacks().iter().map(|lack| format!("no file in use has `{lack}`")));
+        degraded
     }
 
     fn metrics(&self, out: &mut String) {
@@ -243,11 +248,11 @@ impl Site for Status {
         metric("ouzel_events_rate", "gauge", "Events enriched a second.", self.rate());
         let ready = self.ready().is_empty();
         metric("ouzel_ready", "gauge", "1 when /readyz has no reason against it.", f64::from(u8::from(ready)));
-        let refused = self.sources.geo().map_or(0, |g| g.refused().len());
+        let refused = self.sources.refused().len();
         metric(
             "ouzel_assets_refused",
             "gauge",
-            "Reference files whose newest version is bad and not in use.",
+            "Reference files whose newest version is missing or bad, and not in use.",
             refused as f64,
         );
         let stats = self.journal.stats();

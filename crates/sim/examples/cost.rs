@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use event::Micros;
 use ouzel_gen::batch::render_batches;
-use ouzel_gen::{Form, GenConfig, Generator};
+use ouzel_gen::{Form, GenConfig};
 use ouzel_sim::ledger::{Answer, Ledger, Producer, ProducerConfig};
 
 const BATCH: usize = 100;
 
 fn main() {
-    let mut generator = Generator::new(GenConfig::default());
+    let mut generator = GenConfig::crowd(1).build().expect("a valid configuration");
     let mut out = Vec::new();
     report("render", 200_000, || {
         for _ in 0..200_000 {

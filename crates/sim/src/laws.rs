@@ -239,7 +239,7 @@ pub fn l3_nothing_that_was_not_sent(world: &World<'_>) -> Vec<Violation> {
             }
             if name != "dlq" {
                 let mut key = Vec::new();
-                ouzel_gen::render::visitor_text(first.visitor, &mut key);
+                ouzel_gen::Visitor(first.visitor).write_key(&mut key);
                 let key_is_right = row.key == xxhash_rust::xxh3::xxh3_64(&key);
                 let must_be_future = matches!(first.kind, Kind::Future);
                 if !key_is_right || !row.placed || row.future != must_be_future {

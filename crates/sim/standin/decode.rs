@@ -52,7 +52,11 @@ pub fn decode(event: &[u8], now: Micros) -> Result<Decoded, Code> {
     let time = |name: &str| Micros::parse_rfc3339(text(name).as_bytes()).filter(|t| *t < Micros::LATEST);
     let (at, sent_at) = (time("timestamp").ok_or(Code::BadTime)?, time("sentAt").ok_or(Code::BadTime)?);
     let corrected = if sent_at >= at { now.0 - (sent_at.0 - at.0) } else { at.0 };
-    Ok(Decoded { id: text("messageId"), key: text("anonymousId"), future: corrected > now.0 + 300 * Micros::SECOND })
+    let mut key = text("anonymousId");
+    if key.is_empty() {
+        key = format!("user:{}", text("userId"));
+    }
+    Ok(Decoded { id: text("messageId"), key, future: corrected > now.0 + 300 * Micros::SECOND })
 }
 
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);

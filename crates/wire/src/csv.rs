@@ -5,9 +5,10 @@
 //! 7;"says ""hi"""
 //! ```
 //! Quotes are those of RFC 4180. The separator is the one of `,`, `;`, tab and `|` that the header line has most of
-//! outside quotes. Every value is a string, since CSV has no other type; an empty field is an empty string. One row is one
-//! line: a quoted field with a line break in it is refused where it is cut, because a stray quote would otherwise
-//! swallow the rest of the file.
+//! outside quotes. Every value is a string, since CSV has no other type; an empty field is an empty string. Where rows are
+//! events, one row is one line: a quoted field with a line break in it is refused where it is cut, because a stray quote
+//! would otherwise swallow the rest of the file. Who has the whole file at hand, and a limit for a row, finds rows of
+//! several lines with [`Rows::row_len`].
 
 use event::{Code, Failure};
 
@@ -76,21 +77,54 @@ impl Rows {
     /// # Errors
     /// `bad_line` for a row with more or fewer fields than the header has columns, or with a quote out of place.
     pub fn to_json(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        let lead_ins = std::mem::take(&mut self.lead_ins);
+        let read = self.fields(line, |column, field| {
+            out.extend_from_slice(&lead_ins[column]);
+            write_string(field, out);
+        });
+        self.lead_ins = lead_ins;
+        out.push(b'}');
+        read
+    }
+
+    /// Calls `each` with every field of one row (without its line end) and the number of its column, from 0. What it did
+    /// before a failure is to be thrown away.
+    ///
+    /// # Errors
+    /// As [`Rows::to_json`].
+    pub fn fields(&mut self, row: &[u8], mut each: impl FnMut(usize, &[u8])) -> Result<(), Failure> {
         let bad = |message: String| Failure::new(Code::BadLine, "", message);
-        let mut fields = Fields::new(trim_line_end(line), self.separator);
+        let mut fields = Fields::new(trim_line_end(row), self.separator);
         let mut count = 0;
         while let Some(field) = fields.next(&mut self.plain).map_err(|(at, why)| bad(format!("{why}, at byte {at}")))? {
-            if let Some(lead_in) = self.lead_ins.get(count) {
-                out.extend_from_slice(lead_in);
-                write_string(field, out);
+            if count < self.names.len() {
+                each(count, field);
             }
             count += 1;
         }
         if count != self.names.len() {
             return Err(bad(format!("the row has {count} fields, but the header {} columns", self.names.len())));
         }
-        out.push(b'}');
         Ok(())
+    }
+
+    /// How long the row is that `text` begins with, its line end included, when quoted fields may have line breaks in
+    /// them; `None` if it does not end within `text`. Scans no further than the row's end: give it no more than a row
+    /// may have, or a stray quote costs a scan of the whole file.
+    pub fn row_len(&self, text: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            if text.get(at) == Some(&b'"') {
+                // A doubled quote closes and opens again, which comes to the same.
+                at += 2 + memchr::memchr(b'"', &text[at + 1..])?;
+                continue;
+            }
+            // Between quotes, or in a field without: on to the next field or line, whichever comes first.
+            at += 1 + memchr::memchr2(self.separator, b'\n', text.get(at..)?)?;
+            if text[at - 1] == b'\n' {
+                return Some(at);
+            }
+        }
     }
 }
 
@@ -192,6 +226,30 @@ mod tests {
                 (got, _) => panic!("{header} {row}: {got:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_row_ends_where_its_last_quote_is_closed() {
+        let rows = Rows::new(b"a,b").expect("a header");
+        for (text, row) in [
+            ("1,2\n3,4\n", Some("1,2\n")),
+            ("1,2\r\n3", Some("1,2\r\n")),
+            ("\n1", Some("\n")),
+            ("\"1\n2\",\"3\n\"\n4", Some("\"1\n2\",\"3\n\"\n")),
+            ("\"a \"\"b\n\"\" c\",2\n3", Some("\"a \"\"b\n\"\" c\",2\n")),
+            ("\"\"\n", Some("\"\"\n")),
+            ("5\" pipe,6\"\n7", Some("5\" pipe,6\"\n")),
+            ("1,2", None),
+            ("1,\"2\n", None),
+            ("\"", None),
+            ("", None),
+        ] {
+            assert_eq!(rows.row_len(text.as_bytes()), row.map(str::len), "{text:?}");
+        }
+        let mut rows = rows;
+        let mut fields = Vec::new();
+        rows.fields(b"\"1\n2\",\"3\"\r\n", |column, f| fields.push((column, f.to_vec()))).expect("a row");
+        assert_eq!(fields, [(0, b"1\n2".to_vec()), (1, b"3".to_vec())]);
     }
 
     #[test]

@@ -79,6 +79,18 @@ pub enum ArrivalPosition<'a> {
     Fresh(u128),
 }
 
+/// The fields that the members of a batch inherit from it: who sent it, from where and when.
+pub const INHERITED: [Field; 8] = [
+    Field::SENT_AT,
+    Field::USER,
+    Field::VISITOR,
+    Field::IP,
+    Field::USER_AGENT,
+    Field::URL,
+    Field::REFERRER,
+    Field::SESSION,
+];
+
 /// What the members of a batch inherit: fields and their texts, for [`Arrival::inherited`].
 pub type BatchContext<'b> = Vec<(Field, Cow<'b, [u8]>)>;
 
@@ -329,16 +341,7 @@ impl Decoder {
         let mut scratch = Scratch::default();
         json::pass(batch, &self.pointers, &limits, &mut scratch)?;
         let mut context = Vec::new();
-        for field in [
-            Field::SENT_AT,
-            Field::USER,
-            Field::VISITOR,
-            Field::IP,
-            Field::USER_AGENT,
-            Field::URL,
-            Field::REFERRER,
-            Field::SESSION,
-        ] {
+        for field in INHERITED {
             let mapping = self.fields[field.0 as usize].as_ref();
             let mut values = mapping.into_iter().flat_map(|m| &m.places).map(|(slot, _)| scratch.found(*slot));
             let text = values.find_map(|f| f.is_there().then(|| text(&batch[f.range()])).flatten());

@@ -1,5 +1,7 @@
 //! What an input looks like, for the answer to somebody whose first records were all refused.
 
+use event::Micros;
+
 use crate::json::{self, Limits, MAX_DEPTH, Pointers, Scratch};
 use crate::map::{FieldMap, MapEntry, Preset};
 use crate::{access_log, csv};
@@ -44,6 +46,15 @@ pub fn guess(first_lines: &[&[u8]]) -> Option<Guess> {
     if first.contains(&b' ') && std::str::from_utf8(first).is_ok_and(starts_with_syslog_time) {
         return found(None, "line 1 looks like syslog, which is not read");
     }
+    if begins_with_a_time(first) {
+        return found(
+            None,
+            "line 1 looks like a line of a program's log that begins with a time; such lines are not read",
+        );
+    }
+    if is_logfmt(first) {
+        return found(None, "line 1 looks like logfmt (`key=value key=value`), which is not read");
+    }
     None
 }
 
@@ -81,7 +92,7 @@ fn json_object(line: &[u8]) -> Option<Guess> {
 }
 
 /// A header of several plain names, and a second line with as many fields; without one, a name that the preset knows.
-fn is_csv(header: &[u8], second: Option<&[u8]>) -> bool {
+pub(crate) fn is_csv(header: &[u8], second: Option<&[u8]>) -> bool {
     let Ok(mut rows) = csv::Rows::new(header) else { return false };
     let is_name = |n: &String| n.len() <= 64 && n.starts_with(|c: char| c.is_alphabetic() || c == '_');
     let is_known = |n: &String| {
@@ -96,6 +107,25 @@ fn is_csv(header: &[u8], second: Option<&[u8]>) -> bool {
             Some(line) => rows.to_json(line, &mut Vec::new()).is_ok(),
             None => rows.names().iter().any(is_known),
         }
+}
+
+/// `2024-03-13 10:21:14,123 INFO ...`, with or without a bracket before it.
+fn begins_with_a_time(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b"[").unwrap_or(line);
+    line.len() > 20
+        && line.first_chunk::<19>().is_some_and(|t| Micros::parse_rfc3339(&[&t[..], b"Z"].concat()).is_some())
+}
+
+/// At least two `key=value`, and no more words than such values with spaces in quotes explain.
+fn is_logfmt(line: &[u8]) -> bool {
+    let Ok(line) = std::str::from_utf8(line) else { return false };
+    let is_pair = |word: &str| {
+        word.split_once('=').is_some_and(|(key, _)| {
+            !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        })
+    };
+    let mut words = line.split_ascii_whitespace();
+    words.next().is_some_and(is_pair) && words.any(is_pair)
 }
 
 /// `Mar  7 10:21:14 host ...`
@@ -124,6 +154,8 @@ mod tests {
             (&[br#"{"kind":"page"}"#], None, "--map type"),
             (&[br#"{"kind":"page""#], None, "not valid JSON"),
             (&[b"\x1f\x8b\x08\x00"], None, "gzip"),
+            (&[b"2024-03-13 10:21:14,123 INFO main started"], None, "begins with a time"),
+            (&[b"ts=1 level=info msg=\"a b\""], None, "logfmt"),
             (&[b"Mar 27 13:06:56 ip-10-77-20-248 sshd[1291]: Server listening on 0.0.0.0 port 22."], None, "syslog"),
         ] {
             let guess = guess(lines).unwrap_or_else(|| panic!("nothing for {says}"));

@@ -12,10 +12,12 @@
 pub mod pointer;
 pub(crate) mod scan;
 mod text;
+pub mod walk;
 
 use event::{Code, Failure};
 
 pub use pointer::{PointerError, Pointers};
+pub(crate) use text::unescape;
 pub use text::{Kind, kind, text};
 
 use pointer::{NONE, head};

@@ -91,7 +91,7 @@ impl MapEntry {
             Some(name) => Some(TimeFormat::named(&name).ok_or_else(|| {
                 MapError::new(
                     "",
-                    format!("there is no format `{name}`: rfc3339, epoch_s, epoch_ms or a pattern with %"),
+                    format!("there is no format `{name}`: rfc3339, epoch_s, epoch_ms, epoch_us or a pattern with %"),
                 )
             })?),
         };
@@ -302,6 +302,30 @@ impl FieldMap {
         Ok(Field(next))
     }
 
+    /// Gives each field of the user's own the number of its name's place in `names`, so that a number means the same in the
+    /// maps of several sources. Names that are not among them keep no number, and are left out.
+    pub fn number(&mut self, names: &[&str]) {
+        self.fields.retain_mut(|mapped| {
+            if mapped.field.0 < Field::FIRST_CUSTOM {
+                return true;
+            }
+            let place = names.iter().position(|name| *name == mapped.name);
+            let number = place.and_then(|p| u8::try_from(p + Field::FIRST_CUSTOM as usize).ok());
+            number.inspect(|number| mapped.field = Field(*number)).is_some()
+        });
+        self.fields.sort_by_key(|mapped| mapped.field);
+    }
+
+    /// Adds a field that has no name but its pointer, under a number that no other field has.
+    ///
+    /// # Errors
+    /// A pointer that is none.
+    pub fn add_pointer(&mut self, field: Field, pointer: &str) -> Result<(), MapError> {
+        pointer::names(pointer).map_err(|e| MapError::new(pointer, e.message))?;
+        self.insert(field, pointer, MapEntry::pointers(&[pointer]));
+        Ok(())
+    }
+
     fn insert(&mut self, field: Field, name: &str, entry: MapEntry) {
         match self.fields.binary_search_by_key(&field, |m| m.field) {
             Ok(at) => self.fields[at].entry = entry,
@@ -391,6 +415,23 @@ mod tests {
             map.set(&format!("own{n}"), MapEntry::pointers(&["/x"])).expect("there is room for sixteen");
         }
         assert!(map.set("own16", MapEntry::pointers(&["/x"])).is_err());
+    }
+
+    #[test]
+    fn a_number_means_the_same_in_all_maps() {
+        let map = |names: &[&str]| {
+            let mut map = FieldMap::preset(Preset::Segment);
+            names.iter().for_each(|n| map.set(n, MapEntry::pointers(&["/x"])).expect("a field"));
+            map.number(&["plan", "cohort", "shop"]);
+            map.add_pointer(Field(31), "/properties/id").expect("a pointer");
+            assert!(map.fields().is_sorted_by_key(|m| m.field));
+            let own = map.fields().iter().filter(|m| m.field.0 >= 16);
+            own.map(|m| (m.field.0, m.name.clone())).collect::<Vec<_>>()
+        };
+        let own = |fields: &[(u8, &str)]| fields.iter().map(|(n, name)| (*n, name.to_string())).collect::<Vec<_>>();
+        assert_eq!(map(&["shop", "plan"]), own(&[(16, "plan"), (18, "shop"), (31, "/properties/id")]));
+        assert_eq!(map(&["cohort"]), own(&[(17, "cohort"), (31, "/properties/id")]));
+        assert_eq!(map(&[]), own(&[(31, "/properties/id")]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Times as people send them: RFC 3339, seconds or milliseconds since 1970, or a pattern of their own with a zone.
+//! Times as people send them: RFC 3339, seconds, milliseconds or microseconds since 1970, or a pattern of their own with a zone.
 //!
 //! A text without a zone is an error, not a guess, until the map says which zone is meant. Where a zone's clock was set
 //! back, a local time that was there twice is taken as the first of the two; one that was skipped is taken as if the
@@ -20,6 +20,8 @@ pub enum TimeFormat {
     EpochS,
     /// Milliseconds since 1970, likewise.
     EpochMs,
+    /// Microseconds since 1970, likewise; what Google Analytics exports. A fraction is cut.
+    EpochUs,
     /// A pattern like `%d/%b/%Y:%H:%M:%S %z` (the directives of strftime, as the `jiff` crate lists them).
     Strftime(String),
 }
@@ -31,8 +33,20 @@ impl TimeFormat {
             "rfc3339" => Some(TimeFormat::Rfc3339),
             "epoch_s" => Some(TimeFormat::EpochS),
             "epoch_ms" => Some(TimeFormat::EpochMs),
+            "epoch_us" => Some(TimeFormat::EpochUs),
             pattern if pattern.contains('%') => Some(TimeFormat::Strftime(pattern.into())),
             _ => None,
+        }
+    }
+
+    /// The name in configuration: what [`TimeFormat::named`] takes.
+    pub fn name(&self) -> &str {
+        match self {
+            TimeFormat::Rfc3339 => "rfc3339",
+            TimeFormat::EpochS => "epoch_s",
+            TimeFormat::EpochMs => "epoch_ms",
+            TimeFormat::EpochUs => "epoch_us",
+            TimeFormat::Strftime(pattern) => pattern,
         }
     }
 }
@@ -75,11 +89,12 @@ impl TimeReader {
         let zone = zone.map(named_zone).transpose()?;
         let how = match format.unwrap_or(&TimeFormat::Rfc3339) {
             TimeFormat::Rfc3339 => How::Rfc3339,
-            TimeFormat::EpochS | TimeFormat::EpochMs if zone.is_some() => {
+            TimeFormat::EpochS | TimeFormat::EpochMs | TimeFormat::EpochUs if zone.is_some() => {
                 return Err("a time since 1970 has no zone: leave out `zone`".into());
             }
             TimeFormat::EpochS => How::Epoch(1_000_000),
             TimeFormat::EpochMs => How::Epoch(1_000),
+            TimeFormat::EpochUs => How::Epoch(1),
             TimeFormat::Strftime(pattern) => match pattern_zone(pattern)? {
                 true if zone.is_some() => {
                     return Err(format!("`{pattern}` reads the zone from the text: leave out `zone`"));
@@ -103,7 +118,7 @@ impl TimeReader {
     pub fn read(&self, text: &[u8], number: bool) -> Result<Micros, &'static str> {
         let micros = match &self.how {
             How::Rfc3339 if number => {
-                Err("the time is a number: add `format=epoch_ms` or `format=epoch_s` to the map of this field")
+                Err("the time is a number: add `format=epoch_ms`, `epoch_s` or `epoch_us` to the map of this field")
             }
             How::Rfc3339 => self.iso(text),
             How::Epoch(unit) => epoch(text, *unit),
@@ -227,28 +242,40 @@ fn epoch(text: &[u8], unit: i64) -> Result<Micros, &'static str> {
         if !all_digits(whole) || !all_digits(fraction) {
             return Err(NO_NUMBER);
         }
-        if whole.len() > 15 || sign < 0.0 {
+        // Microseconds until 2200 have 16 digits; 18 of them are below what fits.
+        if whole.len() > 18 || sign < 0.0 {
             return Err(NOT_IN_RANGE);
         }
         let whole = whole.bytes().fold(0i64, |v, b| v * 10 + i64::from(b - b'0'));
+        let mut micros =
+            whole.checked_mul(unit).filter(|m| *m < Micros::LATEST.0).ok_or_else(|| too_large(whole, unit))?;
         let mut place = unit;
-        let mut micros = whole.checked_mul(unit).ok_or(NOT_IN_RANGE)?;
         for b in fraction.bytes() {
             place /= 10;
             micros += i64::from(b - b'0') * place;
         }
-        return in_range_or_hint(Micros(micros), unit);
+        return Ok(Micros(micros));
     };
-    in_range_or_hint(Micros(micros as i64), unit)
+    if micros < Micros::LATEST.0 as f64 {
+        return Ok(Micros(micros as i64));
+    }
+    Err(too_large((micros / unit as f64) as i64, unit))
 }
 
-fn in_range_or_hint(micros: Micros, unit: i64) -> Result<Micros, &'static str> {
-    match micros {
-        m if m < Micros::LATEST => Ok(m),
-        Micros(m) if unit == 1_000_000 && m / 1_000 < Micros::LATEST.0 => {
-            Err("the time is too large for seconds since 1970; is it milliseconds (`format=epoch_ms`)?")
+/// What is said of so many units that they are no time; a smaller unit is named with which they would be one.
+fn too_large(units: i64, unit: i64) -> &'static str {
+    let would_be = |smaller: i64| smaller < unit && units.checked_mul(smaller).is_some_and(|m| m < Micros::LATEST.0);
+    match unit {
+        1_000_000 if would_be(1_000) => {
+            "the time is too large for seconds since 1970; is it milliseconds (`format=epoch_ms`)?"
         }
-        _ => Err(NOT_IN_RANGE),
+        1_000_000 if would_be(1) => {
+            "the time is too large for seconds since 1970; is it microseconds (`format=epoch_us`)?"
+        }
+        1_000 if would_be(1) => {
+            "the time is too large for milliseconds since 1970; is it microseconds (`format=epoch_us`)?"
+        }
+        _ => NOT_IN_RANGE,
     }
 }
 
@@ -320,6 +347,9 @@ mod tests {
             ("epoch_ms", None, "1710325274001", "2024-03-13T10:21:14.001Z"),
             ("epoch_ms", None, "1710325274001.5", "2024-03-13T10:21:14.0015Z"),
             ("epoch_ms", None, "1.710325274001E12", "2024-03-13T10:21:14.001Z"),
+            ("epoch_us", None, "1710325274001002", "2024-03-13T10:21:14.001002Z"),
+            ("epoch_us", None, "1710325274001002.9", "2024-03-13T10:21:14.001002Z"),
+            ("epoch_us", None, "1.710325274001002e15", "2024-03-13T10:21:14.001002Z"),
             ("%d/%b/%Y:%H:%M:%S %z", None, "13/Mar/2024:10:21:14 -0130", "2024-03-13T11:51:14Z"),
             ("%d.%m.%Y %H:%M", Some("Europe/Berlin"), "13.03.2024 10:21", "2024-03-13T09:21:00Z"),
             ("%Y-%m-%d", Some("UTC"), "2024-03-13", "2024-03-13T00:00:00Z"),
@@ -340,6 +370,11 @@ mod tests {
             ("rfc3339", None, "1969-12-31T23:59:59Z", false, "outside"),
             ("rfc3339", None, "2200-01-01T00:00:00Z", false, "outside"),
             ("epoch_s", None, "1710325274001", true, "epoch_ms"),
+            ("epoch_s", None, "1.710325274001e12", true, "epoch_ms"),
+            ("epoch_s", None, "1710325274001002", true, "epoch_us"),
+            ("epoch_ms", None, "1710325274001002", true, "epoch_us"),
+            ("epoch_us", None, "7258118400000000", true, "outside"),
+            ("epoch_us", None, "999999999999999999", true, "outside"),
             ("epoch_s", None, "99999999999999999999", true, "outside"),
             ("epoch_s", None, "-1", true, "outside"),
             ("epoch_s", None, "-1e3", true, "outside"),

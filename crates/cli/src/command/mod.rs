@@ -1,10 +1,16 @@
 //! One file per command; each has its arguments, then `run`.
 
+pub mod assets;
 pub mod bench;
 pub mod check;
+pub mod completions;
+pub mod config;
 pub mod data;
 pub mod dlq;
 pub mod doctor;
+pub mod r#gen;
+pub mod init;
+pub mod plan;
 pub mod run;
 pub mod tail;
 pub mod topics;

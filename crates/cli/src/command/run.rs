@@ -18,6 +18,22 @@ use crate::{Global, look};
 
 #[derive(clap::Args)]
 pub struct RunArgs {
+    #[command(flatten)]
+    from: FromArgs,
+    /// Writes enriched events as NDJSON to this file, or to standard output
+    #[arg(long, value_name = "FILE|-")]
+    output: Option<String>,
+    /// Ends when all inputs have ended and everything accepted is enriched
+    #[arg(long)]
+    until_idle: bool,
+    /// Ends bounded inputs for good, then the run; refused beside inputs that never end
+    #[arg(long)]
+    close: bool,
+}
+
+/// Where events come from: flags that stand for keys.
+#[derive(clap::Args)]
+pub struct FromArgs {
     /// Reads this file (NDJSON, JSON array, CSV, access log; gzip or zstd), or - for standard input, instead of the
     /// configured sources; no port is opened unless --listen asks for one
     #[arg(long, value_name = "FILE|-")]
@@ -25,9 +41,6 @@ pub struct RunArgs {
     /// Goes on reading the input as it grows, through renames and truncation
     #[arg(long, requires = "input")]
     follow: bool,
-    /// Writes enriched events as NDJSON to this file, or to standard output
-    #[arg(long, value_name = "FILE|-")]
-    output: Option<String>,
     /// Where the fields of events are: segment, ouzel, access-log, csv
     #[arg(long)]
     preset: Option<String>,
@@ -37,33 +50,29 @@ pub struct RunArgs {
     /// The address to listen on (http.listen); port 0 takes any free one
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Ends when all inputs have ended and everything accepted is enriched
-    #[arg(long)]
-    until_idle: bool,
-    /// Ends bounded inputs for good, then the run; refused beside inputs that never end
-    #[arg(long)]
-    close: bool,
     /// Listens on an address others can reach although there are no keys and no TLS
     #[arg(long)]
-    insecure: bool,
+    pub insecure: bool,
+}
+
+impl FromArgs {
+    pub fn config(&self) -> ConfigRunArgs {
+        ConfigRunArgs {
+            input: self.input.clone(),
+            follow: self.follow,
+            preset: self.preset.clone(),
+            map: self.map.clone(),
+            listen: self.listen.clone(),
+            data: None,
+        }
+    }
 }
 
 const STATUS_EVERY: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(10);
 
 pub fn run(global: &Global, args: RunArgs) -> Result {
-    let loaded = look::load(
-        global,
-        args.insecure,
-        ConfigRunArgs {
-            input: args.input.clone(),
-            follow: args.follow,
-            preset: args.preset.clone(),
-            map: args.map.clone(),
-            listen: args.listen.clone(),
-            data: None,
-        },
-    )?;
+    let loaded = look::load(global, args.from.insecure, args.from.config())?;
     for warning in &loaded.warnings {
         eprintln!("{warning}");
     }

@@ -26,6 +26,9 @@ pub struct TailArgs {
     /// Goes on with what comes, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
+    /// Cards for people instead of a line of JSON each
+    #[arg(long, conflicts_with = "json")]
+    pretty: bool,
 }
 
 /// Records asked for at a time.
@@ -63,6 +66,15 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
         };
         next.push((topic.partition(*p), from));
     }
+    let member = match args.pretty {
+        true => look::load_as_written(global, false, node::config::RunArgs::default())?.config.enrich.member,
+        false => String::new(),
+    };
+    let form = match (args.pretty, global.json) {
+        (true, _) => Form::Card(&member),
+        (_, true) => Form::Record,
+        _ => Form::Value,
+    };
     let mut out = std::io::stdout().lock();
     // The last records of all partitions in the order of their receipt.
     let mut last: Vec<(String, Vec<u8>)> = Vec::new();
@@ -75,7 +87,7 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
                     .map_err(|e| Failed::new(Exit::Data, format!("{partition}: a record is no JSON: {e}")))?;
                 let at = record["received_at"].as_str().unwrap_or_default().to_owned();
                 if args.from.is_some() {
-                    if !print(&mut out, global, line)? {
+                    if !print(&mut out, form, line)? {
                         return Ok(Exit::Fine);
                     }
                 } else {
@@ -91,7 +103,7 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
     last.sort_by(|a, b| a.0.cmp(&b.0));
     let skip = last.len().saturating_sub(args.lines as usize);
     for (_, line) in &last[skip..] {
-        if !print(&mut out, global, line)? {
+        if !print(&mut out, form, line)? {
             return Ok(Exit::Fine);
         }
     }
@@ -112,7 +124,7 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
             any |= page.next > *from;
             *from = page.next.max(*from);
             for line in page.lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-                if !print(&mut out, global, line)? {
+                if !print(&mut out, form, line)? {
                     return Ok(Exit::Fine);
                 }
             }
@@ -127,9 +139,28 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
     }
 }
 
-/// Prints a record: its value, or with --json all of it. False when nobody reads any more.
-fn print(out: &mut impl Write, global: &Global, line: &[u8]) -> Result<bool> {
-    let value = if global.json { line } else { value_of(line) };
+/// How records are printed.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    /// The value alone.
+    Value,
+    /// All of it: partition, offset, times, value.
+    Record,
+    /// For people; the member that enrichers wrote.
+    Card(&'a str),
+}
+
+/// Prints a record. False when nobody reads any more.
+fn print(out: &mut impl Write, form: Form<'_>, line: &[u8]) -> Result<bool> {
+    let shown;
+    let value = match form {
+        Form::Value => value_of(line),
+        Form::Record => line,
+        Form::Card(member) => {
+            shown = crate::card::card(&serde_json::from_slice(line).unwrap_or_default(), member);
+            shown.as_bytes()
+        }
+    };
     let result = out.write_all(value).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
     match result {
         Ok(()) => Ok(true),

@@ -18,17 +18,24 @@ pub struct Case {
     /// What differs from run to run, and what stands for it.
     hidden: Vec<(String, &'static str)>,
     loose: bool,
+    /// PATH of the commands; `None`: as it is.
+    search: Option<std::ffi::OsString>,
 }
 
 impl Case {
     pub fn new(name: &'static str) -> Case {
         let tmp = tempfile::tempdir().expect("a directory");
-        Case { name, tmp, said: String::new(), hidden: Vec::new(), loose: false }
+        Case { name, tmp, said: String::new(), hidden: Vec::new(), loose: false, search: None }
     }
 
     /// Numbers of three digits and more depend on timing or on the disk.
     pub fn loose(&mut self) {
         self.loose = true;
+    }
+
+    /// Where commands look for programs from now on.
+    pub fn search(&mut self, path: impl Into<std::ffi::OsString>) {
+        self.search = Some(path.into());
     }
 
     pub fn dir(&self) -> &Path {
@@ -41,6 +48,7 @@ impl Case {
 
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("below ours")).expect("made");
         std::fs::write(&path, content).expect("written");
         path
     }
@@ -74,6 +82,10 @@ impl Case {
     pub fn run(&mut self, args: &[&str]) -> Output {
         let mut command = ouzel();
         command.current_dir(self.dir()).args(args.iter().map(|a| self.real(a)));
+        command.env("XDG_CACHE_HOME", self.path("cache"));
+        if let Some(path) = &self.search {
+            command.env("PATH", path);
+        }
         let out = support::output(&mut command);
         self.show(args, &out);
         out
@@ -175,6 +187,10 @@ impl Case {
             let line = without_times(line);
             let line = match line.split_once(" events added to `enriched` in ") {
                 Some((count, _)) => format!("{count} events added to `enriched` in $N s ($N/s)"),
+                None => line,
+            };
+            let line = match line.split_once(" taken in ").and_then(|(a, b)| Some((a, b.split_once(", ")?.1))) {
+                Some((what, size)) => format!("{what} taken in $N s, {size}"),
                 None => line,
             };
             lines.push(if self.loose { without_numbers(&line) } else { line });

@@ -16,7 +16,10 @@ pub fn ouzel() -> Command {
             command.env_remove(name);
         }
     }
-    command.env("NO_COLOR", "1").stdin(Stdio::null());
+    // Nor what its user has fetched.
+    command.env("XDG_CACHE_HOME", "/nonexistent");
+    // Nor what this user fetched.
+    command.env("NO_COLOR", "1").env("OUZEL__ASSETS__USE", "false").stdin(Stdio::null());
     command
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use event::{Failure, Field};
+use event::{Failure, Field, Micros};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -196,55 +196,88 @@ struct Batch {
 }
 
 fn collect(front: &Front, how: &How, headers: &HeaderMap, peer: IpAddr, body: &[u8]) -> Result<Batch, Box<Answer>> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let mut events = wire::split::body(body, content_type);
-    let around = events.take_batch();
     let mut collector =
         front.collectors.take().unwrap_or_else(|| Collector::new(Arc::clone(&front.decoder), front.partitions));
     let mut refusals = Refusals::new();
-    let (received, fresh) = (front.clock.now(), front.rng.next_u128());
+    let fresh = front.rng.next_u128();
     let position = |index: u64| match &how.id_prefix {
         Some(prefix) => ArrivalPosition::At { prefix, index },
         None => ArrivalPosition::Fresh(fresh.wrapping_add(u128::from(index))),
     };
-    let context = match around.as_deref().map(|batch| front.decoder.batch_context(batch)).transpose() {
+    let address = peer.to_string();
+    let agent = headers.get(header::USER_AGENT).and_then(|v| std::str::from_utf8(v.as_bytes()).ok()).unwrap_or("");
+    let delivery = Delivery {
+        content_type: headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()),
+        received: front.clock.now(),
+        connection: (front.client_address == ClientAddress::Connection).then_some((&address, agent)),
+        events_max: front.limits.batch_events,
+    };
+    let taken = take_body(&mut collector, body, &delivery, position, |index, failure| refusals.add(index, failure));
+    match taken {
+        Ok(()) => Ok(batch(front, collector, refusals)),
+        // The collector is dropped with what it has: a batch is taken as a whole or not at all.
+        Err(TooManyEvents) => {
+            let message = format!("there are more than {} events in the body; send it in parts", delivery.events_max);
+            Err(Box::new(answer::error(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", &message)))
+        }
+    }
+}
+
+/// What surrounds the events of a body.
+pub struct Delivery<'a> {
+    pub content_type: Option<&'a str>,
+    pub received: Micros,
+    /// The connection's address and `User-Agent`, for events without their own; `None` where senders speak for others.
+    pub connection: Option<(&'a str, &'a str)>,
+    pub events_max: u64,
+}
+
+/// There are more events in the body than `events_max`; so many were collected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooManyEvents;
+
+/// Hands the events of a request's body to a collector. `position` says where the event of that number is, for those
+/// without an id; `refused` hears of every refusal.
+pub fn take_body<'p>(
+    collector: &mut Collector,
+    body: &[u8],
+    delivery: &Delivery<'_>,
+    position: impl Fn(u64) -> ArrivalPosition<'p>,
+    mut refused: impl FnMut(u64, &Failure),
+) -> Result<(), TooManyEvents> {
+    let mut events = wire::split::body(body, delivery.content_type);
+    let around = events.take_batch();
+    let received = delivery.received;
+    let context = match around.as_deref().map(|batch| collector.decoder().batch_context(batch)).transpose() {
         Ok(context) => context.unwrap_or_default(),
         // Without its context no event of the batch would mean what its sender meant: all of it is refused, as one.
         Err(failure) => {
             let arrival = Arrival { received, position: position(0), inherited: &[] };
             collector.refuse(body, &arrival, &failure);
-            refusals.add(0, &failure);
-            return Ok(batch(front, collector, refusals));
+            refused(0, &failure);
+            return Ok(());
         }
     };
-    let address = peer.to_string();
-    let inherited = inherited(front.client_address, &context, &address, headers);
+    let inherited = inherited(&context, delivery.connection);
     for (index, (_, event)) in (0..).zip(events) {
-        // The collector is dropped with what it has: a batch is taken as a whole or not at all.
-        if index == front.limits.batch_events {
-            let message = format!("there are more than {index} events in the body; send it in parts");
-            return Err(Box::new(answer::error(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", &message)));
+        if index == delivery.events_max {
+            return Err(TooManyEvents);
         }
         let arrival = Arrival { received, position: position(index), inherited: &inherited };
         if let Err(failure) = collector.event(event, &arrival) {
-            refusals.add(index, &failure);
+            refused(index, &failure);
         }
     }
-    Ok(batch(front, collector, refusals))
+    Ok(())
 }
 
 /// What events have from their batch and, where that does not say it, from their connection.
 fn inherited<'a>(
-    client_address: ClientAddress,
     context: &'a [(Field, Cow<'a, [u8]>)],
-    address: &'a str,
-    headers: &'a HeaderMap,
+    connection: Option<(&'a str, &'a str)>,
 ) -> Vec<(Field, &'a [u8])> {
     let mut all: Vec<(Field, &[u8])> = context.iter().map(|(field, value)| (*field, &**value)).collect();
-    if client_address == ClientAddress::None {
-        return all;
-    }
-    let agent = headers.get(header::USER_AGENT).and_then(|v| std::str::from_utf8(v.as_bytes()).ok()).unwrap_or("");
+    let Some((address, agent)) = connection else { return all };
     let agent = &agent[..agent.floor_char_boundary(USER_AGENT_MAX)];
     for (field, value) in [(Field::IP, address), (Field::USER_AGENT, agent)] {
         if !value.is_empty() && !all.iter().any(|(f, _)| *f == field) {

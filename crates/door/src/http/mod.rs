@@ -35,6 +35,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub use counters::{Count, Counters, Histogram};
+pub use events::{Delivery, TooManyEvents, take_body};
 pub use limits::{Hosts, Limits};
 pub use listen::{NotLoopback, Server, Stage, check_address};
 pub use topics::{is_shown, overview, write_record};
@@ -47,6 +48,11 @@ use body::{Gauge, Reader};
 pub trait Site: Send + Sync + 'static {
     /// Why no events should be sent here now, one sentence each; empty = ready.
     fn ready(&self) -> Vec<String>;
+
+    /// What is not as it should be although events are taken and enriched, one sentence each.
+    fn degraded(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Appends all metrics in Prometheus' text format; [`Counters::write_metrics`] has those of the front line.
     fn metrics(&self, out: &mut String);
@@ -170,7 +176,8 @@ impl Front {
             reasons.push("shutting down".to_owned());
         }
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let body = json!({ "ready": reasons.is_empty(), "reasons": reasons }).to_string() + "\n";
+        let body = json!({ "ready": reasons.is_empty(), "reasons": reasons, "degraded": self.site.degraded() });
+        let body = body.to_string() + "\n";
         answer::whole(status, answer::JSON, body)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use event::record::Chunk;
 use event::topic::TOPICS;
-use event::{Flags, HeaderRef, Micros, Offset, RecordRef, TopicId, TopicPartition};
+use event::{Field, Flags, HeaderRef, Micros, Offset, RecordRef, TopicId, TopicPartition};
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 use log::{Fetch, Log, LogError};
@@ -263,6 +263,16 @@ pub fn write_record(out: &mut Vec<u8>, partition: u32, offset: Offset, record: &
     write_number(out, offset);
     write_text_or_base64(out, "key", record.key);
     if let Some(h) = record.header() {
+        // A text stands in the event as JSON already; a constant of the field map is the source's.
+        let named = |field| match h.json(field, record.value.unwrap_or_default()) {
+            Some(json) => wire::json::text(json),
+            None => h.inherited_value(field).map(std::borrow::Cow::Borrowed),
+        };
+        for (name, field) in [("type", Field::TYPE), ("from", Field::SOURCE)] {
+            if let Some(text) = named(field) {
+                write_text_or_base64(out, name, &text);
+            }
+        }
         write_header(out, h);
     }
     match record.value {

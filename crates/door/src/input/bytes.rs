@@ -84,6 +84,11 @@ impl Bytes {
         Bytes { name, file, is_stream, max_ratio, at: 0, head, coding: Coding::Unknown, raw, inflated: 0 }
     }
 
+    /// A pipe, a terminal, a socket.
+    pub fn is_stream(&self) -> bool {
+        self.is_stream
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

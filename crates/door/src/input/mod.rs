@@ -6,6 +6,7 @@
 //! * [`identity`]: which file this is, and how far it was read
 //! * `commit`: one commit after another, each seen through to its end
 //! * `reader`: the loop that joins them; `watch`: what happens to a file that is followed
+//! * `whole`: outside a run: the beginning of an input, and one that is there whole
 //! * [`error`]: the texts for people
 //!
 //! ```text
@@ -24,6 +25,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod whole;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -37,6 +39,7 @@ use wire::{Decoder, Preset};
 
 pub use error::InputError;
 pub use identity::Identity;
+pub use whole::{Beginning, beginning, take_whole};
 
 /// One input to read.
 #[derive(Debug)]

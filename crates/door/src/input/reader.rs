@@ -40,6 +40,18 @@ pub(super) struct Reader<'a> {
     summary: InputSummary,
 }
 
+/// Opens what is under a path, and says whether it is a regular file.
+#[allow(clippy::disallowed_methods)] // looking at the user's own files is what this room is for
+pub(super) fn open(path: &Path) -> Result<(File, bool), InputError> {
+    let opening = |e| InputError::opening(path, e);
+    // Looked at before it is opened: opening a named pipe waits for its writer.
+    let about = std::fs::metadata(path).map_err(opening)?;
+    if about.is_dir() {
+        return Err(InputError::directory(path));
+    }
+    Ok((File::open(path).map_err(opening)?, about.is_file()))
+}
+
 /// The file that is being read, and how far.
 struct Place {
     path: PathBuf,
@@ -86,18 +98,12 @@ impl<'a> Reader<'a> {
 
     #[allow(clippy::disallowed_methods)] // looking at the user's own files is what this room is for
     fn path(&mut self, path: &Path) -> Result<(), InputError> {
-        let opening = |e| InputError::opening(path, e);
-        // Looked at before it is opened: opening a named pipe waits for its writer.
-        let about = std::fs::metadata(path).map_err(opening)?;
-        if about.is_dir() {
-            return Err(InputError::directory(path));
-        }
-        let file = File::open(path).map_err(opening)?;
+        let (file, is_regular) = open(path)?;
         let name = path.display().to_string();
-        if !about.is_file() {
+        if !is_regular {
             return self.stream(name, file);
         }
-        let canonical = std::fs::canonicalize(path).map_err(opening)?;
+        let canonical = std::fs::canonicalize(path).map_err(|e| InputError::opening(path, e))?;
         self.summary.name = name;
         let mut file = file;
         let mut is_first = true;

@@ -144,10 +144,13 @@ fn health_readiness_metrics_and_admin_come_from_the_site() {
     let world = World::new();
     let mut client = Client::new(world.addr);
     assert_eq!(client.get("/healthz").text(), "ok\n");
-    assert_eq!(client.get("/readyz").json(), json!({"ready": true, "reasons": []}));
+    assert_eq!(client.get("/readyz").json(), json!({"ready": true, "reasons": [], "degraded": []}));
     world.site.reasons.lock().unwrap().push("the disk is full".to_owned());
     let answer = client.get("/readyz");
-    assert_eq!((answer.status, answer.json()), (503, json!({"ready": false, "reasons": ["the disk is full"]})));
+    assert_eq!(
+        (answer.status, answer.json()),
+        (503, json!({"ready": false, "reasons": ["the disk is full"], "degraded": []}))
+    );
     assert_eq!(client.get("/healthz").status, 200, "alive all the same");
     assert_eq!(client.get("/metrics").text(), "ouzel_test 1\n");
 

@@ -1,16 +1,18 @@
 //! Where the address is: country, region, city, postal code, coordinates, time zone, from MMDB databases.
 
-use flow::{AskId, Asks, Facts, SourceId, Status};
+use event::Field;
+use flow::{Asked, Planned, SourceId, Status};
 
-use super::{Enricher, Event, ask_by_address};
+use super::{Enricher, Slot, View, ask_by_address};
 
 pub struct Geo {
+    slot: Slot,
     source: Option<SourceId>,
 }
 
 impl Geo {
-    pub fn new(source: Option<SourceId>) -> Geo {
-        Geo { source }
+    pub fn new(slot: Slot, source: Option<SourceId>) -> Geo {
+        Geo { slot, source }
     }
 }
 
@@ -19,12 +21,16 @@ impl Enricher for Geo {
         "geo"
     }
 
-    fn plan(&self, event: &Event<'_>, asks: &mut Asks) -> Result<AskId, Status> {
-        ask_by_address(self.source.ok_or(Status::Skipped)?, event, asks)
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::IP]
     }
 
-    fn apply(&self, _event: &Event<'_>, ask: AskId, facts: &Facts, out: &mut Vec<u8>) -> Status {
-        let fact = facts.fact(ask);
+    fn plan(&self, view: &View<'_>, asked: &mut Asked) -> Planned {
+        ask_by_address(self.source, &view.event, asked)
+    }
+
+    fn apply(&self, view: &View<'_>, out: &mut Vec<u8>) -> Status {
+        let fact = view.fact(self.slot);
         out.extend_from_slice(fact.json);
         fact.status
     }

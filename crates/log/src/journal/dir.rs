@@ -92,6 +92,11 @@ impl Format {
     }
 }
 
+/// Partitions per topic of the journal in `dir`, which never change; `None` if there is none.
+pub fn partitions_of(fs: &dyn Fs, dir: &Path) -> Result<Option<u32>, LogError> {
+    Ok(Format::read(fs, dir)?.map(|format| format.partitions))
+}
+
 /// The lock of a data directory, held until it is dropped. One process writes; any number read.
 pub struct Lock {
     held: Box<dyn FileLock>,

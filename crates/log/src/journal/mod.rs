@@ -43,7 +43,7 @@ use event::{Offset, TopicId, TopicPartition};
 use seam::{Clock, Fs};
 use tokio::sync::{oneshot, watch};
 
-pub use dir::{FORMAT, Holder, Lock};
+pub use dir::{FORMAT, Holder, Lock, partitions_of};
 pub use repair::{Damage, Lost, RepairReport, VerifyReport, repair_quarantine, verify};
 
 use crate::contract::{

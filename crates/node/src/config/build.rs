@@ -5,32 +5,17 @@ use std::path::PathBuf;
 use wire::{ClockMode, Decoder, Limits, Preset};
 
 use super::HTTP_SOURCE;
+use super::lookup;
 use super::map::{self, MapFlag};
 use super::model::{
-    ClientAddress, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source, SourceKind,
-    Status, Time,
+    Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep,
+    NETWORK_LISTS, Network, Referrer, Source, SourceKind, Status, Time,
 };
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
+use super::schema;
 use super::text::Spot;
 use super::units::show_size;
-
-/// Members of `enriched` that are not free for lookups: its own, and those of the built-in enrichers, also of later ones.
-pub const TAKEN: [&str; 13] = [
-    "v",
-    "at",
-    "revision",
-    "status",
-    "data_versions",
-    "geo",
-    "network",
-    "device",
-    "referrer",
-    "campaign",
-    "visitor",
-    "bot",
-    "score",
-];
 
 /// A file the configuration names, to be looked for by `ouzel check`.
 #[derive(Clone, Debug)]
@@ -56,6 +41,8 @@ pub(crate) struct Circumstances {
     pub file: Option<usize>,
     /// `--map` flags, and the name of the source they are for.
     pub maps: (String, Vec<MapFlag>),
+    /// Where this user's caches are.
+    pub cache: Option<PathBuf>,
 }
 
 const DEFAULT: &str = "the key has a default";
@@ -66,17 +53,25 @@ pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumst
     if let Some(text) = circumstances.file {
         built.version(root, text);
     }
-    let config = Config {
+    let mut config = Config {
         data: built.data(&root.section("data")),
         http: built.http(&root.section("http"), circumstances),
         limits: built.limits(&root.section("limits")),
         sources: built.sources(root, circumstances),
         geo: built.geo(&root.section("geo")),
-        lookups: built.lookups(root),
+        network: built.network(&root.section("network")),
+        device: Device { rules: built.file(&root.section("device"), "rules", "device.rules") },
+        bot: Bot { crawlers: built.file(&root.section("bot"), "crawlers", "bot.crawlers") },
+        referrer: built.referrer(&root.section("referrer")),
+        campaign: built.campaign(&root.section("campaign")),
+        assets: built.assets(&root.section("assets"), circumstances),
+        lookups: Vec::new(),
+        fields: Vec::new(),
         enrich: built.enrich(&root.section("enrich")),
         dedup: built.dedup(&root.section("dedup")),
         time: Time { out_of_order: built.reader.duration(&root.section("time"), "out_of_order").expect(DEFAULT) },
     };
+    lookup::add(built.reader, root, &mut config, &mut built.files);
     built.between(root, &config);
     let Building { warnings, files, .. } = built;
     Built { config, warnings, files }
@@ -278,7 +273,6 @@ impl Building<'_> {
         let databases = self.reader.paths(at, "database");
         let geo = Geo {
             databases: databases.iter().map(|(p, _)| p.clone()).collect(),
-            reload: self.reader.duration(at, "reload").expect(DEFAULT),
             required: self.reader.switch(at, "required").expect(DEFAULT),
         };
         self.files.extend(databases.into_iter().map(|(path, spot)| NamedFile {
@@ -298,27 +292,60 @@ impl Building<'_> {
         geo
     }
 
-    fn lookups(&mut self, root: &At<'_>) -> Vec<Lookup> {
-        let mut lookups: Vec<Lookup> = Vec::new();
-        for at in root.list("lookup") {
-            let name = self.reader.name(&at, "name").unwrap_or_default();
-            self.reader.word(&at, "kind");
-            let path = self.reader.path(&at, "path").unwrap_or_default();
-            let conflict = if TAKEN.contains(&name.as_str()) {
-                Some(format!("`enriched.{name}` is taken: take another name"))
-            } else if lookups.iter().any(|l| l.name == name) && !name.is_empty() {
-                Some(format!("there is a [[lookup]] \"{name}\" already"))
-            } else {
-                None
-            };
-            if let Some(message) = conflict {
-                self.reader.found.push(Found::new(ProblemKind::Conflict, at.spot_of("name"), message));
-            }
-            let file = NamedFile { key: "lookup.path", path: path.clone(), spot: at.spot_of("path"), needed: false };
-            self.files.push(file);
-            lookups.push(Lookup { name, kind: LookupKind::Mmdb { path } });
+    fn network(&mut self, at: &At<'_>) -> Network {
+        let asn = self.files(at, "asn", "network.asn");
+        let mut lists = Vec::new();
+        for kind in NETWORK_LISTS {
+            let key = schema::SCHEMA.key(&format!("network.{kind}")).expect("each list has its key");
+            lists.extend(self.files(at, kind, key.path).into_iter().map(|path| (kind, path)));
         }
-        lookups
+        Network { asn, lists }
+    }
+
+    fn referrer(&mut self, at: &At<'_>) -> Referrer {
+        let internal = self.reader.texts(at, "internal").expect(DEFAULT);
+        Referrer {
+            file: self.file(at, "file", "referrer.file"),
+            internal: internal.into_iter().map(|host| host.to_ascii_lowercase()).collect(),
+        }
+    }
+
+    fn campaign(&mut self, at: &At<'_>) -> Campaign {
+        let r = &mut *self.reader;
+        Campaign {
+            source: r.texts(at, "source").expect(DEFAULT),
+            medium: r.texts(at, "medium").expect(DEFAULT),
+            name: r.texts(at, "name").expect(DEFAULT),
+            term: r.texts(at, "term").expect(DEFAULT),
+            content: r.texts(at, "content").expect(DEFAULT),
+            click_ids: r.text_map(at, "click_ids").expect(DEFAULT),
+        }
+    }
+
+    fn assets(&mut self, at: &At<'_>, circumstances: &Circumstances) -> Assets {
+        Assets {
+            dir: self.reader.path(at, "dir").or_else(|| circumstances.cache.clone()),
+            in_use: self.reader.switch(at, "use").expect(DEFAULT),
+        }
+    }
+
+    /// A file that may be named; the run can start without it.
+    fn file(&mut self, at: &At<'_>, name: &str, key: &'static str) -> Option<PathBuf> {
+        let path = self.reader.path(at, name)?;
+        self.files.push(NamedFile { key, path: path.clone(), spot: at.spot_of(name), needed: false });
+        Some(path)
+    }
+
+    /// Files that may be named; the run can start without them.
+    fn files(&mut self, at: &At<'_>, name: &str, key: &'static str) -> Vec<PathBuf> {
+        let files = self.reader.paths(at, name);
+        files
+            .into_iter()
+            .map(|(path, spot)| {
+                self.files.push(NamedFile { key, path: path.clone(), spot, needed: false });
+                path
+            })
+            .collect()
     }
 
     fn enrich(&mut self, at: &At<'_>) -> Enrich {
@@ -330,6 +357,7 @@ impl Building<'_> {
             },
             member: r.name(at, "member").expect(DEFAULT),
             max_future: r.duration(at, "max_future").expect(DEFAULT),
+            reload: r.duration(at, "reload").expect(DEFAULT),
             workers: r.count(at, "workers").expect(DEFAULT) as usize,
         }
     }

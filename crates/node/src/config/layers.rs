@@ -196,7 +196,7 @@ fn put(
             return Ok(());
         }
     } else if !last {
-        let map = schema.key(&here).is_some_and(|k| k.kind == Kind::FieldMap);
+        let map = schema.key(&here).is_some_and(|k| matches!(k.kind, Kind::FieldMap | Kind::TextMap));
         if !map && !schema.is_section(&here) {
             return Err(unknown(schema, path, segment, &typed(depth), spelling));
         }

@@ -171,9 +171,9 @@ fn table_entry(field: &str, node: &Node, table: &Table) -> Result<MapEntry, Vec<
             let problem = Found::new(ProblemKind::BadValue, Some(spot), message);
             found.push(match near_format(&name) {
                 Some(near) => problem.help(format!("did you mean \"{near}\"?")),
-                None => {
-                    problem.help("formats are rfc3339, epoch_s, epoch_ms, or a pattern such as \"%Y-%m-%d %H:%M:%S\"")
-                }
+                None => problem.help(
+                    "formats are rfc3339, epoch_s, epoch_ms, epoch_us, or a pattern such as \"%Y-%m-%d %H:%M:%S\"",
+                ),
             });
         }
         named
@@ -187,8 +187,9 @@ fn table_entry(field: &str, node: &Node, table: &Table) -> Result<MapEntry, Vec<
 
 fn near_format(name: &str) -> Option<&'static str> {
     let lower = name.to_lowercase();
-    nearest(name, ["rfc3339", "epoch_s", "epoch_ms"]).or(match lower.as_str() {
+    nearest(name, ["rfc3339", "epoch_s", "epoch_ms", "epoch_us"]).or(match lower.as_str() {
         n if n.contains("milli") || n.ends_with("ms") => Some("epoch_ms"),
+        n if n.contains("micro") || n.ends_with("us") => Some("epoch_us"),
         n if n.contains("unix") || n.contains("epoch") || n.contains("sec") => Some("epoch_s"),
         n if n.contains("iso") || n.contains("rfc") => Some("rfc3339"),
         _ => None,

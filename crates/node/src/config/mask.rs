@@ -100,7 +100,8 @@ pub(crate) fn mask_addresses(text: usize, texts: &mut Texts) {
     }
 }
 
-fn passwords_in(content: &str) -> Vec<Range<usize>> {
+/// Where passwords of addresses stand in a text.
+pub(crate) fn passwords_in(content: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (at, _) in content.match_indices("://") {
         let from = at + 3;

@@ -14,15 +14,24 @@
 //! * [`schema`]: every key, described once
 //! * [`problem`]: what is wrong, shown where it stands
 //! * [`reference`](mod@reference): the table of keys as a page
+//! * [`json_schema`]: the table of keys for editors
+//! * [`effective`], [`show`]: what holds, and where each value came from
+//! * [`change`]: what a change of a key costs
 //! * [`check`]: what `ouzel check` says
+//! * [`init`]: what `ouzel init` writes
 //! * [`secret`]: secrets, which are never in a configuration itself
 //! * [`units`]: durations and sizes
 //!
 //! It opens no database, binds no port and makes no directory: a configuration can be right on a machine that is not.
 
 mod build;
+pub mod change;
 pub mod check;
+pub mod effective;
+pub mod init;
+pub mod json_schema;
 mod layers;
+mod lookup;
 mod map;
 mod mask;
 pub mod model;
@@ -31,9 +40,10 @@ mod read;
 pub mod reference;
 pub mod schema;
 pub mod secret;
-mod suggest;
-mod text;
-mod tree;
+pub mod show;
+pub(crate) mod suggest;
+pub(crate) mod text;
+pub(crate) mod tree;
 pub mod units;
 
 use std::io;
@@ -41,9 +51,12 @@ use std::path::{Path, PathBuf};
 
 use seam::Fs;
 
+use crate::assets;
+
+pub use effective::Effective;
 pub use model::{
-    ClientAddress, Config, Data, Dedup, Durability, Enrich, Geo, Http, Keep, Lookup, LookupKind, Source, SourceKind,
-    Status, Time,
+    Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep, Lookup,
+    LookupKind, NETWORK_LISTS, Network, OnMany, Referrer, Source, SourceKind, Status, TableFormat, Time,
 };
 pub use problem::{ConfigErrors, Place, Problem, ProblemKind};
 pub use reference::reference;
@@ -56,7 +69,7 @@ use layers::Layers;
 use map::MapFlag;
 use problem::{Found, render};
 use read::{At, Reader};
-use text::Spot;
+use text::{Spot, Texts};
 use tree::{Node, Table, Value};
 
 /// The file that is read when none is named, in the working directory.
@@ -76,12 +89,15 @@ pub const HTTP_SOURCE: &str = "http";
 pub struct LoadArgs {
     /// `-c FILE`. Without it [`FILE`] is read, if it is there.
     pub file: Option<PathBuf>,
-    /// The environment; only names that begin with `OUZEL__` are looked at.
+    /// The environment; only names that begin with `OUZEL__` are looked at, and where a user's caches are.
     pub env: Vec<(String, String)>,
     /// `--set key=value`, each.
     pub set: Vec<String>,
     /// What relative paths of flags and the environment are relative to. May be empty: then they stay as they are.
     pub cwd: PathBuf,
+    /// The directory that relative paths of the file are relative to, if it is not the one the file is in: a file of
+    /// earlier is read as if it stood where the one of today does.
+    pub stands_in: Option<PathBuf>,
     /// `--insecure`.
     pub insecure: bool,
     pub run: RunArgs,
@@ -119,7 +135,7 @@ pub struct Loaded {
 /// A file that the configuration names.
 #[derive(Clone, Debug)]
 pub struct NamedFile {
-    /// `source.path`, `geo.database` or `lookup.path`.
+    /// As in the schema, without `[]`: `source.path`, `network.proxy`.
     pub key: &'static str,
     pub path: PathBuf,
     pub place: Option<Place>,
@@ -138,6 +154,25 @@ impl Config {
 
     /// [`Config::load`] with files from elsewhere. `read` answers `NotFound` for a file that is not there.
     pub fn load_with(args: &LoadArgs, read: impl FnOnce(&Path) -> io::Result<String>) -> Result<Loaded, ConfigErrors> {
+        Config::load_whole(args, read).map(|whole| whole.loaded)
+    }
+
+    /// [`Config::load`], and every key with its value and where that came from.
+    pub fn explain(args: &LoadArgs, fs: &dyn Fs) -> Result<(Loaded, Effective), ConfigErrors> {
+        Config::explain_with(args, |path| read_file(fs, path))
+    }
+
+    /// [`Config::explain`] with files from elsewhere.
+    pub fn explain_with(
+        args: &LoadArgs,
+        read: impl FnOnce(&Path) -> io::Result<String>,
+    ) -> Result<(Loaded, Effective), ConfigErrors> {
+        let Whole { loaded, root, mut texts } = Config::load_whole(args, read)?;
+        let effective = Effective::of(&loaded.config, &root, &mut texts);
+        Ok((loaded, effective))
+    }
+
+    fn load_whole(args: &LoadArgs, read: impl FnOnce(&Path) -> io::Result<String>) -> Result<Whole, ConfigErrors> {
         let mut layers = Layers::new(schema::SCHEMA);
         let (origin, file) = read_layer(&mut layers, args, read)?;
         let maps = flags(&mut layers, args);
@@ -146,7 +181,9 @@ impl Config {
         }
         let open_port = args.run.input.is_none() || asked_for_port(args);
         let (mut reader, root) = Reader::new(layers);
-        let circumstances = Circumstances { insecure: args.insecure, open_port, file, maps };
+        let variable = |name: &str| args.env.iter().find(|(n, _)| n == name).map(|(_, value)| value.into());
+        let cache = assets::default_dir(variable);
+        let circumstances = Circumstances { insecure: args.insecure, open_port, file, maps, cache };
         let built = build::build(&mut reader, &At::top(&root), &circumstances);
         let Reader { texts, found, .. } = reader;
         if !found.is_empty() {
@@ -159,7 +196,8 @@ impl Config {
             needed: f.needed,
         });
         let files = files.collect();
-        Ok(Loaded { config: built.config, origin, warnings: render(built.warnings, &texts), files })
+        let loaded = Loaded { config: built.config, origin, warnings: render(built.warnings, &texts), files };
+        Ok(Whole { loaded, root, texts })
     }
 
     /// What runs when nothing is configured.
@@ -167,6 +205,13 @@ impl Config {
         let nothing = |_: &Path| Err(io::ErrorKind::NotFound.into());
         Config::load_with(&LoadArgs::default(), nothing).expect("the defaults are valid").config
     }
+}
+
+/// A configuration with what it was made from.
+struct Whole {
+    loaded: Loaded,
+    root: Table,
+    texts: Texts,
 }
 
 /// The file as the lowest layer: its name for people, and its text if there is one.
@@ -180,7 +225,7 @@ fn read_layer(
     let name = named.display().to_string();
     match read(&path) {
         Ok(content) => {
-            let base = path.parent().map(Path::to_owned).unwrap_or_default();
+            let base = args.stands_in.clone().or_else(|| path.parent().map(Path::to_owned)).unwrap_or_default();
             let (text, readable) = layers.file(&name, content, base);
             let newer = version_problem(layers, text);
             if !readable || newer.is_some() {

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use enrich::condition::Condition;
+use enrich::path::{Base, Path};
+use event::Field;
 use wire::{ClockMode, DecoderConfig, FieldMap, Limits, Preset};
 
 use super::units::Space;
@@ -17,7 +20,16 @@ pub struct Config {
     /// input.
     pub sources: Vec<Source>,
     pub geo: Geo,
+    pub network: Network,
+    pub device: Device,
+    pub bot: Bot,
+    pub referrer: Referrer,
+    pub campaign: Campaign,
+    pub assets: Assets,
+    /// Each has what it reads, and there is an order in which all can be asked.
     pub lookups: Vec<Lookup>,
+    /// The fields beyond the envelope's, as the maps of all sources number them.
+    pub fields: Vec<(Base, Field)>,
     pub enrich: Enrich,
     pub dedup: Dedup,
     pub time: Time,
@@ -101,8 +113,55 @@ pub enum ClientAddress {
 pub struct Geo {
     /// In the order they are asked; may be empty.
     pub databases: Vec<PathBuf>,
-    pub reload: Duration,
     pub required: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Network {
+    pub asn: Vec<PathBuf>,
+    /// (`hosting`, `proxy`, ...; file), in the order of [`NETWORK_LISTS`].
+    pub lists: Vec<(&'static str, PathBuf)>,
+}
+
+/// Kinds of lists of networks, each the name of a key of `[network]`.
+pub const NETWORK_LISTS: [&str; 8] = ["hosting", "proxy", "vpn", "tor", "mobile", "satellite", "hostile", "anycast"];
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Device {
+    pub rules: Option<PathBuf>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Bot {
+    pub crawlers: Option<PathBuf>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Referrer {
+    pub file: Option<PathBuf>,
+    /// Lower case.
+    pub internal: Vec<String>,
+}
+
+/// Parameters of the page's URL, each list in the order of precedence.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Campaign {
+    pub source: Vec<String>,
+    pub medium: Vec<String>,
+    pub name: Vec<String>,
+    pub term: Vec<String>,
+    pub content: Vec<String>,
+    /// (parameter, advertising network).
+    pub click_ids: Vec<(String, String)>,
+}
+
+/// Files that `ouzel assets fetch` got.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Assets {
+    /// `None`: neither the configuration nor the environment says where.
+    pub dir: Option<PathBuf>,
+    /// Whether they stand in for what is not configured.
+    pub in_use: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -110,11 +169,38 @@ pub struct Lookup {
     /// The member of `enriched` it writes.
     pub name: String,
     pub kind: LookupKind,
+    pub path: PathBuf,
+    /// What is looked up.
+    pub key: Path,
+    pub when: Option<Condition>,
+    pub required: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum LookupKind {
-    Mmdb { path: PathBuf },
+    Mmdb,
+    File {
+        /// `None`: by the file's name.
+        format: Option<TableFormat>,
+        /// `None`: the first column of a CSV, `id` in NDJSON.
+        key_column: Option<String>,
+        /// Empty: all.
+        columns: Vec<String>,
+        on_many: OnMany,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableFormat {
+    Csv,
+    Ndjson,
+}
+
+/// What a key means that stands in several rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnMany {
+    Error,
+    First,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -123,6 +209,8 @@ pub struct Enrich {
     /// The member that is added to events.
     pub member: String,
     pub max_future: Duration,
+    /// How often reference files are looked at.
+    pub reload: Duration,
     /// 0: half of the cores.
     pub workers: usize,
 }

@@ -263,6 +263,35 @@ impl Reader {
         })
     }
 
+    /// A text of 1 to [`TEXT_MAX`] bytes.
+    pub fn text(&mut self, at: &At<'_>, name: &str) -> Option<String> {
+        self.value(at, name, |_, node| bounded(text(node)?))
+    }
+
+    /// A list of such texts; one alone is a list of one.
+    pub fn texts(&mut self, at: &At<'_>, name: &str) -> Option<Vec<String>> {
+        self.value(at, name, |_, node| match &node.value {
+            Value::List(nodes) if nodes.len() > TEXTS_MAX => {
+                Err(Wrong::Value(format!("a list has at most {TEXTS_MAX} texts")))
+            }
+            Value::List(nodes) => nodes.iter().map(element).collect(),
+            _ => Ok(vec![bounded(text(node)?)?]),
+        })
+    }
+
+    /// A table of such texts, in the order they are written in.
+    pub fn text_map(&mut self, at: &At<'_>, name: &str) -> Option<Vec<(String, String)>> {
+        self.value(at, name, |_, node| {
+            let Value::Table(table) = &node.value else { return Err(Wrong::Type) };
+            if table.members.len() > TEXTS_MAX {
+                return Err(Wrong::Value(format!("a table has at most {TEXTS_MAX} texts")));
+            }
+            let mut members: Vec<_> = table.members.iter().collect();
+            members.sort_by_key(|(_, m)| (m.key.text, m.key.start));
+            members.into_iter().map(|(name, m)| Ok((bounded(name.clone())?, element(&m.node)?))).collect()
+        })
+    }
+
     pub fn word(&mut self, at: &At<'_>, name: &str) -> Option<String> {
         self.value(at, name, |key, node| {
             let Kind::Word(words) = key.kind else { panic!("{} is not a word", key.path) };
@@ -403,6 +432,26 @@ const SECRET_HELP: &str = "a secret comes from the environment or a file: { env 
 /// Longest name of a source or lookup: it is in every record of its source, and in metrics.
 pub const NAME_MAX: usize = 64;
 
+/// Longest text: conditions and hosts are shorter.
+pub const TEXT_MAX: usize = 4096;
+/// Most texts in a list or table.
+pub const TEXTS_MAX: usize = 1024;
+
+fn bounded(text: String) -> Result<String, Wrong> {
+    match text.len() {
+        1..=TEXT_MAX => Ok(text),
+        0 => Err(Wrong::Value("it is empty".into())),
+        _ => Err(Wrong::Value(format!("a text has at most {TEXT_MAX} bytes"))),
+    }
+}
+
+fn element(node: &Node) -> Result<String, Wrong> {
+    match text(node) {
+        Err(Wrong::Type) => Err(Wrong::Element(node.spot, node.value.what())),
+        other => bounded(other?),
+    }
+}
+
 fn text(node: &Node) -> Result<String, Wrong> {
     match (&node.value, &node.bare) {
         (Value::Text(t), _) => Ok(t.clone()),
@@ -422,7 +471,7 @@ fn path(node: &Node, base: &std::path::Path) -> Result<PathBuf, Wrong> {
     Ok(base.join(text))
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
@@ -456,6 +505,9 @@ pub(crate) fn wanted(kind: Kind) -> &'static str {
         Kind::Address => "an address and a port",
         Kind::Path => "a path",
         Kind::Paths => "a path or a list of paths",
+        Kind::Text => "a text",
+        Kind::Texts => "a list of texts",
+        Kind::TextMap => "a table of texts",
         Kind::Secret => "a secret's place",
         Kind::FieldMap => "a table of fields",
     }

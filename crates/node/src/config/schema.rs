@@ -34,6 +34,12 @@ pub enum Kind {
     Path,
     /// One path or a list of them.
     Paths,
+    /// Any text.
+    Text,
+    /// A list of texts.
+    Texts,
+    /// A table of texts.
+    TextMap,
     /// `{ env = "NAME" }` or `{ file = "path" }`.
     Secret,
     /// Field name -> pointer, list of pointers, or table.
@@ -64,6 +70,10 @@ pub struct Key {
     pub since: &'static str,
     /// Names other programs have for it: for suggestions only.
     pub also: &'static [&'static str],
+    /// What a count counts, or what a size is besides bytes; "" where the kind says all. See [`Key::unit`].
+    pub counts: &'static str,
+    /// The values of `kind` beside it that it goes with; empty where there is no such rule.
+    pub only: &'static [&'static str],
 }
 
 /// A table of the file. Those with `[]` may be there any number of times.
@@ -95,7 +105,7 @@ const fn key(
     also: &'static [&'static str],
     meaning: &'static str,
 ) -> Key {
-    Key { path, kind, absent, meaning, example, since: "0.1", also }
+    Key { path, kind, absent, meaning, example, since: "0.1", also, counts: "", only: &[] }
 }
 
 use Absent::{Is, Means, Refused};
@@ -123,7 +133,22 @@ pub static SECTIONS: &[Section] = &[
         path: "geo",
         meaning: "The place of an address (`enriched.geo`). Without a database `enriched.status.geo` is \"skipped\".",
     },
+    Section {
+        path: "network",
+        meaning: "What is known of an address's network (`enriched.network`): who runs it, and what it is used for. The lists are text files with one network (`192.0.2.0/24`) or address a line.",
+    },
+    Section { path: "device", meaning: "Browser, system and kind of device by the user agent (`enriched.device`)." },
+    Section { path: "bot", meaning: "Whether a program is behind the event (`enriched.bot`)." },
+    Section { path: "referrer", meaning: "Where a visit came from (`enriched.referrer`)." },
+    Section {
+        path: "campaign",
+        meaning: "Which campaign brought a visit (`enriched.campaign`), by the parameters of the page's URL.",
+    },
     Section { path: "lookup[]", meaning: "Lookups of your own; each adds `enriched.<name>`." },
+    Section {
+        path: "assets",
+        meaning: "Reference files that `ouzel assets fetch` got: places, networks, agents, crawlers.",
+    },
     Section { path: "enrich", meaning: "How events are enriched, whatever with." },
     Section { path: "dedup", meaning: "How duplicates (same source and id) are told." },
     Section { path: "time", meaning: "How the time of events is followed." },
@@ -162,7 +187,8 @@ pub static KEYS: &[Key] = &[
         "16",
         &["shards", "num_partitions"],
         "Partitions of each topic. Fixed when the directory is made; it never changes in place.",
-    ),
+    )
+    .counts("partitions"),
     key(
         "data.keep.raw",
         Duration { min_ms: SECOND, max_ms: 3650 * DAY },
@@ -235,7 +261,8 @@ pub static KEYS: &[Key] = &[
         "4096",
         &["max_connections"],
         "Most connections at once; more wait to be accepted.",
-    ),
+    )
+    .counts("connections"),
     key(
         "http.connections_per_address",
         Count { min: 1, max: 1_000_000 },
@@ -243,7 +270,8 @@ pub static KEYS: &[Key] = &[
         "64",
         &["max_connections_per_ip"],
         "Most connections at once from one address (one /64, for IPv6); more are closed.",
-    ),
+    )
+    .counts("connections"),
     key(
         "http.header_timeout",
         Duration { min_ms: 10, max_ms: HOUR },
@@ -267,7 +295,8 @@ pub static KEYS: &[Key] = &[
         "\"1KiB\"",
         &["body_rate"],
         "Fewest bytes a second a body may arrive at, on average, once a few seconds are over; slower ones are cut off (408). 0 allows any.",
-    ),
+    )
+    .counts("bytes a second"),
     key(
         "http.batch",
         Size { min: KIB, max: GIB },
@@ -300,7 +329,8 @@ pub static KEYS: &[Key] = &[
         "16",
         &["nesting", "max_depth"],
         "Deepest nesting of objects and lists in an event.",
-    ),
+    )
+    .counts("levels"),
     key(
         "limits.members",
         Count { min: 1, max: 1_000_000 },
@@ -308,7 +338,8 @@ pub static KEYS: &[Key] = &[
         "500",
         &["max_members", "fields"],
         "Most members of an event, those of nested objects included.",
-    ),
+    )
+    .counts("members"),
     // [[source]]
     key(
         "source[].name",
@@ -333,7 +364,8 @@ pub static KEYS: &[Key] = &[
         "\"events.ndjson\"",
         &["file", "input"],
         "The file to read, relative to the file this stands in.",
-    ),
+    )
+    .only(&["file"]),
     key(
         "source[].follow",
         Switch,
@@ -341,7 +373,8 @@ pub static KEYS: &[Key] = &[
         "true",
         &["tail", "watch"],
         "Whether to wait for more at the end of the file (`file` only); renaming and cutting it are noticed.",
-    ),
+    )
+    .only(&["file"]),
     key(
         "source[].preset",
         Word(PRESETS),
@@ -372,7 +405,7 @@ pub static KEYS: &[Key] = &[
         Means("the preset as it is"),
         "{ time = { pointer = \"/created_at\", format = \"epoch_ms\" }, user = \"/account/id\", type = { value = \"request\" } }",
         &["fields", "mapping"],
-        "Where fields are, over the preset: a JSON Pointer; a list of them (the first present counts); `{ pointer, format, zone }` for times (format: `rfc3339`, `epoch_s`, `epoch_ms` or strftime); `{ value }` for a constant.",
+        "Where fields are, over the preset: a JSON Pointer; a list of them (the first present counts); `{ pointer, format, zone }` for times (format: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us` or strftime); `{ value }` for a constant.",
     ),
     // [geo]
     key(
@@ -384,20 +417,122 @@ pub static KEYS: &[Key] = &[
         "MMDB files, one or a list; the first that knows the address counts. Relative to the file this stands in.",
     ),
     key(
-        "geo.reload",
-        Duration { min_ms: 10, max_ms: DAY },
-        Is("\"500ms\""),
-        "\"10s\"",
-        &["interval", "refresh"],
-        "How often the files are looked at for a new version. A bad new version is reported, and the old one stays.",
-    ),
-    key(
         "geo.required",
         Switch,
         Is("false"),
         "true",
         &["optional"],
         "Whether a missing or bad database stops the start. Otherwise the run says so and goes on without.",
+    ),
+    // [network]
+    key(
+        "network.asn",
+        Paths,
+        Means("that of `ouzel assets`, else none"),
+        "[\"asn-ipv4.csv.gz\"]",
+        &["database", "file", "path"],
+        "Who announces an address: CSV files (`start,end,number,organisation`; plain or gzip) or MMDB files.",
+    ),
+    key(
+        "network.hosting",
+        Paths,
+        Is("[]"),
+        "[\"hosting.txt\"]",
+        &[],
+        "Lists of hosting providers, beside the program's own table of organisations.",
+    ),
+    key("network.proxy", Paths, Is("[]"), "[\"proxy.txt\"]", &[], "Lists of anonymous proxies."),
+    key("network.vpn", Paths, Is("[]"), "[\"vpn.txt\"]", &[], "Lists of VPN services."),
+    key("network.tor", Paths, Is("[]"), "[\"tor.txt\"]", &[], "Lists of Tor exits."),
+    key("network.mobile", Paths, Is("[]"), "[\"mobile.txt\"]", &[], "Lists of mobile operators."),
+    key("network.satellite", Paths, Is("[]"), "[\"satellite.txt\"]", &[], "Lists of satellite providers."),
+    key("network.hostile", Paths, Is("[]"), "[\"hostile.txt\"]", &[], "Lists of networks known for attacks (`flags`)."),
+    key("network.anycast", Paths, Is("[]"), "[\"anycast.txt\"]", &[], "Lists of anycast networks (`flags`)."),
+    // [device]
+    key(
+        "device.rules",
+        Path,
+        Means("that of `ouzel assets`; without it only the kind of device is told"),
+        "\"regexes.yaml\"",
+        &["regexes", "file", "path"],
+        "Rules for user agents, a `regexes.yaml` of the uap-core project.",
+    ),
+    // [bot]
+    key(
+        "bot.crawlers",
+        Path,
+        Means("that of `ouzel assets`; without it agents are judged by the program's own rules alone"),
+        "\"crawler-user-agents.json\"",
+        &["list", "file", "path"],
+        "A list of crawlers, a `crawler-user-agents.json` of that project.",
+    ),
+    // [referrer]
+    key(
+        "referrer.file",
+        Path,
+        Means("the program's own table alone"),
+        "\"referers.yml\"",
+        &["table", "path", "referers"],
+        "A table of your own that is asked before the program's: medium -> source -> `domains` and `parameters`, in YAML.",
+    ),
+    key(
+        "referrer.internal",
+        Texts,
+        Is("[]"),
+        "[\"shop.example.com\"]",
+        &["internal_domains", "own"],
+        "Hosts of your own, subdomains included, beside the host of the page: visits from them are `internal`.",
+    ),
+    // [campaign]
+    key(
+        "campaign.source",
+        Texts,
+        Is("[\"utm_source\", \"mkt_source\"]"),
+        "[\"utm_source\"]",
+        &[],
+        "Parameters that give `enriched.campaign.source`; the first that is there and not empty counts.",
+    ),
+    key(
+        "campaign.medium",
+        Texts,
+        Is("[\"utm_medium\", \"mkt_medium\"]"),
+        "[\"utm_medium\"]",
+        &[],
+        "Parameters that give `enriched.campaign.medium`; the first that is there and not empty counts.",
+    ),
+    key(
+        "campaign.name",
+        Texts,
+        Is("[\"utm_campaign\", \"mkt_campaign\"]"),
+        "[\"utm_campaign\"]",
+        &[],
+        "Parameters that give `enriched.campaign.name`; the first that is there and not empty counts.",
+    ),
+    key(
+        "campaign.term",
+        Texts,
+        Is("[\"utm_term\", \"mkt_term\"]"),
+        "[\"utm_term\"]",
+        &[],
+        "Parameters that give `enriched.campaign.term`; the first that is there and not empty counts.",
+    ),
+    key(
+        "campaign.content",
+        Texts,
+        Is("[\"utm_content\", \"mkt_content\"]"),
+        "[\"utm_content\"]",
+        &[],
+        "Parameters that give `enriched.campaign.content`; the first that is there and not empty counts.",
+    ),
+    key(
+        "campaign.click_ids",
+        TextMap,
+        Is(
+            "{ gclid = \"Google\", wbraid = \"Google\", gbraid = \"Google\", dclid = \"DoubleClick\", msclkid = \"Microsoft\", fbclid = \"Facebook\", ttclid = \"TikTok\", twclid = \"X\", li_fat_id = \"LinkedIn\", yclid = \"Yandex\", epik = \"Pinterest\", rdt_cid = \"Reddit\", ScCid = \"Snapchat\" }",
+        ),
+        "{ gclid = \"Google\", msclkid = \"Microsoft\" }",
+        &["clickids"],
+        "Parameters that carry a click's id, each with its advertising network.",
     ),
     // [[lookup]]
     key(
@@ -410,19 +545,96 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         "lookup[].kind",
-        Word(&["mmdb"]),
+        Word(&["file", "mmdb"]),
         Refused,
-        "\"mmdb\"",
+        "\"file\"",
         &["type"],
-        "`mmdb`: the event's address in an MMDB file; its whole record is added.",
+        "`file`: a row of a CSV or NDJSON file. `mmdb`: the whole record of an address in an MMDB file.",
     ),
     key(
         "lookup[].path",
         Path,
         Refused,
-        "\"company.mmdb\"",
+        "\"plans.csv\"",
         &["file", "database"],
-        "The file, relative to the file this stands in.",
+        "The file, relative to the file this stands in. It is read again when it changes.",
+    ),
+    key(
+        "lookup[].key",
+        Text,
+        Means("`event.ip` for `mmdb`; needed for others"),
+        "\"event.user\"",
+        &["on", "by"],
+        "What is looked up: a field (`event.user`), a JSON Pointer into the event (`/properties/listing/id`), or what an earlier enricher or lookup wrote (`enriched.user.plan`).",
+    ),
+    key(
+        "lookup[].when",
+        Text,
+        Means("always"),
+        "\"event.user != null\"",
+        &["if", "condition"],
+        "A condition in CEL over `event` and `enriched`; where it does not hold the lookup is `skipped`.",
+    ),
+    key(
+        "lookup[].format",
+        Word(&["csv", "ndjson"]),
+        Means("by the file's name"),
+        "\"csv\"",
+        &[],
+        "How the file is written (`file` only).",
+    )
+    .only(&["file"]),
+    key(
+        "lookup[].key_column",
+        Text,
+        Means("the first column of a CSV; `id` in NDJSON"),
+        "\"user_id\"",
+        &["column", "index"],
+        "Which column or member is the key (`file` only).",
+    )
+    .only(&["file"]),
+    key(
+        "lookup[].columns",
+        Texts,
+        Means("all"),
+        "[\"plan\", \"country\"]",
+        &["fields", "select"],
+        "Which columns or members are added (`file` only).",
+    )
+    .only(&["file"]),
+    key(
+        "lookup[].on_many",
+        Word(&["error", "first"]),
+        Is("\"error\""),
+        "\"first\"",
+        &["duplicates"],
+        "What a key means that stands in several rows: `error` gives the status `error:many_rows`, `first` the first row.",
+    )
+    .only(&["file"]),
+    key(
+        "lookup[].required",
+        Switch,
+        Is("false"),
+        "true",
+        &["optional"],
+        "Whether a missing or bad file stops the start. Otherwise the run says so and goes on without.",
+    ),
+    // [assets]
+    key(
+        "assets.dir",
+        Path,
+        Means("`$XDG_CACHE_HOME/ouzel`, else `$HOME/.cache/ouzel`"),
+        "\"/var/cache/ouzel\"",
+        &["path", "cache"],
+        "Where `ouzel assets fetch` puts files, and where they are looked for.",
+    ),
+    key(
+        "assets.use",
+        Switch,
+        Is("true"),
+        "false",
+        &["enabled"],
+        "Whether files found there are used for what is not configured.",
     ),
     // [enrich]
     key(
@@ -450,13 +662,22 @@ pub static KEYS: &[Key] = &[
         "How far an event's time may be ahead of its receipt before it is flagged `future`.",
     ),
     key(
+        "enrich.reload",
+        Duration { min_ms: 10, max_ms: DAY },
+        Is("\"500ms\""),
+        "\"10s\"",
+        &["interval", "refresh"],
+        "How often reference files (places, networks, rules, lookups) are looked at for a new version. A bad new version is reported, and the old one stays.",
+    ),
+    key(
         "enrich.workers",
         Count { min: 0, max: 256 },
         Is("0"),
         "2",
         &["threads", "parallelism", "concurrency"],
         "Threads that enrich; 0 takes half of the cores, at least one.",
-    ),
+    )
+    .counts("threads"),
     // [dedup]
     key(
         "dedup.memory",
@@ -520,6 +741,26 @@ impl Schema {
 }
 
 impl Key {
+    const fn counts(self, what: &'static str) -> Key {
+        Key { counts: what, ..self }
+    }
+
+    const fn only(self, kinds: &'static [&'static str]) -> Key {
+        Key { only: kinds, ..self }
+    }
+
+    /// The unit of its value, and how it is written; `None` where there is none (words, paths, switches).
+    pub fn unit(&self) -> Option<String> {
+        match (self.kind, self.counts) {
+            (Duration { .. }, _) => Some("duration (`5s`, `1h30m`)".into()),
+            (Size { .. }, "") => Some("bytes (`64MiB`)".into()),
+            (Size { .. }, what) => Some(format!("{what} (`64MiB`)")),
+            (Space, _) => Some("percent of the disk (`10%`) or bytes (`5GiB`)".into()),
+            (Count { .. }, what) => Some(what.into()),
+            _ => None,
+        }
+    }
+
     /// The last part of the path.
     pub fn name(&self) -> &'static str {
         self.path.rsplit('.').next().expect("split gives at least one part")

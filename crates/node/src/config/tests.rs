@@ -48,7 +48,9 @@ fn file_with(key: &Key, value: &str) -> String {
             vec![("name", "\"x\""), ("kind", "\"file\""), ("path", "\"x\"")]
         }
         "source[]" => vec![("name", "\"x\""), ("kind", "\"http\"")],
-        "lookup[]" => vec![("name", "\"x\""), ("kind", "\"mmdb\""), ("path", "\"x\"")],
+        "lookup[]" => {
+            vec![("name", "\"x\""), ("kind", "\"file\""), ("path", "\"x\""), ("key", "\"event.user\"")]
+        }
         "geo" => vec![("database", "\"x\"")],
         _ => vec![],
     };
@@ -103,9 +105,52 @@ fn is_element(section: &str) -> bool {
 }
 
 #[test]
+fn every_key_has_a_unit_where_it_is_a_number() {
+    for key in KEYS {
+        let number = matches!(key.kind, Kind::Count { .. } | Kind::Duration { .. } | Kind::Size { .. } | Kind::Space);
+        let unit = key.unit();
+        assert_eq!(unit.is_some(), number, "{}: what does it count? `.counts(\"threads\")`", key.path);
+        assert!(unit.is_none_or(|u| !u.is_empty()), "{}: what does it count? `.counts(\"threads\")`", key.path);
+    }
+}
+
+/// What the table says of kinds is what is refused.
+#[test]
+fn keys_go_with_the_kinds_that_the_table_says() {
+    let mut tried = 0;
+    for key in KEYS.iter().filter(|k| k.section().ends_with("[]") && !["name", "kind"].contains(&k.name())) {
+        let Some(Key { kind: Kind::Word(kinds), .. }) = SCHEMA.key(&format!("{}.kind", key.section())) else {
+            continue;
+        };
+        for kind in *kinds {
+            let goes = key.only.is_empty() || key.only.contains(kind);
+            let mut beside = vec![("name", "\"x\"".to_owned()), ("kind", format!("\"{kind}\""))];
+            for (needed, value) in [("path", "\"x\""), ("key", "\"event.user\"")] {
+                let path = format!("{}.{needed}", key.section());
+                let there = SCHEMA.key(&path).is_some_and(|k| k.only.is_empty() || k.only.contains(kind));
+                if there && needed != key.name() {
+                    beside.push((needed, value.to_owned()));
+                }
+            }
+            beside.push((key.name(), key.example.to_owned()));
+            let lines: String = beside.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
+            let file = format!("version = 1\n{}\n{lines}", schema::show_section(key.section()));
+            let accepted = load(Some(&file), LoadArgs::default());
+            let refused =
+                accepted.as_ref().err().is_some_and(|e| e.to_string().contains(&format!("`{}` is for", key.name())));
+            assert_eq!(refused, !goes, "{} beside {kind}: {:?}", key.path, accepted.err());
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "only {tried} were tried");
+}
+
+#[test]
 fn presets_and_taken_names_are_those_of_the_code() {
     assert_eq!(PRESETS, wire::Preset::NAMES.map(|(name, _)| name));
-    assert!(build::TAKEN.contains(&"geo"));
+    for enricher in enrich::enricher::built_in() {
+        assert!(lookup::TAKEN.contains(&enricher.name()), "{}", enricher.name());
+    }
 }
 
 #[test]
@@ -293,13 +338,19 @@ fn named_files_that_are_not_there_are_told() {
     assert!(problems[0].message.starts_with("`source.path`: there is no file"), "{}", problems[0]);
     assert_eq!(problems[0].place.as_ref().and_then(|p| p.line), Some(7));
     assert!(warnings[0].help[0].contains("skipped"), "{}", warnings[0]);
+    assert!(warnings[0].help[1].contains("ouzel assets fetch"), "{}", warnings[0]);
+    let lists = "version = 1\n[network]\nproxy = \"p.txt\"\n";
+    let (_, warnings) = check::files(&load(Some(lists), LoadArgs::default()).unwrap(), &seam::RealFs);
+    assert!(warnings[0].message.starts_with("`network.proxy`: there is no file p.txt"), "{}", warnings[0]);
+    assert_eq!(warnings[0].help.len(), 1, "nothing fetches a list of proxies: {}", warnings[0]);
 }
 
 #[test]
 fn check_answers_machines() {
-    let json = check::json(&load(Some("version = 1\n[http]\nlistn = 1\n"), LoadArgs::default()));
+    let json = check::json(&load(Some("version = 1\n[http]\nlistn = 1\n"), LoadArgs::default()), &seam::RealFs);
     let expected = serde_json::json!({
         "ok": false,
+        "origin": null,
         "problems": [{
             "code": "unknown_key",
             "message": "unknown key `listn` in [http]",
@@ -310,10 +361,17 @@ fn check_answers_machines() {
             "help": ["did you mean `listen`?"],
         }],
         "warnings": [],
+        "files": [],
     });
     assert_eq!(json, expected);
-    let json = check::json(&load(None, LoadArgs::default()));
-    let expected = serde_json::json!({"ok": true, "origin": "built-in defaults", "problems": [], "warnings": []});
+    let json = check::json(&load(None, set(&["geo.database=/no/such.mmdb"])), &seam::RealFs);
+    let expected = serde_json::json!({
+        "ok": true,
+        "origin": "built-in defaults",
+        "problems": [],
+        "warnings": [],
+        "files": [{"key": "geo.database", "path": "/no/such.mmdb", "there": false, "needed": false}],
+    });
     assert_eq!(json, expected);
 }
 
@@ -337,6 +395,8 @@ mod secrets {
         example: "{ env = \"DB_URL\" }",
         since: "0",
         also: &[],
+        counts: "",
+        only: &[],
     }];
     static SECTIONS: &[Section] = &[Section { path: "db", meaning: "A database." }];
 

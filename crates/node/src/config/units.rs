@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Names of duration units with their length in microseconds, longest first. "m" is a minute, never a month.
-const DURATION_UNITS: [(&str, u64); 7] = [
+pub(crate) const DURATION_UNITS: [(&str, u64); 7] = [
     ("w", 7 * 86_400_000_000),
     ("d", 86_400_000_000),
     ("h", 3_600_000_000),
@@ -14,7 +14,7 @@ const DURATION_UNITS: [(&str, u64); 7] = [
 ];
 
 /// Names of size units with their length in bytes. Decimal units are what disk makers mean by them.
-const SIZE_UNITS: [(&str, u64); 10] = [
+pub(crate) const SIZE_UNITS: [(&str, u64); 10] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use event::{Code, Micros, key};
-use ouzel_gen::render::{SENT_AT_AT, TIME_AT, TIME_LEN};
-use ouzel_gen::{EventId, Form, GenConfig, Generator, Rng, stamp_sent_at, stamp_time};
+use ouzel_gen::render::{SENT_AT_AT, TIME_LEN};
+use ouzel_gen::{EventId, Form, GenConfig, Generator, Malformation, Pace, Rng, disorder, stamp_sent_at, stamp_time};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::intent::{Ack, Intent, Kind, Mark};
@@ -17,8 +17,7 @@ use super::intent::{Ack, Intent, Kind, Mark};
 pub struct ProducerConfig {
     /// Must differ between producers: it is in the ids.
     pub seed: u64,
-    pub visitors: u32,
-    pub mean_bytes: usize,
+    pub people: u64,
     /// Of 1,000 events, how many are sent once more.
     pub resend_per_mille: u64,
     pub late_per_mille: u64,
@@ -33,8 +32,7 @@ impl ProducerConfig {
     pub fn new(seed: u64) -> ProducerConfig {
         ProducerConfig {
             seed,
-            visitors: 20_000,
-            mean_bytes: 1200,
+            people: 20_000,
             resend_per_mille: 50,
             late_per_mille: 20,
             malformed_per_mille: 10,
@@ -88,6 +86,8 @@ pub struct Refusal {
     pub code: String,
 }
 
+/// Room for most events.
+const EVENT_BYTES: usize = 1800;
 /// Acknowledged events that may be sent again: enough to reach back over a crash and the restart after it.
 const RECENT_MAX: usize = 4096;
 
@@ -110,12 +110,8 @@ impl Producer {
     #[allow(clippy::disallowed_methods)] // the ledger stands outside the world it checks
     pub fn create(dir: &Path, config: ProducerConfig) -> io::Result<Producer> {
         std::fs::create_dir_all(dir)?;
-        let generator = Generator::new(GenConfig {
-            seed: config.seed,
-            visitors: config.visitors,
-            mean_bytes: config.mean_bytes,
-            ..GenConfig::default()
-        });
+        let generator = GenConfig { seed: config.seed, pace: Pace::Given, ..GenConfig::of(config.people) };
+        let generator = generator.build().map_err(io::Error::other)?;
         let file = |name: &str| File::create_new(dir.join(format!("{:016x}.{name}", generator.run())));
         Ok(Producer {
             intents: file("intents")?,
@@ -237,14 +233,14 @@ impl Producer {
             let (mut kind, mut amount) = (Kind::Resend, old.amount);
             if self.rng.below(resend + conflict) < conflict {
                 kind = Kind::Conflict;
-                amount = change_amount(&mut bytes, old.amount);
+                amount = disorder::change(&mut bytes).unwrap_or(old.amount);
             } else if self.rng.below(2) == 0 {
                 kind = Kind::ResendLater;
                 stamp_sent_at(&mut bytes, now);
             }
             return Planned { kind, id: old.id, visitor: old.visitor, time: old.time, amount, bytes };
         }
-        let mut bytes = Vec::with_capacity(self.config.mean_bytes + self.config.mean_bytes / 2);
+        let mut bytes = Vec::with_capacity(EVENT_BYTES);
         self.generator.set_time(now);
         let truth = self.generator.next(&mut bytes);
         let (mut kind, mut time) = (Kind::New, truth.time);
@@ -259,7 +255,7 @@ impl Producer {
             time = Micros(now.0 + 2 * 3600 * Micros::SECOND);
             stamp_time(&mut bytes, time);
         }
-        Planned { kind, id: truth.id, visitor: truth.visitor, time, amount: truth.amount, bytes }
+        Planned { kind, id: truth.id, visitor: truth.visitor.0, time, amount: truth.amount.unwrap_or(0), bytes }
     }
 }
 
@@ -288,65 +284,14 @@ fn check_answer(prepared: &Prepared, answer: &Answer) -> Result<(), String> {
     ))
 }
 
-const AMOUNT: &[u8] = b"\"amount\":";
-
-/// Changes the last digit of the amount, and with it the payload and nothing else.
-fn change_amount(event: &mut [u8], amount: u64) -> u64 {
-    let at = event.windows(AMOUNT.len()).rposition(|w| w == AMOUNT).map_or(0, |at| at + AMOUNT.len());
-    let digits = event[at..].iter().take_while(|b| b.is_ascii_digit()).count();
-    let last = &mut event[at + digits - 1];
-    let digit = u64::from(*last - b'0');
-    *last = b'0' + ((digit + 1) % 10) as u8;
-    amount - digit + (digit + 1) % 10
-}
-
 /// Breaks an event in a way a door must name. What breaks the text as JSON is left out where it would break its
 /// neighbours too.
 fn malform(event: &mut Vec<u8>, form: Form, rng: &mut Rng) -> Code {
-    match rng.below(if form == Form::Ndjson { 7 } else { 5 }) {
-        0 => {
-            for name in [&b"\"type\":\""[..], b"\"event\":\""] {
-                let at = event.windows(name.len()).position(|w| w == name).unwrap_or(0);
-                event[at + 2] = b'_';
-            }
-            Code::MissingField
-        }
-        1 => {
-            splice_before_end(event, b",\"anonymousId\":\"v-1\"");
-            Code::DuplicateMember
-        }
-        2 => {
-            splice_before_end(event, b",\"enriched\":{\"geo\":{}}");
-            Code::ReservedMember
-        }
-        3 => {
-            event[TIME_AT..TIME_AT + TIME_LEN].copy_from_slice(b"22/Nov/2026 at half past 12");
-            Code::BadTime
-        }
-        4 => {
-            event[TIME_AT..TIME_AT + 4].copy_from_slice(b"9999");
-            Code::BadTime
-        }
-        5 => {
-            event.truncate(event.len() * 2 / 3);
-            // Not in the middle of a character: that would be another failure.
-            while std::str::from_utf8(event).is_err() {
-                event.pop();
-            }
-            Code::NotJson
-        }
-        _ => {
-            let id = EventId::of(event).map_or(0, |id| id.number);
-            *event = format!("\"only a text, {id}, of {}\"", rng.next_u64()).into_bytes();
-            Code::NotObject
-        }
-    }
-}
-
-fn splice_before_end(event: &mut Vec<u8>, text: &[u8]) {
-    event.pop();
-    event.extend_from_slice(text);
-    event.push(b'}');
+    use Malformation::{DuplicateMember, FarTime, NoTime, NoType, NotObject, ReservedMember, Truncated};
+    const WAYS: [Malformation; 7] = [NoType, DuplicateMember, ReservedMember, NoTime, FarTime, Truncated, NotObject];
+    let way = WAYS[rng.below(if form == Form::Ndjson { 7 } else { 5 }) as usize];
+    way.apply(event, 0, rng.next_u64());
+    way.code()
 }
 
 #[cfg(test)]

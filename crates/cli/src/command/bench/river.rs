@@ -11,8 +11,8 @@ use event::topic::ENRICHED;
 use log::Log;
 use node::config::{Config, RunArgs as ConfigRunArgs};
 use node::engine::{Engine, World};
+use ouzel_gen::GenConfig;
 use ouzel_gen::batch::{Form, render_batches};
-use ouzel_gen::{GenConfig, Generator};
 use seam::{Clock, RealClock};
 use serde_json::{Value, json};
 
@@ -144,7 +144,7 @@ fn from_file(global: &Global, args: &RunArgs, dir: &Path) -> Result<Value> {
 
 fn write_file(path: &Path, events: u64) -> std::io::Result<()> {
     const PER_BATCH: usize = 1000;
-    let mut generator = Generator::new(GenConfig::default());
+    let mut generator = GenConfig::crowd(1).build().expect("a valid configuration");
     let mut batches = render_batches(&mut generator, 20, PER_BATCH, Form::Ndjson);
     let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
     let start = RealClock::new().now();

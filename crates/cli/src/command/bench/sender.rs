@@ -1,7 +1,7 @@
 //! A sender of pre-rendered batches over HTTP, at almost no cost of its own.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -9,11 +9,15 @@ use std::time::Duration;
 use door::http::Histogram;
 use event::Micros;
 use ouzel_gen::batch::{Form, render_batches};
-use ouzel_gen::{Batch, GenConfig, Generator};
+use ouzel_gen::{Batch, GenConfig};
 use seam::{Clock, RealClock};
+
+use crate::send::Connection;
 
 /// Batches rendered per connection: enough that the receiver's caches do not learn them.
 const RENDERED: usize = 50;
+/// Numbers of events that each connection has for itself: more than it sends in a year.
+const NUMBERS: u64 = 1_000_000_000_000;
 
 pub struct Load {
     pub addr: SocketAddr,
@@ -39,14 +43,18 @@ pub struct Sent {
 impl Load {
     /// Sends until `stop`; every event is new and has its intended time of sending as its time.
     pub fn run(&self, sent: &Arc<Sent>, stop: &Arc<AtomicBool>) -> io::Result<()> {
+        let mut generator = GenConfig::crowd(1).build().map_err(io::Error::other)?;
+        let rendered: Vec<Vec<Batch>> =
+            (0..self.connections).map(|_| render_batches(&mut generator, RENDERED, self.batch, Form::Ndjson)).collect();
         let begun = self.clock.elapsed();
         let wall = self.clock.now();
         let turn = Arc::new(AtomicU64::new(0));
         std::thread::scope(|scope| {
-            let senders: Vec<_> = (0..self.connections)
-                .map(|n| {
+            let senders: Vec<_> = (1..)
+                .zip(rendered)
+                .map(|(n, batches)| {
                     let (sent, stop, turn) = (sent.clone(), stop.clone(), turn.clone());
-                    scope.spawn(move || self.connection(n as u64, begun, wall, &turn, &sent, &stop))
+                    scope.spawn(move || self.connection(n * NUMBERS, batches, (begun, wall), &turn, &sent, &stop))
                 })
                 .collect();
             // Every sender is waited for, whatever became of the others.
@@ -57,20 +65,15 @@ impl Load {
 
     fn connection(
         &self,
-        n: u64,
-        begun: Duration,
-        wall: Micros,
+        mut number: u64,
+        mut batches: Vec<Batch>,
+        (begun, wall): (Duration, Micros),
         turn: &AtomicU64,
         sent: &Sent,
         stop: &AtomicBool,
     ) -> io::Result<()> {
-        let mut generator = Generator::new(GenConfig { seed: n + 1, ..GenConfig::default() });
-        let mut batches: Vec<Batch> = render_batches(&mut generator, RENDERED, self.batch, Form::Ndjson);
-        let stream = TcpStream::connect(self.addr)?;
-        stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        let mut stream = stream;
-        let mut number = 1_000_000;
+        let mut connection = Connection::new(self.addr, "/v1/events");
+        connection.connect()?;
         for at in (0..RENDERED).cycle() {
             if stop.load(Relaxed) {
                 return Ok(());
@@ -93,14 +96,7 @@ impl Load {
             let batch = &mut batches[at];
             batch.restamp(number, intended);
             number += self.batch as u64;
-            let head = format!(
-                "POST /v1/events HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
-                self.addr,
-                batch.body.len()
-            );
-            let parts = [io::IoSlice::new(head.as_bytes()), io::IoSlice::new(&batch.body)];
-            write_all(&mut stream, &parts)?;
-            let status = read_answer(&mut reader)?;
+            let status = connection.post(&batch.body)?.status;
             if status == 200 {
                 sent.events.fetch_add(self.batch as u64, Relaxed);
                 if sent.measuring.load(Relaxed) {
@@ -112,36 +108,4 @@ impl Load {
         }
         Ok(())
     }
-}
-
-fn write_all(stream: &mut TcpStream, parts: &[io::IoSlice<'_>; 2]) -> io::Result<()> {
-    let wrote = stream.write_vectored(parts)?;
-    if wrote < parts[0].len() {
-        stream.write_all(&parts[0][wrote..])?;
-        return stream.write_all(&parts[1]);
-    }
-    stream.write_all(&parts[1][wrote - parts[0].len()..])
-}
-
-fn read_answer(reader: &mut BufReader<TcpStream>) -> io::Result<u16> {
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|s| s.parse().ok());
-    let status = status.ok_or_else(|| io::Error::other("the server hung up"))?;
-    let mut length = 0usize;
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        let header = line.trim_end();
-        if header.is_empty() {
-            break;
-        }
-        if let Some((name, value)) = header.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().map_err(io::Error::other)?;
-        }
-    }
-    io::copy(&mut reader.take(length as u64), &mut io::sink())?;
-    Ok(status)
 }

@@ -1,0 +1,381 @@
+//! What will run with a configuration: sources, topics, the enrich stage with its enrichers in order, and what each reads
+//! and writes. Nothing is opened and nothing is made; with [`Plan::open`] reference files are opened and told with their
+//! versions.
+//!
+//! The enrichers are asked themselves ([`enrich::Enrich::outline`]), and topics come from their table: what is new there
+//! is in the drawing without a line here.
+//!
+//! * [`text`]: for people, within 100 columns
+//! * [`mermaid`]: as a flowchart
+//! * [`json`]: for machines
+
+pub mod json;
+pub mod mermaid;
+pub mod text;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use enrich::Enrich;
+use event::topic::TOPICS;
+use lookup::LookupError;
+use seam::Fs;
+
+use crate::config::schema::SCHEMA;
+use crate::config::{self, Config, Durability, Loaded, LookupKind, OnMany, SourceKind};
+use crate::parts;
+
+/// What will run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// The configuration file as it was named, or "built-in defaults".
+    pub origin: String,
+    pub data: Data,
+    /// Where events come in by HTTP and topics are read; `None`: no port is opened.
+    pub port: Option<String>,
+    pub sources: Vec<Source>,
+    /// In the order of the flow.
+    pub topics: Vec<Topic>,
+    pub stage: Stage,
+    /// `--output`: a file, or `-`.
+    pub output: Option<String>,
+    /// What is there and cannot be used, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Data {
+    pub dir: PathBuf,
+    pub fsync: bool,
+    pub state: DataState,
+}
+
+/// What is in the data directory now.
+#[derive(Clone, PartialEq, Debug)]
+pub enum DataState {
+    /// The start makes it.
+    New,
+    There,
+    /// The start refuses it: it was made with so many partitions.
+    OtherPartitions(u32),
+    /// The start refuses it, and says this.
+    Refused(String),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Source {
+    pub name: String,
+    /// `http`, `file`, `stdin`.
+    pub kind: &'static str,
+    pub preset: &'static str,
+    /// Whether events without an address get the connection's.
+    pub connection_address: bool,
+    /// `live` or `as_sent`.
+    pub clock: &'static str,
+    /// The file it reads, and whether it goes on at its end.
+    pub file: Option<File>,
+    pub follow: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Topic {
+    pub name: &'static str,
+    /// What it is partitioned by.
+    pub key: &'static str,
+    pub holds: &'static str,
+    pub partitions: u32,
+    pub keep: Duration,
+    pub max_bytes: u64,
+}
+
+/// The enrich stage.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stage {
+    /// The member it adds to events.
+    pub member: String,
+    /// Threads; 0: half of the cores.
+    pub workers: usize,
+    /// Bytes for telling duplicates.
+    pub dedup: u64,
+    /// In the order in which they write.
+    pub enrichers: Vec<Enricher>,
+    /// Rounds of asks; those of one round ask together.
+    pub rounds: usize,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Enricher {
+    pub name: String,
+    /// In which round it may ask, from 1.
+    pub round: usize,
+    /// What it reads: `event.ip`, `enriched.user`.
+    pub reads: Vec<String>,
+    /// `enriched.geo`.
+    pub writes: String,
+    /// Of a lookup of the user's own.
+    pub lookup: Option<Lookup>,
+    /// In the order they are asked.
+    pub files: Vec<File>,
+    /// What is to be expected of it.
+    pub expect: Vec<Expect>,
+    /// What its files came to, once they have been opened.
+    pub opened: Option<Opened>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Lookup {
+    pub kind: &'static str,
+    pub key: String,
+    /// A condition in CEL.
+    pub when: Option<String>,
+}
+
+/// A file that is read.
+#[derive(Clone, PartialEq, Debug)]
+pub struct File {
+    pub path: PathBuf,
+    /// The key that names it.
+    pub key: &'static str,
+    /// Whether it is one of `ouzel assets` that stands in for what the key does not name.
+    pub fetched: bool,
+    pub there: bool,
+    /// Whether the run cannot start without it.
+    pub needed: bool,
+    /// Once it has been opened.
+    pub bytes: Option<u64>,
+}
+
+/// What the files of an enricher came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// Of the files in use.
+    pub versions: Vec<String>,
+    /// What nobody should wait for although there is data.
+    pub lacks: Vec<&'static str>,
+    /// Files that are not in use, and why.
+    pub refused: Vec<String>,
+}
+
+/// What is known of an enricher's answers before there are any.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expect {
+    /// What an event's `status` will say; `None`: nothing, but it does less than it could.
+    pub status: Option<&'static str>,
+    pub why: &'static str,
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "\"{status}\": {}", self.why),
+            None => f.write_str(self.why),
+        }
+    }
+}
+
+const fn expect(status: &'static str, why: &'static str) -> Expect {
+    Expect { status: Some(status), why }
+}
+
+/// What to expect of an enricher that has none of its files; those that are not here do all they can.
+const WITHOUT: &[(&str, Expect)] = &[
+    ("geo", expect("skipped", "no database")),
+    ("network", expect("skipped", "no data of networks")),
+    ("device", Expect { status: None, why: "only the kind of device: no rules" }),
+    ("bot", Expect { status: None, why: "judged by the program's own rules alone: no list of crawlers" }),
+];
+
+impl Plan {
+    /// What runs with a configuration as it was loaded; files that were fetched stand in for what it does not name.
+    ///
+    /// # Errors
+    /// A configuration that no enrichers can be made from.
+    pub fn of(loaded: &Loaded, fs: &dyn Fs) -> Result<Plan, LookupError> {
+        let mut config = loaded.config.clone();
+        let warnings = parts::with_assets(&mut config, fs);
+        let journal = parts::journal_config(&config);
+        let topic = |t: &event::topic::Topic| Topic {
+            name: t.name,
+            key: t.key,
+            holds: t.holds,
+            partitions: journal.partitions,
+            keep: Duration::from_secs(
+                journal.keep_secs.iter().find(|(id, _)| *id == t.id).map_or(t.keep_secs, |(_, secs)| *secs),
+            ),
+            max_bytes: journal.max_bytes,
+        };
+        let files = Files { named: &loaded.config, used: &config, fs };
+        Ok(Plan {
+            origin: loaded.origin.clone(),
+            data: Data {
+                dir: config.data.dir.clone(),
+                fsync: config.data.durability == Durability::Fsync,
+                state: data_state(&config, fs),
+            },
+            port: config.http.listen.map(|address| address.to_string()),
+            sources: config.sources.iter().map(|s| source(s, &files)).collect(),
+            topics: TOPICS.iter().map(topic).collect(),
+            stage: stage(&config, &files)?,
+            output: None,
+            warnings,
+        })
+    }
+
+    /// Opens all reference files, which takes as long as a start does. None that is bad is an error here: the plan says
+    /// so.
+    pub fn open(&mut self, config: &Config, fs: &dyn Fs) -> Result<(), LookupError> {
+        let mut all = config.clone();
+        parts::with_assets(&mut all, fs);
+        all.geo.required = false;
+        all.lookups.iter_mut().for_each(|l| l.required = false);
+        let (sources, ..) = parts::sources(&all)?;
+        let overview = sources.overview();
+        for enricher in &mut self.stage.enrichers {
+            enricher.opened = overview.iter().find(|o| o.name == enricher.name).map(|o| Opened {
+                versions: o.versions.clone(),
+                lacks: o.lacks.clone(),
+                refused: o.refused.clone(),
+            });
+        }
+        let of_sources = self.sources.iter_mut().filter_map(|s| s.file.as_mut());
+        for file in self.stage.enrichers.iter_mut().flat_map(|e| &mut e.files).chain(of_sources) {
+            file.bytes = size(fs, &file.path);
+        }
+        Ok(())
+    }
+
+    pub fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.iter().find(|t| t.name == name)
+    }
+}
+
+/// The files that are read, and whether they are there.
+struct Files<'c> {
+    /// The configuration as it was written.
+    named: &'c Config,
+    /// The same with the files of `ouzel assets`.
+    used: &'c Config,
+    fs: &'c dyn Fs,
+}
+
+impl Files<'_> {
+    fn file(&self, path: &Path, key: &'static str, needed: bool) -> File {
+        File { path: path.to_owned(), key, fetched: false, there: self.fs.exists(path), needed, bytes: None }
+    }
+
+    /// The files of a built-in enricher: those of the section that has its name.
+    fn of_section(&self, name: &str) -> Vec<File> {
+        let named = reference_files(self.named);
+        let used = reference_files(self.used).into_iter().filter(|(key, _)| key.split('.').next() == Some(name));
+        let file = |(key, path): (&'static str, &Path)| File {
+            fetched: !named.contains(&(key, path)),
+            ..self.file(path, key, key == "geo.database" && self.used.geo.required)
+        };
+        used.map(file).collect()
+    }
+}
+
+/// The files that built-in enrichers read, each with its key, in the order of the schema.
+pub fn reference_files(config: &Config) -> Vec<(&'static str, &Path)> {
+    let mut files: Vec<(&'static str, &Path)> = Vec::new();
+    files.extend(config.geo.databases.iter().map(|f| ("geo.database", f.as_path())));
+    files.extend(config.network.asn.iter().map(|f| ("network.asn", f.as_path())));
+    for (kind, path) in &config.network.lists {
+        let key = SCHEMA.key(&format!("network.{kind}")).expect("each list has its key");
+        files.push((key.path, path));
+    }
+    files.extend(config.device.rules.iter().map(|f| ("device.rules", f.as_path())));
+    files.extend(config.bot.crawlers.iter().map(|f| ("bot.crawlers", f.as_path())));
+    files.extend(config.referrer.file.iter().map(|f| ("referrer.file", f.as_path())));
+    files
+}
+
+fn data_state(config: &Config, fs: &dyn Fs) -> DataState {
+    match log::journal::partitions_of(fs, &config.data.dir) {
+        Ok(None) => DataState::New,
+        Ok(Some(stored)) if stored == config.data.partitions => DataState::There,
+        Ok(Some(stored)) => DataState::OtherPartitions(stored),
+        Err(e) => DataState::Refused(e.to_string()),
+    }
+}
+
+fn source(source: &config::Source, files: &Files<'_>) -> Source {
+    let (file, follow) = match &source.kind {
+        SourceKind::File { path, follow } => (Some(files.file(path, "source.path", true)), *follow),
+        SourceKind::Http | SourceKind::Stdin => (None, false),
+    };
+    Source {
+        name: source.name.clone(),
+        kind: source.kind.name(),
+        preset: source.preset.name(),
+        connection_address: source.client_address == config::ClientAddress::Connection,
+        clock: match source.clock {
+            config::Clock::Live => "live",
+            config::Clock::AsSent => "as_sent",
+        },
+        file,
+        follow,
+    }
+}
+
+fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
+    let outline = Enrich::outline(&parts::setup(config)?);
+    let member = &config.enrich.member;
+    let enricher = |o: &enrich::Outline| {
+        let lookup = config.lookups.iter().find(|l| l.name == o.name);
+        let mut reads: Vec<String> = o.fields.iter().map(|f| format!("event.{}", f.name())).collect();
+        reads.extend(o.members.iter().map(|m| format!("{member}.{m}")));
+        let files = match lookup {
+            Some(lookup) => {
+                // Its key says more than the field it is read from.
+                let key = lookup.key.to_string();
+                reads.retain(|r| !key.starts_with(r.as_str()) && *r != "event.custom");
+                reads.insert(0, key);
+                vec![files.file(&lookup.path, "lookup.path", lookup.required)]
+            }
+            None => files.of_section(&o.name),
+        };
+        Enricher {
+            name: o.name.clone(),
+            round: o.round + 1,
+            reads,
+            writes: format!("{member}.{}", o.name),
+            lookup: lookup.map(|l| Lookup {
+                kind: if l.kind == LookupKind::Mmdb { "mmdb" } else { "file" },
+                key: l.key.to_string(),
+                when: l.when.as_ref().map(|when| when.text().to_owned()),
+            }),
+            expect: expected(&o.name, lookup, &files),
+            files,
+            opened: None,
+        }
+    };
+    let enrichers: Vec<Enricher> = outline.iter().map(enricher).collect();
+    Ok(Stage {
+        member: member.clone(),
+        workers: config.enrich.workers,
+        dedup: config.dedup.memory,
+        rounds: enrichers.iter().map(|e| e.round).max().unwrap_or(0),
+        enrichers,
+    })
+}
+
+fn expected(name: &str, lookup: Option<&config::Lookup>, files: &[File]) -> Vec<Expect> {
+    let nothing = files.iter().all(|f| !f.there);
+    let Some(lookup) = lookup else {
+        return WITHOUT.iter().filter(|(n, _)| nothing && *n == name).map(|(_, e)| e.clone()).collect();
+    };
+    if nothing {
+        return vec![expect("skipped", "no file")];
+    }
+    let condition = lookup.when.as_ref().map(|_| expect("skipped", "where the condition does not hold"));
+    let miss = expect("miss", "where the file does not have the key");
+    let several = matches!(lookup.kind, LookupKind::File { on_many: OnMany::Error, .. })
+        .then(|| expect("error:many_rows", "where the file has the key in several rows"));
+    condition.into_iter().chain([miss]).chain(several).collect()
+}
+
+fn size(fs: &dyn Fs, path: &Path) -> Option<u64> {
+    fs.open_read(path).and_then(|f| f.len()).ok()
+}
