@@ -103,6 +103,14 @@ impl Enricher for Campaign {
         "campaign"
     }
 
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::URL, Field::CAMPAIGN]
+    }
+
+    fn asks(&self) -> bool {
+        false
+    }
+
     /// An event without a campaign is nothing to speak of: `Ok`, and nothing is written.
     fn apply(&self, view: &View<'_>, out: &mut Vec<u8>) -> Status {
         let url = view.event.text(Field::URL);

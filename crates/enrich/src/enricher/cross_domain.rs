@@ -17,6 +17,14 @@ impl Enricher for CrossDomain {
         "cross_domain"
     }
 
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::URL]
+    }
+
+    fn asks(&self) -> bool {
+        false
+    }
+
     fn apply(&self, view: &View<'_>, out: &mut Vec<u8>) -> Status {
         let url = view.event.text(Field::URL);
         write(url.as_deref().unwrap_or_default(), out)

@@ -1,5 +1,6 @@
 //! What network the address is in: its autonomous system, what kind of network it is, and what is said of it.
 
+use event::Field;
 use flow::{Asked, Planned, SourceId, Status};
 
 use super::{Enricher, Slot, View, ask_by_address};
@@ -18,6 +19,10 @@ impl Network {
 impl Enricher for Network {
     fn name(&self) -> &str {
         "network"
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::IP]
     }
 
     fn plan(&self, view: &View<'_>, asked: &mut Asked) -> Planned {

@@ -32,6 +32,10 @@ impl Enricher for Referrer {
         "referrer"
     }
 
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::URL, Field::REFERRER]
+    }
+
     fn plan(&self, view: &View<'_>, asked: &mut Asked) -> Planned {
         match (self.visit(&view.event), self.source) {
             (Visit::From(referrer), Some(source)) => Ok(asked.ask(source, &referrer)),
