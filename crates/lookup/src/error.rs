@@ -27,9 +27,6 @@ pub enum LookupError {
     /// The file is none that this configuration can read.
     #[error("{file}: {what}")]
     NotTable { file: String, what: String },
-    /// A row of a file that is none.
-    #[error("{file}, line {line}: {what}")]
-    Row { file: String, line: u64, what: String },
     /// Of a single ask, not of a file.
     #[error("the key stands in more than one row: make it unique, or write on_many = \"first\"")]
     ManyRows,
@@ -38,7 +35,7 @@ pub enum LookupError {
     NotAsn { database: String, database_type: String },
     /// One line of a text file is not what it should be; nothing of the file is used.
     #[error("{file}, line {line}: {what}")]
-    Line { file: String, line: u64, what: &'static str },
+    Line { file: String, line: u64, what: String },
     /// The file is readable as far as it goes, but as a whole it cannot be what it is meant for.
     #[error("{file}: {what}")]
     File { file: String, what: &'static str },
@@ -74,7 +71,7 @@ impl LookupError {
             | LookupError::Line { .. }
             | LookupError::File { .. }
             | LookupError::Rules { .. } => Kind::Data,
-            LookupError::Row { .. } | LookupError::ManyRows => Kind::Data,
+            LookupError::ManyRows => Kind::Data,
         }
     }
 
@@ -88,7 +85,6 @@ impl LookupError {
             LookupError::Corrupt { .. } => "corrupt",
             LookupError::NotGeo { .. } => "not_geo",
             LookupError::NotTable { .. } => "not_table",
-            LookupError::Row { .. } => "bad_row",
             LookupError::ManyRows => "many_rows",
             LookupError::NotAsn { .. } => "not_asn",
             LookupError::Line { .. } => "bad_line",

@@ -40,8 +40,8 @@ pub mod table;
 mod watch;
 mod words;
 
-pub use agent::AgentRules;
-pub use crawler::Crawlers;
+pub use agent::{AgentRules, AgentSource, AgentVersion};
+pub use crawler::{CrawlerSource, CrawlerVersion, Crawlers};
 pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion};
 pub use mmdb::{Findings, Mmdb, RecordSource};

@@ -31,7 +31,8 @@ pub(crate) fn each(
     loop {
         raw.clear();
         number += 1;
-        let wrong = |what: &'static str| LookupError::Line { file: name.to_owned(), line: number, what };
+        let wrong =
+            |what: &'static str| LookupError::Line { file: name.to_owned(), line: number, what: what.to_owned() };
         let read = input.take(LINE_MAX as u64 + 1).read_until(b'\n', &mut raw);
         total += read.map_err(|_| wrong("the gzip stream is damaged or ends too early"))? as u64;
         if raw.is_empty() {

@@ -154,6 +154,10 @@ impl Table {
         self.repeated
     }
 
+    pub fn on_many(&self) -> OnMany {
+        self.on_many
+    }
+
     /// Bytes of memory it holds.
     pub fn bytes(&self) -> usize {
         self.index.bytes()
@@ -170,6 +174,12 @@ pub type TableSource = Reloaded<Rows>;
 
 /// One version of them; nothing while there is no good file.
 pub struct Rows(Option<Arc<Table>>);
+
+impl Rows {
+    pub fn table(&self) -> Option<&Table> {
+        self.0.as_deref()
+    }
+}
 
 impl Data for Rows {
     type Part = Arc<Table>;

@@ -130,6 +130,15 @@ fn a_file_that_is_not_there_yet_is_taken_when_it_comes() {
     assert_eq!((loaded, value(&source.pin(), "k3").as_deref()), (1, Some("version 1")));
 }
 
+/// Ends the readers also when the writer's checks fail.
+struct Stopping<'s>(&'s AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Good and bad files by turns, moved into place and written in place, 50 times, while three threads ask without a pause.
 /// A pinned version answers the same for every key, and no lookup fails.
 #[test]
@@ -156,6 +165,7 @@ fn fifty_reloads_under_concurrent_lookups() {
                 })
             })
             .collect();
+        let stopping = Stopping(&stop);
         let (mut loaded, mut refused) = (0, 0);
         for n in 2..52 {
             let bytes = version(n);
@@ -173,7 +183,7 @@ fn fifty_reloads_under_concurrent_lookups() {
             loaded += look(source).loaded.len();
             assert_eq!(value(&source.pin(), "k0"), Some(format!("version {n}")));
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         assert_eq!((loaded, refused), (50, 17));
         readers.into_iter().map(|r| r.join().expect("no panic")).sum::<u64>()
     });

@@ -72,6 +72,16 @@ impl Sources {
         self.pin().versions.clone()
     }
 
+    /// The newest versions, with others in the place of some sources.
+    pub fn pin_with(&self, others: impl IntoIterator<Item = (SourceId, Arc<dyn Answer>)>) -> Pinned {
+        let mut pinned = self.pin();
+        for (source, answer) in others {
+            pinned.answers[source.0 as usize] = answer;
+        }
+        pinned.versions = versions(self.list.iter().map(|s| s.name.as_str()).zip(&pinned.answers));
+        pinned
+    }
+
     fn epoch(&self) -> u64 {
         self.list.iter().map(|s| s.source.epoch()).sum()
     }

@@ -1,5 +1,6 @@
 //! The real world: what turns a configuration into a running process. `sim` drives the same pure crates in a simulated one.
 //!
+//! * [`cases`]: a user's tests of their own pipeline
 //! * [`config`]: the configuration, from file, environment and flags to types that are always valid
 //! * [`engine`]: everything started in order, watched, and stopped in order
 //! * [`parts`]: what the configuration makes of each part
@@ -15,6 +16,7 @@
 //! It decides nothing about events: that is in the pure crates it drives.
 
 pub mod assets;
+pub mod cases;
 pub mod config;
 pub mod engine;
 pub mod facts;

@@ -6,10 +6,11 @@ use door::input;
 use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, RAW};
 use log::journal::{self, JournalConfig, MinFree};
-use lookup::mmdb::Records;
+use lookup::mmdb::{RecordSource, Records};
 use lookup::table::Rows;
 use lookup::{
-    Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile, OnMany, Referrers, Reloaded, TableConfig,
+    AgentVersion, Answer as _, CrawlerVersion, Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile,
+    OnMany, Referrers, Reloaded, TableConfig, TableSource,
 };
 use seam::Fs;
 use wire::Decoder;
@@ -111,6 +112,13 @@ fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<Stri
     go_on_without(&mut without, "network", errors, false)?;
     let network = sources.add("network", Box::new(network));
     setup.network = known.then_some(network);
+    // Our own judgement of agents needs no file.
+    let (crawlers, errors) = source::<CrawlerVersion>(plain(config.bot.crawlers.as_slice()), look);
+    go_on_without(&mut without, "bot", errors, false)?;
+    setup.crawler = Some(sources.add("bot", Box::new(crawlers)));
+    let (agents, errors) = source::<AgentVersion>(plain(config.device.rules.as_slice()), look);
+    go_on_without(&mut without, "device", errors, false)?;
+    setup.agent = Some(sources.add("device", Box::new(agents)));
     // Our own table is always there.
     let (referrers, errors) = source::<Referrers>(plain(config.referrer.file.as_slice()), look);
     go_on_without(&mut without, "referrer", errors, false)?;
@@ -130,27 +138,50 @@ fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<Stri
 
 /// What a lookup asks, with what is wrong with it at present.
 fn lookup_source(lookup: &config::Lookup, look: Look) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
-    match &lookup.kind {
-        config::LookupKind::Mmdb => {
-            let (source, errors) = source::<Records>(vec![(lookup.path.clone(), ())], look);
-            (Box::new(source), AsksBy::Address, errors)
-        }
-        config::LookupKind::File { format, key_column, columns, on_many } => {
-            let table = TableConfig {
-                format: format.map(|format| match format {
-                    config::TableFormat::Csv => Format::Csv,
-                    config::TableFormat::Ndjson => Format::Ndjson,
-                }),
-                key_column: key_column.clone(),
-                columns: (!columns.is_empty()).then(|| columns.clone()),
-                on_many: match on_many {
-                    config::OnMany::Error => OnMany::Refuse,
-                    config::OnMany::First => OnMany::First,
-                },
-            };
+    match table_config(lookup) {
+        Some(table) => {
             let (source, errors) = source::<Rows>(vec![(lookup.path.clone(), table)], look);
             (Box::new(source), AsksBy::Text, errors)
         }
+        None => {
+            let (source, errors) = source::<Records>(vec![(lookup.path.clone(), ())], look);
+            (Box::new(source), AsksBy::Address, errors)
+        }
+    }
+}
+
+/// How the rows of a lookup's file are read; `None` for a file that has none.
+fn table_config(lookup: &config::Lookup) -> Option<TableConfig> {
+    let config::LookupKind::File { format, key_column, columns, on_many } = &lookup.kind else { return None };
+    Some(TableConfig {
+        format: format.map(|format| match format {
+            config::TableFormat::Csv => Format::Csv,
+            config::TableFormat::Ndjson => Format::Ndjson,
+        }),
+        key_column: key_column.clone(),
+        columns: (!columns.is_empty()).then(|| columns.clone()),
+        on_many: match on_many {
+            config::OnMany::Error => OnMany::Refuse,
+            config::OnMany::First => OnMany::First,
+        },
+    })
+}
+
+/// The file of a lookup in a few words: its version, and what is in it.
+pub fn look_at(lookup: &config::Lookup) -> Result<String, LookupError> {
+    match table_config(lookup) {
+        Some(config) => {
+            let rows = TableSource::open_all(&[(lookup.path.clone(), config)])?.pin();
+            Ok(rows.table().map_or_else(String::new, |table| {
+                let repeated = match (table.repeated(), table.on_many()) {
+                    (0, _) => String::new(),
+                    (n, OnMany::Refuse) => format!(", rows that repeat a key (error:many_rows): {n}"),
+                    (n, OnMany::First) => format!(", rows that repeat a key (they do not count): {n}"),
+                };
+                format!("{}, keys: {}, bytes of memory: {}{repeated}", table.version(), table.len(), table.bytes())
+            }))
+        }
+        None => Ok(RecordSource::open(std::slice::from_ref(&lookup.path))?.pin().versions().join(", ")),
     }
 }
 

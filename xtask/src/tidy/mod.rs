@@ -5,7 +5,9 @@
 //! * [`texts`]: what no file may hold, and links that lead nowhere
 //! * [`pages`]: what must have a page or a line in the documents
 //! * [`lints`]: the clippy configuration of each crate
+//! * [`image`]: the Dockerfile, which no engine is needed to read
 
+mod image;
 mod layers;
 mod lints;
 mod pages;
@@ -62,6 +64,7 @@ pub fn run(fix: bool) -> Result<()> {
     findings.extend(pages::keys(&files));
     findings.extend(pages::dependencies(&members, &files));
     findings.extend(lints::check(&members, &files));
+    findings.extend(image::check(&files));
     findings.extend(texts::forbidden(&files, &here(&root)));
     findings.extend(texts::prints(&files));
     findings.extend(texts::links(&root, &files));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::PossibleValue;
 use node::assets::catalogue::{CATALOGUE, Serves};
 use node::assets::{self, Asset, AssetError, Installed, Npm, Outcome, Progress, State, Store, Watch};
-use node::config::RunArgs;
+use node::config::{Config, RunArgs};
 use seam::{Clock, RealClock, RealFs};
 use serde_json::{Value, json};
 
@@ -70,26 +70,22 @@ impl clap::ValueEnum for Name {
 }
 
 pub fn run(global: &Global, args: AssetsArgs) -> Result {
-    let dir = cache_dir(global)?;
+    let config = look::load_as_written(global, false, RunArgs::default())?.config;
+    let dir = config.assets.dir.clone().ok_or_else(|| {
+        let help = "set assets.dir, HOME, or XDG_CACHE_HOME to an absolute path";
+        Failed::usage(with_help("this user has no directory for what is fetched", help))
+    })?;
     match args.what {
         Some(What::Fetch { names, from }) => {
             let wanted = if names.is_empty() { Asset::ALL.to_vec() } else { names.into_iter().map(|n| n.0).collect() };
             fetch(global, &dir, &wanted, from.as_deref())
         }
-        Some(What::List { verify }) => list(global, &dir, verify),
+        Some(What::List { verify }) => list(global, &config, &dir, verify),
         None => match args.from {
             Some(from) => fetch(global, &dir, &Asset::ALL, Some(&from)),
-            None => list(global, &dir, false),
+            None => list(global, &config, &dir, false),
         },
     }
-}
-
-/// Where assets lie.
-pub fn cache_dir(global: &Global) -> Result<PathBuf> {
-    look::load(global, false, RunArgs::default())?.config.assets.dir.ok_or_else(|| {
-        let help = "set assets.dir, HOME, or XDG_CACHE_HOME to an absolute path";
-        Failed::usage(with_help("this user has no directory for what is fetched", help))
-    })
 }
 
 /// One asset's end.
@@ -311,9 +307,7 @@ fn progress_line(p: &Progress) -> String {
     format!("{}: {}{bytes}, {} s", p.asset.name(), p.step.name(), p.elapsed.as_secs())
 }
 
-fn list(global: &Global, dir: &Path, verify: bool) -> Result {
-    let loaded = look::load(global, false, RunArgs::default())?;
-    let named = !loaded.config.geo.databases.is_empty();
+fn list(global: &Global, config: &Config, dir: &Path, verify: bool) -> Result {
     let installed = Installed::open(dir, &RealFs);
     let now = RealClock::new().now();
     let mut damage = Vec::new();
@@ -326,7 +320,7 @@ fn list(global: &Global, dir: &Path, verify: bool) -> Result {
             wrong = installed.verify(entry.asset, &RealFs);
         }
         damage.extend(wrong.iter().map(|what| format!("{}: {what}", entry.name)));
-        rows.push((entry, why_unused(entry.asset, &installed, named), wrong));
+        rows.push((entry, why_unused(entry.asset, &installed, config), wrong));
     }
     if global.json {
         let list: Vec<_> = rows.iter().map(|(e, why, wrong)| row_json(&installed, e, *why, wrong, now)).collect();
@@ -386,16 +380,24 @@ fn say_more(installed: &Installed, dir: &Path) {
     }
 }
 
-/// Why a run does not use an asset; `None` if it does.
-fn why_unused(asset: Asset, installed: &Installed, geo_is_named: bool) -> Option<&'static str> {
+/// Why a run does not use an asset; `None` if it does. `config` is as it was written.
+fn why_unused(asset: Asset, installed: &Installed, config: &Config) -> Option<&'static str> {
     match installed.state(asset) {
         State::NotThere => return Some("not there"),
         State::Damaged { .. } => return Some("damaged"),
         State::Here(_) => {}
     }
+    let named = match asset {
+        Asset::City | Asset::Country => (!config.geo.databases.is_empty(), "geo.database names others"),
+        Asset::Asn => (!config.network.asn.is_empty(), "network.asn names others"),
+        Asset::Agents => (config.device.rules.is_some(), "device.rules names another"),
+        Asset::Crawlers => (config.bot.crawlers.is_some(), "bot.crawlers names another"),
+        Asset::Disposable => (false, ""),
+    };
     match asset.entry().serves {
         Serves::Later(_) => Some("kept for later"),
-        Serves::Member("geo") if geo_is_named => Some("geo.database names others"),
+        Serves::Member(_) if !config.assets.in_use => Some("assets.use is false"),
+        Serves::Member(_) if named.0 => Some(named.1),
         Serves::Member("geo") if installed.geo() != Some(asset) => Some("city knows more"),
         Serves::Member(_) => None,
     }

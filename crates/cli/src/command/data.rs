@@ -136,7 +136,7 @@ pub fn run(global: &Global, args: DataArgs) -> Result {
         }
         What::Prune => {
             let run = node::config::RunArgs { data: Some(dir.display().to_string()), ..Default::default() };
-            let loaded = look::load(global, false, run)?;
+            let loaded = look::load_as_written(global, false, run)?;
             let config = node::parts::journal_config(&loaded.config);
             let journal = Journal::open(&dir, config, fs, Arc::new(RealClock::new()))?;
             let total = |j: &Journal| j.sizes().iter().map(|s| s.bytes).sum::<u64>();

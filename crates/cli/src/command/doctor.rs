@@ -8,7 +8,8 @@ use std::time::Duration;
 use log::journal::Journal;
 use node::assets::catalogue::Serves;
 use node::assets::{self, Asset, Installed};
-use node::config::RunArgs;
+use node::config::{self, RunArgs};
+use node::parts;
 use seam::{Clock, Fs, RealClock, RealFs};
 use serde_json::json;
 
@@ -17,7 +18,11 @@ use crate::exit::{Exit, Failed, Result};
 use crate::{look, term};
 
 #[derive(clap::Args)]
-pub struct DoctorArgs {}
+pub struct DoctorArgs {
+    /// Only asks the process that runs on the directory whether it answers: 0 if it does, else 1. For health checks
+    #[arg(long)]
+    running: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grade {
@@ -42,10 +47,18 @@ const FILES_LOW: u64 = 4096;
 /// A clock before the first release of this program is wrong.
 const YEAR_2025: i64 = 1_735_689_600_000_000;
 
-pub fn run(global: &Global, _: DoctorArgs) -> Result {
+/// A process that has not answered by then is taken for one that does not. Below the 5 s that a container's check has.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+pub fn run(global: &Global, args: DoctorArgs) -> Result {
+    if args.running {
+        return running(global);
+    }
     let mut findings = Vec::new();
-    let loaded = match look::load(global, false, RunArgs::default()) {
-        Ok(loaded) => {
+    let loaded = match look::load_as_written(global, false, RunArgs::default()) {
+        Ok(mut loaded) => {
+            // What of it is damaged is a finding below.
+            node::parts::with_assets(&mut loaded.config, &RealFs);
             findings.push(good("configuration", loaded.origin.clone()));
             Some(loaded)
         }
@@ -61,13 +74,11 @@ pub fn run(global: &Global, _: DoctorArgs) -> Result {
         let dir = &loaded.config.data.dir;
         directory(dir, &mut findings);
         findings.push(geo(&loaded.config.geo.databases, loaded.config.geo.required));
+        findings.extend(loaded.config.lookups.iter().map(lookup_file));
     }
-    match super::assets::cache_dir(global) {
-        Ok(dir) => reference_data(&Installed::open(&dir, &RealFs), RealClock::new().now(), &mut findings),
-        Err(e) => {
-            let (what, advice) = e.message.split_once("\n  = ").unwrap_or((&e.message, "see above"));
-            findings.push(warning("assets", what, advice));
-        }
+    let assets = loaded.as_ref().map(|l| &l.config.assets);
+    if let Some(dir) = assets.filter(|a| a.in_use).and_then(|a| a.dir.as_ref()) {
+        reference_data(&Installed::open(dir, &RealFs), RealClock::new().now(), &mut findings);
     }
     let worst = findings.iter().map(|f| f.grade).fold(Grade::Good, |w, g| {
         if w == Grade::Bad || g == Grade::Bad {
@@ -102,6 +113,44 @@ pub fn run(global: &Global, _: DoctorArgs) -> Result {
         }
     }
     Ok(if worst == Grade::Bad { Exit::Failed } else { Exit::Fine })
+}
+
+/// Whether the process that holds the directory answers. One that is not ready (a full disk, a bad database) does:
+/// starting it again would mend nothing.
+fn running(global: &Global) -> Result {
+    let dir = look::data_dir(global)?;
+    let Some(holder) = look::holder(&dir)? else {
+        return Err(Failed::new(Exit::Failed, format!("nobody runs on {}", dir.display())));
+    };
+    let Some(addr) = holder.lines.iter().find_map(|l| l.strip_prefix("http ")) else {
+        // It holds the lock, so it is there; without a port there is nothing to ask.
+        say_running(global, &holder.pid, None);
+        return Ok(Exit::Fine);
+    };
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_WITHIN)).build().into();
+    let answers = |path: &str| agent.get(format!("http://{addr}{path}")).call().map(|a| a.status().is_success());
+    match answers("/healthz") {
+        Ok(true) => {
+            say_running(global, &holder.pid, Some(answers("/readyz").unwrap_or(false)));
+            Ok(Exit::Fine)
+        }
+        Ok(false) => Err(Failed::new(Exit::Failed, format!("process {} answers at {addr} that it is ill", holder.pid))),
+        Err(e) => Err(Failed::new(Exit::Failed, format!("process {} does not answer at {addr}: {e}", holder.pid))),
+    }
+}
+
+fn say_running(global: &Global, pid: &str, ready: Option<bool>) {
+    if global.json {
+        println!("{}", json!({"pid": pid.parse::<u32>().ok(), "answers": true, "ready": ready}));
+    } else if !global.quiet {
+        let ready = match ready {
+            None => ", without a port",
+            Some(true) => " and is ready",
+            Some(false) => " and is not ready: /readyz says why",
+        };
+        println!("process {pid} runs{ready}");
+    }
 }
 
 fn word(grade: Grade) -> &'static str {
@@ -275,6 +324,20 @@ fn geo(databases: &[std::path::PathBuf], required: bool) -> Finding {
                 "`ouzel run` does not start like this (geo.required); set geo.database to a good file"
             } else {
                 "`ouzel run` goes on without, and events get no place; set geo.database to a good file"
+            },
+        ),
+    }
+}
+
+fn lookup_file(lookup: &config::Lookup) -> Finding {
+    match parts::look_at(lookup) {
+        Ok(found) => good("lookup", format!("`{}` from {found}", lookup.name)),
+        Err(e) => bad(
+            "lookup",
+            format!("`{}`: {e}", lookup.name),
+            match lookup.required {
+                true => "`ouzel run` does not start like this (required = true); put a good file there",
+                false => "`ouzel run` goes on without: its status is \"skipped\" until there is a good file",
             },
         ),
     }

@@ -67,7 +67,7 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
         next.push((topic.partition(*p), from));
     }
     let member = match args.pretty {
-        true => look::load(global, false, node::config::RunArgs::default())?.config.enrich.member,
+        true => look::load_as_written(global, false, node::config::RunArgs::default())?.config.enrich.member,
         false => String::new(),
     };
     let form = match (args.pretty, global.json) {

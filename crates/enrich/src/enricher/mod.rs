@@ -1,7 +1,9 @@
 //! One enricher, and the order of all of them.
 
+mod bot;
 pub mod campaign;
 pub mod cross_domain;
+mod device;
 mod geo;
 mod given;
 mod lookup;
@@ -18,8 +20,10 @@ use crate::address;
 use crate::order::{self, Node, OrderError};
 use crate::path::Base;
 
+pub use bot::Bot;
 pub use campaign::Campaign;
 pub use cross_domain::CrossDomain;
+pub use device::Device;
 pub use geo::Geo;
 pub use given::{Given, GivenMember};
 pub use lookup::{AsksBy, KEY_MAX, Lookup, LookupSetup};
@@ -202,7 +206,10 @@ pub(crate) fn in_order(setup: &Setup) -> Result<Ordered, OrderError> {
     // Place comes first: it needs nothing but the address.
     add(&|slot| Box::new(Geo::new(slot, setup.geo)));
     // So does the network.
-    add(&|slot| Box::new(Network::new(slot, setup.network)));
+    let network = add(&|slot| Box::new(Network::new(slot, setup.network)));
+    // Whether it is a program is judged by its agent and its network; what device it is, by its agent and that verdict.
+    let bot = add(&|slot| Box::new(Bot::new(slot, setup.crawler, network)));
+    add(&|slot| Box::new(Device::new(slot, setup.agent, bot)));
     // Where the visit came from: these need nothing but the page's URL and the referrer.
     add(&|slot| Box::new(Referrer::new(slot, setup.referrer, &setup.internal_hosts)));
     add(&|_| Box::new(Campaign::new(&setup.campaign)));
@@ -236,6 +243,23 @@ impl Node<'_> {
 /// The built-in enrichers for [`order::rounds`], in their order. Their members are there whether they are configured or not.
 pub fn built_in() -> Vec<Box<dyn Enricher>> {
     in_order(&Setup::default()).expect("built-in enrichers have an order").enrichers
+}
+
+/// The event's user agent; empty where the sender has the field and left it empty. `None`: nothing is known of it.
+fn agent<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    let agent = view.event.text(Field::USER_AGENT)?;
+    // Logs write a dash for none.
+    Some(if matches!(agent.trim_ascii(), b"" | b"-") { Cow::Borrowed(b"".as_slice()) } else { agent })
+}
+
+/// Longest agent that is asked for, in bytes: the sources judge by so many. Longer ones are somebody's attempt.
+pub const AGENT_MAX: usize = 1024;
+
+/// Asks `source` by the event's user agent.
+fn ask_by_agent(source: Option<SourceId>, view: &View<'_>, asked: &mut Asked) -> Planned {
+    let source = source.ok_or(Status::Skipped)?;
+    let agent = agent(view).filter(|agent| !agent.is_empty()).ok_or(Status::Skipped)?;
+    Ok(asked.ask(source, &agent[..agent.len().min(AGENT_MAX)]))
 }
 
 /// Asks `source` by the event's address.

@@ -5,13 +5,16 @@ pub(crate) mod kind;
 mod yaml;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use event::json::write_string;
+use flow::Status;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::LookupError;
 use crate::memo::Memo;
 use crate::pattern::{Captures, Pattern, Remembered, TEXT_MAX};
+use crate::reload::{Answer, Data, Extent, Reloaded};
 use crate::sieve::Sieve;
 
 /// Bytes of a file of rules. uap-core's has 220 KB, most of it about models of phones, which is not read.
@@ -161,6 +164,53 @@ fn write(rule: Option<&Rule>, agent: &str, [name, version]: [&str; 2], out: &mut
     }
     if !text.is_empty() {
         member(version, &text);
+    }
+}
+
+/// Rules for agents, replaced when their file is.
+pub type AgentSource = Reloaded<AgentVersion>;
+
+/// One version of them; without a good file the kind of device is told all the same.
+pub struct AgentVersion {
+    rules: Arc<AgentRules>,
+    of_file: bool,
+}
+
+impl Data for AgentVersion {
+    type Part = Arc<AgentRules>;
+    type Use = ();
+    const FILE_MAX: u64 = FILE_MAX as u64;
+
+    fn read(name: &str, bytes: Vec<u8>, (): &(), _: Extent) -> Result<Arc<AgentRules>, LookupError> {
+        AgentRules::parse(name, &bytes).map(Arc::new)
+    }
+
+    fn of(rules: Vec<Arc<AgentRules>>) -> AgentVersion {
+        let rules = rules.into_iter().next();
+        AgentVersion { of_file: rules.is_some(), rules: rules.unwrap_or_else(|| Arc::new(AgentRules::none())) }
+    }
+
+    fn version(rules: &Arc<AgentRules>) -> &str {
+        rules.version()
+    }
+}
+
+impl Answer for AgentVersion {
+    fn answer(&self, key: &[u8], out: &mut Vec<u8>) -> Status {
+        self.rules.device(text_of(key), out);
+        Status::Ok
+    }
+
+    fn versions(&self) -> Vec<&str> {
+        if self.of_file { vec![self.rules.version()] } else { Vec::new() }
+    }
+}
+
+/// The text of a key, which may have been cut within a character.
+pub(crate) fn text_of(key: &[u8]) -> &str {
+    match std::str::from_utf8(key) {
+        Ok(text) => text,
+        Err(e) => std::str::from_utf8(&key[..e.valid_up_to()]).unwrap_or_default(),
     }
 }
 

@@ -6,15 +6,19 @@ mod judgement;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use event::json::write_string;
+use flow::Status;
 use judgement::Judgement;
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::agent::text_of;
 use crate::error::LookupError;
 use crate::memo::Memo;
 use crate::pattern::{Pattern, Remembered, TEXT_MAX};
+use crate::reload::{Answer, Data, Extent, Reloaded};
 use crate::sieve::Sieve;
 
 /// Bytes of a list. The published one has 500 KB, most of it examples, which are not read.
@@ -179,6 +183,44 @@ impl Crawlers {
             (!listed.is_empty()).then_some("crawler_list").into_iter().chain(own.reasons()).collect();
         list("reasons", &reasons, out);
         out.push(b'}');
+    }
+}
+
+/// A list of crawlers, replaced when its file is.
+pub type CrawlerSource = Reloaded<CrawlerVersion>;
+
+/// One version of it; without a good file there is our own judgement.
+pub struct CrawlerVersion {
+    crawlers: Arc<Crawlers>,
+    of_file: bool,
+}
+
+impl Data for CrawlerVersion {
+    type Part = Arc<Crawlers>;
+    type Use = ();
+    const FILE_MAX: u64 = FILE_MAX as u64;
+
+    fn read(name: &str, bytes: Vec<u8>, (): &(), _: Extent) -> Result<Arc<Crawlers>, LookupError> {
+        Crawlers::parse(name, &bytes).map(Arc::new)
+    }
+
+    fn of(lists: Vec<Arc<Crawlers>>) -> CrawlerVersion {
+        let list = lists.into_iter().next();
+        CrawlerVersion { of_file: list.is_some(), crawlers: list.unwrap_or_else(|| Arc::new(Crawlers::none())) }
+    }
+
+    fn version(list: &Arc<Crawlers>) -> &str {
+        list.version()
+    }
+}
+
+impl Answer for CrawlerVersion {
+    fn answer(&self, key: &[u8], out: &mut Vec<u8>) -> Status {
+        if self.crawlers.judge(text_of(key), out) { Status::Ok } else { Status::Miss }
+    }
+
+    fn versions(&self) -> Vec<&str> {
+        if self.of_file { vec![self.crawlers.version()] } else { Vec::new() }
     }
 }
 

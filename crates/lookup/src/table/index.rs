@@ -15,7 +15,7 @@ const PLACE_BITS: u32 = 40;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 const MANY: u32 = 1 << 31;
 /// Slots of a new index.
-const FIRST_SLOTS: usize = 1 << 10;
+const FIRST_SLOTS: usize = 1 << 6;
 
 pub(super) struct Index {
     bytes: Vec<u8>,

@@ -37,7 +37,7 @@ impl<'l> Loading<'l> {
     }
 
     fn refuse(&self, what: impl Into<String>) -> LookupError {
-        LookupError::Row { file: self.file.to_owned(), line: self.line, what: what.into() }
+        LookupError::Line { file: self.file.to_owned(), line: self.line, what: what.into() }
     }
 
     fn too_long(&self, why: &str) -> LookupError {

@@ -134,7 +134,7 @@ pub static CATALOGUE: [Entry; 6] = [
             html: Some("<a href='https://db-ip.com'>IP Geolocation by DB-IP</a>"),
             shown: true,
         },
-        download_bytes: 64 * MIB,
+        download_bytes: 64_342_092,
         since: "0.1",
     },
     Entry {
@@ -152,7 +152,7 @@ pub static CATALOGUE: [Entry; 6] = [
             html: None,
             shown: false,
         },
-        download_bytes: 5 * MIB,
+        download_bytes: 5_078_240,
         since: "0.1",
     },
     Entry {
@@ -177,7 +177,7 @@ pub static CATALOGUE: [Entry; 6] = [
             html: Some("<a href='https://db-ip.com'>IP Geolocation by DB-IP</a>"),
             shown: true,
         },
-        download_bytes: 18 * MIB,
+        download_bytes: 18_706_936,
         since: "0.1",
     },
     Entry {
@@ -195,7 +195,7 @@ pub static CATALOGUE: [Entry; 6] = [
             html: None,
             shown: false,
         },
-        download_bytes: 47 << 10,
+        download_bytes: 46_732,
         since: "0.1",
     },
     Entry {
@@ -213,7 +213,7 @@ pub static CATALOGUE: [Entry; 6] = [
             html: None,
             shown: false,
         },
-        download_bytes: 98 << 10,
+        download_bytes: 99_639,
         since: "0.1",
     },
     Entry {
@@ -231,7 +231,7 @@ pub static CATALOGUE: [Entry; 6] = [
             html: None,
             shown: false,
         },
-        download_bytes: 694 << 10,
+        download_bytes: 709_862,
         since: "0.1",
     },
 ];

@@ -1,10 +1,9 @@
 //! Looking into a file before it is taken: with the reader that will read it where it is here, else by its form.
 
 use std::io::Read as _;
-use std::net::IpAddr;
 use std::path::Path;
 
-use lookup::{Extent, LookupError, Mmdb};
+use lookup::{Extent, LookupError, Mmdb, NetworkPart};
 use seam::Fs;
 use serde_json::Value;
 
@@ -34,7 +33,7 @@ pub fn check(fs: &dyn Fs, path: &Path, form: Form, name: &str) -> Result<Finding
     let mut findings = Findings::default();
     match form {
         Form::Places => findings.made = Some(places(name, bytes)?),
-        Form::Networks => networks(&bytes)?,
+        Form::Networks => drop(NetworkPart::asn(name, bytes).map_err(text)?),
         Form::AgentRules => agent_rules(&bytes)?,
         Form::Crawlers => list(&bytes, "objects with a `pattern`", |v| v["pattern"].is_string())?,
         Form::Domains => list(&bytes, "domains", |v| v.as_str().is_some_and(|d| d.contains('.')))?,
@@ -64,10 +63,6 @@ fn read(fs: &dyn Fs, path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// The day the database was made.
 fn places(name: &str, bytes: Vec<u8>) -> Result<String, String> {
-    let text = |e: LookupError| match e {
-        LookupError::Corrupt { what, .. } => format!("it is damaged or no MMDB file: {what}"),
-        e => e.to_string(),
-    };
     let mmdb = Mmdb::from_bytes(name, bytes).map_err(text)?;
     if !mmdb.check(Extent::Whole).map_err(text)?.has_place {
         return Err("it is a database without places".to_owned());
@@ -77,22 +72,14 @@ fn places(name: &str, bytes: Vec<u8>) -> Result<String, String> {
     Ok(version[version.len().saturating_sub(10)..].to_owned())
 }
 
-/// `1.0.0.0,1.0.0.255,13335,"Cloudflare, Inc."`, each line.
-fn networks(bytes: &[u8]) -> Result<(), String> {
-    let text = utf8(bytes)?;
-    let mut lines = 0;
-    for (n, line) in text.lines().enumerate() {
-        let mut fields = line.splitn(4, ',');
-        let mut address = || fields.next()?.parse::<IpAddr>().ok();
-        let (first, last) = (address(), address());
-        let number = fields.next().and_then(|n| n.parse::<u32>().ok());
-        let ordered = first.zip(last).is_some_and(|(a, b)| a.is_ipv4() == b.is_ipv4() && a <= b);
-        if !ordered || number.is_none() || fields.next().is_none() {
-            return Err(format!("line {} is not `first address,last address,number,organisation`", n + 1));
-        }
-        lines += 1;
+/// A reader's words, without the file's name before them.
+fn text(e: LookupError) -> String {
+    match e {
+        LookupError::Corrupt { what, .. } => format!("it is damaged or no MMDB file: {what}"),
+        LookupError::Line { line, what, .. } => format!("line {line}: {what}"),
+        LookupError::File { what, .. } => what.to_owned(),
+        e => e.to_string(),
     }
-    if lines == 0 { Err("it has no lines".to_owned()) } else { Ok(()) }
 }
 
 fn agent_rules(bytes: &[u8]) -> Result<(), String> {
@@ -127,7 +114,7 @@ mod tests {
         let yaml = "user_agent_parsers:\n  - regex: 'x'\nos_parsers:\ndevice_parsers:\n";
         let cases: &[(Form, &[u8], &str)] = &[
             (Form::Networks, b"1.0.0.0,1.0.0.255,13335,\"Cloudflare, Inc.\"\n2001::,2001::ff,6939,\n", ""),
-            (Form::Networks, b"", "no lines"),
+            (Form::Networks, b"", "no ranges"),
             (Form::Networks, b"1.0.0.0,1.0.0.255,13335,x\n1.0.1.0,1.0.", "line 2"),
             (Form::Networks, b"1.0.0.255,1.0.0.0,13335,x\n", "line 1"),
             (Form::Networks, b"1.0.0.0,2001::,13335,x\n", "line 1"),

@@ -41,9 +41,9 @@ pub mod reference;
 pub mod schema;
 pub mod secret;
 pub mod show;
-mod suggest;
-mod text;
-mod tree;
+pub(crate) mod suggest;
+pub(crate) mod text;
+pub(crate) mod tree;
 pub mod units;
 
 use std::io;
