@@ -42,7 +42,7 @@ and as the first line of ouzel.toml:
 
 pub fn run(global: &Global, args: ConfigArgs) -> Result {
     match args.what {
-        What::Schema => print!("{:#}\n", json_schema::json_schema()),
+        What::Schema => println!("{:#}", json_schema::json_schema()),
         What::Show { origin, insecure } => {
             let load = look::load_args(global, insecure, RunArgs::default());
             let (loaded, effective) = Config::explain(&load, &RealFs).map_err(|e| Failed::usage(e.to_string()))?;

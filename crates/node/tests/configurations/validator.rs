@@ -104,7 +104,7 @@ impl Validator {
         }
         if let Some(others) = schema.get("additionalProperties") {
             for (name, member) in value.as_object().into_iter().flatten() {
-                if !schema.get("properties").is_some_and(|p| p.get(name).is_some()) {
+                if schema.get("properties").is_none_or(|p| p.get(name).is_none()) {
                     self.check(others, member, &format!("{at}/{name}"), errors);
                 }
             }
