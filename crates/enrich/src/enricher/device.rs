@@ -42,7 +42,7 @@ impl Enricher for Device {
         let fact = view.fact(self.slot);
         let kind_end = || memchr::memchr(b'"', fact.json.strip_prefix(KIND)?).map(|n| KIND.len() + n);
         match kind_end() {
-            Some(end) if view.fact(self.bot).status == Status::Ok => {
+            Some(end) if matches!(view.fact(self.bot).status, Status::Ok | Status::Stale(_)) => {
                 out.extend_from_slice(KIND);
                 out.extend_from_slice(b"bot");
                 out.extend_from_slice(&fact.json[end..]);

@@ -245,11 +245,10 @@ pub fn built_in() -> Vec<Box<dyn Enricher>> {
     in_order(&Setup::default()).expect("built-in enrichers have an order").enrichers
 }
 
-/// The event's user agent; empty where the sender has the field and left it empty. `None`: nothing is known of it.
+/// The event's user agent, if it has one that is not empty.
 fn agent<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let agent = view.event.text(Field::USER_AGENT)?;
     // Logs write a dash for none.
-    Some(if matches!(agent.trim_ascii(), b"" | b"-") { Cow::Borrowed(b"".as_slice()) } else { agent })
+    view.event.text(Field::USER_AGENT).filter(|agent| !matches!(agent.trim_ascii(), b"" | b"-"))
 }
 
 /// Longest agent that is asked for, in bytes: the sources judge by so many. Longer ones are somebody's attempt.
@@ -258,7 +257,7 @@ pub const AGENT_MAX: usize = 1024;
 /// Asks `source` by the event's user agent.
 fn ask_by_agent(source: Option<SourceId>, view: &View<'_>, asked: &mut Asked) -> Planned {
     let source = source.ok_or(Status::Skipped)?;
-    let agent = agent(view).filter(|agent| !agent.is_empty()).ok_or(Status::Skipped)?;
+    let agent = agent(view).ok_or(Status::Skipped)?;
     Ok(asked.ask(source, &agent[..agent.len().min(AGENT_MAX)]))
 }
 

@@ -4,12 +4,10 @@
 pub(crate) mod kind;
 mod yaml;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use event::json::write_string;
 use flow::Status;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::LookupError;
 use crate::memo::Memo;
@@ -101,9 +99,7 @@ impl AgentRules {
         }
         let browsers = items.iter().filter(|item| item.section == BROWSERS).count();
         let sieve = Sieve::build(needs).map_err(|what| whole(&what))?;
-        let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
-        let version = format!("{stem}-{:08x}", xxh3_64(bytes) >> 32);
-        Ok(AgentRules::of(version, rules, browsers, sieve))
+        Ok(AgentRules::of(crate::version(name, bytes), rules, browsers, sieve))
     }
 
     fn of(version: String, rules: Vec<Rule>, browsers: usize, sieve: Sieve) -> AgentRules {

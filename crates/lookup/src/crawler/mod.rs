@@ -5,14 +5,12 @@ mod judgement;
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use event::json::write_string;
 use flow::Status;
 use judgement::Judgement;
 use serde::Deserialize;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::agent::text_of;
 use crate::error::LookupError;
@@ -117,8 +115,7 @@ impl Crawlers {
             needs.push(need);
         }
         let sieve = Sieve::build(needs).map_err(|what| whole(&what))?;
-        let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
-        Ok(Crawlers::of(format!("{stem}-{:08x}", xxh3_64(bytes) >> 32), crawlers, sieve))
+        Ok(Crawlers::of(crate::version(name, bytes), crawlers, sieve))
     }
 
     fn of(version: String, crawlers: Vec<Crawler>, sieve: Sieve) -> Crawlers {
