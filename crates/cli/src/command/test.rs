@@ -46,7 +46,7 @@ pub fn run(global: &Global, args: TestArgs) -> Result {
         return Ok(Exit::Fine);
     }
     if !global.quiet && !global.json {
-        for without in &runner.without {
+        for without in runner.without(&wanted) {
             eprintln!("warning: {without}");
         }
     }

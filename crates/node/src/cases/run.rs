@@ -29,7 +29,7 @@ pub struct Runner<'c> {
     setup: Setup,
     members: Vec<String>,
     /// What cannot be used of the configuration's files, one sentence each.
-    pub without: Vec<String>,
+    without: Vec<String>,
 }
 
 /// What became of a case.
@@ -66,6 +66,17 @@ impl<'c> Runner<'c> {
     /// The members of `enriched` that enrichers write.
     pub fn members(&self) -> &[String] {
         &self.members
+    }
+
+    /// What these cases go without, one sentence each: what cannot be used of the configuration's files, where at least one
+    /// of them gives nothing else.
+    pub fn without<'r>(&'r self, cases: &'r [&Case]) -> impl Iterator<Item = &'r str> {
+        let given = |case: &Case, sentence: &str| {
+            let members = case.members.iter().map(|m| &m.name).chain(case.lookups.iter().map(|(name, _)| name));
+            members.into_iter().any(|name| sentence.contains(&format!("`enriched.{name}`")))
+        };
+        let missed = move |sentence: &&str| cases.iter().any(|case| !given(case, sentence));
+        self.without.iter().map(String::as_str).filter(missed)
     }
 
     /// # Errors
