@@ -59,6 +59,8 @@ enum Command {
     Plan(command::plan::PlanArgs),
     /// Explains the configuration: its schema for editors, what holds and where it came from, every key
     Config(command::config::ConfigArgs),
+    /// Runs your own cases (tests/*.toml) through the pipeline, without a port or a disk
+    Test(command::test::TestArgs),
     /// Shows records of a topic, stored or as they come
     Tail(command::tail::TailArgs),
     /// Lists topics with their partitions, sizes and positions
@@ -103,6 +105,7 @@ fn main() -> std::process::ExitCode {
         Command::Check(args) => command::check::run(global, args),
         Command::Plan(args) => command::plan::run(global, args),
         Command::Config(args) => command::config::run(global, args),
+        Command::Test(args) => command::test::run(global, args),
         Command::Tail(args) => command::tail::run(global, args),
         Command::Topics(args) => command::topics::run(global, args),
         Command::Dlq(args) => command::dlq::run(global, args),

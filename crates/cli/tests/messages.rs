@@ -48,6 +48,10 @@ cases! {
     // Configuration and usage.
     unknown_key wrong_type close_beside_a_port unknown_topic
     check_of_a_whole_file plan_drawn plan_against plan_two_ways config_shown config_reference config_schema completions
+    // The first hour.
+    init_from_github init_of_two_minds init_from_what_is_no_events init_would_write_over
+    // A user's own cases.
+    test_that_fails test_of_many_mistakes test_without_cases
     // The data directory.
     port_taken directory_not_writable data_under_a_file directory_in_use format_of_a_newer_version partitions_changed
     no_data_directory damaged_journal killed_and_started_again disk_full disk_full_while_a_file_is_read
@@ -270,6 +274,116 @@ mod cases {
         case.file("usb/regexes.yaml", "user_agent_parsers:\n");
         assert_eq!(case.run(&["assets", "fetch", "agents", "--from", "$DIR/usb"]).status.code(), Some(3));
         assert_eq!(case.run(&["assets", "--from", "$DIR/cache/ouzel"]).status.code(), Some(2));
+    }
+
+    pub fn init_from_github(case: &mut Case) {
+        case.file("github.ndjson", std::fs::read(data("nested/github-events.ndjson")).expect("the data"));
+        assert_eq!(case.run(&["init", "--from", "github.ndjson"]).status.code(), Some(0));
+        case.show_file("ouzel.toml");
+    }
+
+    /// A zone that is missing, days and months, a member that could be it, events that would be refused.
+    pub fn init_of_two_minds(case: &mut Case) {
+        let line = |n: u32| {
+            let time = format!("0{}/0{}/2024 10:21:14", 1 + n % 9, 1 + n % 7);
+            format!(
+                "{{\"what\":{{\"event\":\"e{}\"}},\"time\":\"{time}\",\"id\":{},\"peer\":\"10.0.0.{n}\"}}\n",
+                n % 3,
+                n % 5
+            )
+        };
+        let lines: String = (0..40).map(line).collect();
+        case.file("events.ndjson", lines + "{\"time\":[]}\n{\"time\":\"soon\"}\nnot json\n");
+        assert_eq!(case.run(&["init", "--from", "events.ndjson"]).status.code(), Some(0));
+        case.show_file("ouzel.toml");
+    }
+
+    pub fn init_from_what_is_no_events(case: &mut Case) {
+        case.file("syslog", "Mar 27 13:06:56 host sshd[1291]: Server listening on 0.0.0.0 port 22.\n");
+        case.file("app.log", "2024-03-13 10:21:14,123 INFO main started\n2024-03-13 10:21:15,001 WARN main x\n");
+        case.file("pretty.json", "{\n  \"type\": \"view\"\n}\n{\n  \"type\": \"cart\"\n}\n");
+        case.file("trail.json", "{\"Records\":[{\"eventName\":\"a\"},{\"eventName\":\"b\"}]}");
+        case.file("notes.txt", "hello\nworld\n");
+        case.file("empty", "");
+        case.file("a.xz", b"\xfd7zXZ\x00 and so on");
+        case.file("numbers.json", "[1, 2, 3]");
+        for name in
+            ["syslog", "app.log", "pretty.json", "trail.json", "notes.txt", "empty", "numbers.json", "sylog", "."]
+        {
+            assert_eq!(case.run(&["init", "--from", name]).status.code(), Some(2), "{name}");
+        }
+        assert_eq!(case.run(&["init", "--from", "a.xz"]).status.code(), Some(3));
+        assert!(!case.path("ouzel.toml").exists());
+    }
+
+    pub fn init_would_write_over(case: &mut Case) {
+        case.file("ouzel.toml", "mine");
+        events(case, "events.ndjson", 0..3);
+        assert_eq!(case.run(&["init"]).status.code(), Some(2));
+        assert_eq!(case.run(&["init", "--from", "events.ndjson"]).status.code(), Some(2));
+        assert_eq!(std::fs::read(case.path("ouzel.toml")).expect("still there"), b"mine");
+        assert_eq!(case.run(&["init", "-c", "other.toml"]).status.code(), Some(2));
+        assert_eq!(case.run(&["init", "--output", "no/such.toml"]).status.code(), Some(5));
+    }
+
+    pub fn test_that_fails(case: &mut Case) {
+        case.file(
+            "ouzel.toml",
+            "version = 1\n[[lookup]]\nname = \"plan\"\nkind = \"file\"\npath = \"plans.csv\"\nkey = \"event.user\"\n",
+        );
+        case.file("plans.csv", "id,plan\nu-1,pro\n");
+        std::fs::create_dir(case.path("tests")).expect("made");
+        case.file(
+            "tests/shop.toml",
+            r#"
+[[case]]
+name = "a user of the plan pro"
+input = '{"type":"page","userId":"u-1"}'
+expect.enriched = { plan.plan = "free", visitor.how = "given" }
+
+[[case]]
+name = "somebody we do not know"
+input = ['{"type":"page","userId":"u-1"}', '{"type":"page","userId":"u-9"}', '{"userId":"u-9"}']
+expect.enriched = { plan.plan = "pro" }
+"#,
+        );
+        assert_eq!(case.run(&["test"]).status.code(), Some(1));
+        assert_eq!(case.run(&["test", "-v", "--filter", "pro"]).status.code(), Some(1));
+    }
+
+    pub fn test_of_many_mistakes(case: &mut Case) {
+        case.file(
+            "cases.toml",
+            r#"
+[[case]]
+name = "typing"
+inputs = '{"type":"page"}'
+given.goe = { country = "DE" }
+expect.enriched = '{"geo": }'
+
+[[case]]
+name = "typing"
+source = "wbe"
+received = "yesterday"
+input = '{"type":"page"}'
+expect.dlq = "mising_field"
+"#,
+        );
+        assert_eq!(case.run(&["test", "cases.toml"]).status.code(), Some(2));
+        case.file("broken.toml", "[[case]]\nname = shop\n");
+        assert_eq!(case.run(&["test", "broken.toml"]).status.code(), Some(2));
+        case.file("file.toml", "[[case]]\nname = \"x\"\ninput_file = \"not-there.ndjson\"\nexpect.enriched = {}\n");
+        assert_eq!(case.run(&["test", "file.toml"]).status.code(), Some(2));
+    }
+
+    pub fn test_without_cases(case: &mut Case) {
+        assert_eq!(case.run(&["test"]).status.code(), Some(2));
+        std::fs::create_dir(case.path("empty")).expect("made");
+        assert_eq!(case.run(&["test", "empty"]).status.code(), Some(2));
+        assert_eq!(case.run(&["test", "not-there.toml"]).status.code(), Some(2));
+        case.file("one.toml", "[[case]]\nname = \"x\"\ninput = '{\"type\":\"page\"}'\nexpect.enriched = {}\n");
+        assert_eq!(case.run(&["test", "one.toml", "--filter", "y"]).status.code(), Some(2));
+        assert_eq!(case.run(&["test", "one.toml"]).status.code(), Some(0));
     }
 
     pub fn port_taken(case: &mut Case) {

@@ -50,11 +50,13 @@ pub struct Enrich {
 pub struct Outline {
     /// The member it writes.
     pub name: String,
-    /// Members of `enriched` it reads.
+    /// Members of `enriched` it reads, before it asks or when it writes; sorted.
     pub members: Vec<String>,
     /// Fields of the event it reads.
     pub fields: Vec<Field>,
-    /// In which round of asks it may ask, from 0.
+    /// Whether it asks a source.
+    pub asks: bool,
+    /// In which round of asks it asks, from 0.
     pub round: usize,
 }
 
@@ -98,8 +100,15 @@ impl Enrich {
         let round_of = |slot: usize| rounds.iter().position(|r| r.contains(&Slot(slot)));
         let outline = |(slot, enricher): (usize, &dyn Enricher)| Outline {
             name: enricher.name().to_owned(),
-            members: enricher.reads().into_iter().map(str::to_owned).collect(),
+            members: {
+                let mut members: Vec<String> =
+                    enricher.reads().into_iter().chain(enricher.needs()).map(str::to_owned).collect();
+                members.sort();
+                members.dedup();
+                members
+            },
             fields: enricher.fields(),
+            asks: enricher.asks(),
             round: round_of(slot).unwrap_or(0),
         };
         enrichers.iter().map(AsRef::as_ref).enumerate().map(outline).collect()

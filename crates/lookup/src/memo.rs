@@ -147,6 +147,24 @@ mod tests {
         assert!(memo.bytes() > BYTES / 4, "it keeps less than it may: {}", memo.bytes());
     }
 
+    /// What was old is asked for again and again while new texts come: it may not pile up among the young.
+    #[test]
+    fn it_stays_within_its_bytes_when_all_is_asked_for_again() {
+        const BYTES: usize = 256 << 10;
+        let mut out = Vec::new();
+        // New texts for a part of a generation, which has some 750, and then those of the part before.
+        for part in (100..800).step_by(100) {
+            let memo = Memo::new(BYTES);
+            for block in 0..20usize {
+                for n in (block * part..(block + 1) * part).chain(block.saturating_sub(1) * part..block * part) {
+                    memo.ask(&format!("agent {n}"), &mut out, |out| out.extend_from_slice(&[b'x'; 100]));
+                    out.clear();
+                    assert!(memo.bytes() <= BYTES, "{} bytes after {n}", memo.bytes());
+                }
+            }
+        }
+    }
+
     #[test]
     fn an_entry_larger_than_a_generation_is_no_harm() {
         let memo = Memo::new(1 << 10);

@@ -5,6 +5,7 @@
 //! * `column`: what stands at one pointer in all of the events
 //! * `shape`: what a value looks like; how a time is written
 //! * `names`: what people call a field
+//! * `presets`: what a preset finds, and where it would be wrong
 //!
 //! ```text
 //! bytes --cut--> events --columns--> presets: does one fit? --no--> names and values --> a field map with reasons
@@ -13,17 +14,18 @@
 
 mod column;
 mod names;
+mod presets;
 pub mod sample;
 mod shape;
 
 use event::Field;
 
-use crate::decode::INHERITED;
 use crate::json::Limits;
-use crate::map::{FieldMap, MapEntry, Preset};
+use crate::map::{MapEntry, Preset};
 use crate::time::{TimeFormat, TimeReader};
 use column::{Column, Columns};
 use names::Named;
+use presets::{Fit, PresetFinds};
 use shape::Written;
 
 pub use sample::{Form, Sample};
@@ -47,14 +49,14 @@ pub struct Inferred {
 pub struct Finding {
     pub field: Field,
     pub place: Place,
+    /// A member that could be it, and why it was not taken.
+    pub maybe: Option<(String, String)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
     Found(Found),
     NotFound {
-        /// A member that could be it, and why it was not taken.
-        maybe: Option<(String, String)>,
         /// The preset looks where something else is: it has to be told to look elsewhere.
         preset_is_wrong: bool,
     },
@@ -114,10 +116,6 @@ const TAKEN: i32 = 40;
 /// Below that, a member is named as one that could be it.
 const MAYBE: i32 = 25;
 
-/// A preset fits when it finds so many fields, the type among them.
-const FIELDS_OF_A_FIT: usize = 3;
-/// ... and when so many of the events have a type there. Some of a real sample are damaged.
-const TYPES_OF_A_FIT: f64 = 0.8;
 /// Ids of which fewer differ are no events' ids: SDKs send an event twice now and then, not every tenth.
 const DIFFERENT_IDS: f64 = 0.9;
 /// A few values of a column may be damaged, and it is a time all the same.
@@ -202,118 +200,6 @@ impl Inferred {
             _ => default,
         }
     }
-}
-
-/// What a preset finds in the sample.
-struct Fit {
-    preset: Preset,
-    fields: Vec<(Field, PresetFinds)>,
-}
-
-enum PresetFinds {
-    Nothing,
-    Found(Found),
-    /// Something is there that the field cannot be.
-    Wrong,
-}
-
-impl Fit {
-    fn of(preset: Preset, columns: &Columns) -> Fit {
-        let map = FieldMap::preset(preset);
-        let fields = map.fields().iter().map(|m| (m.field, preset_finds(m.field, &m.entry, columns))).collect();
-        Fit { preset, fields }
-    }
-
-    fn finds(&self, field: Field) -> Option<&PresetFinds> {
-        self.fields.iter().find(|(f, _)| *f == field).map(|(_, finds)| finds)
-    }
-
-    fn found(&self) -> usize {
-        self.fields.iter().filter(|(_, f)| matches!(f, PresetFinds::Found(_))).count()
-    }
-
-    fn fits(&self, events: usize) -> bool {
-        let types = match self.finds(Field::TYPE) {
-            Some(PresetFinds::Found(found)) => found.events,
-            _ => 0,
-        };
-        self.found() >= FIELDS_OF_A_FIT && types as f64 >= TYPES_OF_A_FIT * events as f64
-    }
-
-    /// Fields that are found elsewhere or nowhere, and in whose place this preset finds something.
-    fn in_the_way(&self, guessed: &[Guessed]) -> usize {
-        let wrong = |field: &Field, guess: &Guessed| {
-            guess.found.is_none() && !matches!(self.finds(*field), None | Some(PresetFinds::Nothing))
-        };
-        ORDER.iter().zip(guessed).filter(|(field, guess)| wrong(field, guess)).count()
-    }
-}
-
-fn preset_finds(field: Field, entry: &MapEntry, columns: &Columns) -> PresetFinds {
-    let MapEntry::Pointer { pointers, format, .. } = entry else {
-        return PresetFinds::Found(Found {
-            entry: entry.clone(),
-            at: Vec::new(),
-            by_preset: true,
-            sure: Sure::Sure,
-            events: columns.events,
-            looks: "the same for all".into(),
-            zone_is_assumed: false,
-            day_or_month: false,
-        });
-    };
-    let there: Vec<&Column> = pointers.iter().filter_map(|p| columns.at(p)).filter(|c| c.has(field) > 0).collect();
-    if pointers.iter().filter_map(|p| columns.at(p)).any(|c| is_unfit(field, c, columns)) {
-        return PresetFinds::Wrong;
-    }
-    let Some(first) = there.first() else { return around_finds(field, entry, pointers, columns) };
-    let events = columns.events_with(&there, field);
-    let mut found = Found {
-        entry: entry.clone(),
-        at: there.iter().map(|c| c.pointer.clone()).collect(),
-        by_preset: true,
-        sure: Sure::Sure,
-        events,
-        looks: first.looks(field),
-        zone_is_assumed: false,
-        day_or_month: false,
-    };
-    match field {
-        Field::TIME | Field::SENT_AT if format.is_none() => match shape::written(first) {
-            Some(written) => {
-                if !written.is_rfc3339() {
-                    // The preset is right about the place, but not about how it is written.
-                    found.by_preset = false;
-                    found.entry = written.entry(found.at.clone());
-                }
-                found.looks = written.looks();
-                found.zone_is_assumed = written.zone_is_assumed();
-                found.day_or_month = written.day_or_month;
-            }
-            None => return PresetFinds::Wrong,
-        },
-        Field::TIME => found.looks = "a time".into(),
-        Field::ID if first.different_share() < DIFFERENT_IDS => return PresetFinds::Wrong,
-        _ => {}
-    }
-    PresetFinds::Found(found)
-}
-
-/// What events inherit from the batch around them, where they do not have it themselves.
-fn around_finds(field: Field, entry: &MapEntry, pointers: &[String], columns: &Columns) -> PresetFinds {
-    let around = columns.around.as_deref().filter(|_| INHERITED.contains(&field));
-    let at = pointers.iter().find(|p| around.is_some_and(|a| a.at(p).is_some_and(|c| c.count > 0)));
-    let Some(at) = at else { return PresetFinds::Nothing };
-    PresetFinds::Found(Found {
-        entry: entry.clone(),
-        at: vec![at.clone()],
-        by_preset: true,
-        sure: Sure::Sure,
-        events: columns.events,
-        looks: "from the batch around them".into(),
-        zone_is_assumed: false,
-        day_or_month: false,
-    })
 }
 
 /// What names and values say about one field.
@@ -403,13 +289,14 @@ fn guess(field: Field, columns: &Columns, taken: &[String]) -> Guessed {
         }),
         (None, _) => None,
     };
-    let maybe = match (&found, candidates.first().filter(|c| c.net() >= MAYBE), refused) {
-        (None, Some(c), _) => {
+    let is_settled = matches!(&found, Some(Found { entry: MapEntry::Pointer { .. }, .. }));
+    let maybe = match (is_settled, candidates.first().filter(|c| c.net() >= MAYBE), refused) {
+        (true, ..) => None,
+        (false, Some(c), _) => {
             Some((c.column.pointer.clone(), format!("its name means many things; {}", c.column.looks(field))))
         }
-        (None, None, Some((score, column, why))) if score >= TAKEN => Some((column.pointer.clone(), why)),
-        (None, None, _) if field == Field::IP => by_values_alone(columns, taken),
-        _ => None,
+        (false, None, Some((score, column, why))) if score >= TAKEN => Some((column.pointer.clone(), why)),
+        (false, None, _) => elsewhere(field, columns, taken),
     };
     Guessed { found, maybe }
 }
@@ -537,13 +424,21 @@ fn time_by_values<'c>(columns: &'c Columns, taken: &[String]) -> Option<Candidat
     if times.next().is_some() { None } else { first }
 }
 
-/// A member with addresses in it, whosever they are.
-fn by_values_alone(columns: &Columns, taken: &[String]) -> Option<(String, String)> {
+/// A member that is called like the field and stands in an object of another name, or one with addresses in it, whosever
+/// they are. Half of the events have to have it: names that are data would be told otherwise.
+fn elsewhere(field: Field, columns: &Columns, taken: &[String]) -> Option<(String, String)> {
+    let mut often = columns.all().iter().filter(|c| 2 * c.count >= columns.events && !taken.contains(&c.pointer));
     let is_it = |c: &&Column| {
-        c.path.len() == 1 && !taken.contains(&c.pointer) && c.count > 0 && c.share(shape::is_address) == 1.0
+        let named = names::by_its_own_name(field, &c.path).map(|score| Named { score });
+        named.is_some_and(|named| judge(field, c, named, columns).is_ok())
     };
-    let column = columns.all().iter().find(is_it)?;
-    Some((column.pointer.clone(), "its values are IP addresses, but its name does not say whose".into()))
+    if let Some(column) = often.clone().find(is_it) {
+        let above = column.path.iter().rev().nth(1).map_or("", String::as_str);
+        return Some((column.pointer.clone(), format!("`{above}` may be something else's")));
+    }
+    let is_address = |c: &&Column| field == Field::IP && c.path.len() == 1 && c.share(shape::is_address) == 1.0;
+    let column = often.find(is_address)?;
+    Some((column.pointer.clone(), "its name does not say whose addresses these are".into()))
 }
 
 /// What is said of a field at the end, beside the preset that was settled on.
@@ -554,12 +449,9 @@ fn finding(field: Field, guess: Guessed, base: &Fit, preset_fits: bool) -> Findi
             found.by_preset &= preset_fits;
             Place::Found(found)
         }
-        None => Place::NotFound {
-            maybe: guess.maybe,
-            preset_is_wrong: !matches!(base.finds(field), None | Some(PresetFinds::Nothing)),
-        },
+        None => Place::NotFound { preset_is_wrong: !matches!(base.finds(field), None | Some(PresetFinds::Nothing)) },
     };
-    Finding { field, place }
+    Finding { field, place, maybe: guess.maybe }
 }
 
 /// How many of a column's values a reader takes.

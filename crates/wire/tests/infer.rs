@@ -3,7 +3,7 @@
 mod support;
 
 use event::Field;
-use ouzel_wire::infer::{Inferred, Place, Sample, Sure, infer};
+use ouzel_wire::infer::{Inferred, Sample, Sure, infer};
 use ouzel_wire::{MapEntry, Preset};
 
 /// `time=/created_at,format=epoch_ms` for each field that was found, in the order of the map.
@@ -180,10 +180,7 @@ fn what_could_be_a_field_is_named_with_a_reason() {
     let maybe = |event: &str, field: Field| {
         let inferred = of(&forty(event));
         let finding = inferred.fields.into_iter().find(|f| f.field == field).expect("every field");
-        match finding.place {
-            Place::NotFound { maybe: Some((pointer, why)), .. } => (pointer, why),
-            other => panic!("{event}: {other:?}"),
-        }
+        finding.maybe.unwrap_or_else(|| panic!("{event}: {:?}", finding.place))
     };
     for (event, field, pointer, says) in [
         (r#"{"event":"e$m","id":"$m"}"#, Field::ID, "/id", "4 different in 40"),
@@ -191,6 +188,13 @@ fn what_could_be_a_field_is_named_with_a_reason() {
         (r#"{"event":"e$m","peer":"1.2.3.$m"}"#, Field::IP, "/peer", "does not say whose"),
         (r#"{"event":"e$m","user":["a"]}"#, Field::USER, "/user", "a list"),
         (r#"{"event":"e$m","url":"$m"}"#, Field::URL, "/url", "no URLs"),
+        (
+            r#"{"event":"e$m","repo":{"url":"https://a.example/$n"}}"#,
+            Field::URL,
+            "/repo/url",
+            "`repo` may be something else's",
+        ),
+        (r#"{"what":{"event":"e$m"}}"#, Field::TYPE, "/what/event", "`what` may be something else's"),
     ] {
         let (at, why) = maybe(event, field);
         assert_eq!(at, pointer, "{event}");
@@ -209,6 +213,14 @@ fn what_a_batch_has_counts_for_its_events() {
         ["id=/messageId", "type=/event,/type", inherited[0], "user=/userId", "visitor=/anonymousId", inherited[1]]
     );
     assert_eq!(inferred.field(Field::IP).expect("an address").events, 2);
+}
+
+/// Objects whose names are data, and people's: none of them is told.
+#[test]
+fn names_that_are_data_are_not_told() {
+    let lines: String = (0..40).map(|n| format!("{{\"event\":\"e\",\"by\":{{\"bob{n}@mail.example\":{{\"url\":\"https://a.example/\",\"user_id\":{n}}}}}}}\n")).collect();
+    let said = format!("{:?}", of(&lines));
+    assert!(!said.contains("bob"), "{said}");
 }
 
 #[test]

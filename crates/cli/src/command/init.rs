@@ -214,10 +214,10 @@ fn show(name: &str, sample: &Sample, inferred: &Inferred, tried: &Tried) {
     if !not_found.is_empty() {
         let names: Vec<_> = not_found.iter().map(|f| f.field.name()).collect();
         eprintln!("\nnot found: {}", names.join(", "));
-        for finding in not_found {
-            if let Place::NotFound { maybe: Some((pointer, why)), .. } = &finding.place {
-                eprintln!("  {} could be {pointer}, but {why}", finding.field.name());
-            }
+    }
+    for finding in &inferred.fields {
+        if let Some((pointer, why)) = &finding.maybe {
+            eprintln!("  {} could be {pointer}, but {why}", finding.field.name());
         }
     }
     eprintln!();
@@ -294,10 +294,12 @@ fn report(sample: &Sample, inferred: &Inferred, tried: &Tried, to: &To, text: Op
                     "zone_is_assumed": found.zone_is_assumed, "by_preset": found.by_preset,
                 })
             }
-            Place::NotFound { maybe, .. } => json!({
-                "field": f.field.name(), "pointers": [],
-                "maybe": maybe.as_ref().map(|(pointer, why)| json!({"pointer": pointer, "why": why})),
-            }),
+            Place::NotFound { .. } => json!({"field": f.field.name(), "pointers": []}),
+        })
+        .zip(&inferred.fields)
+        .map(|(mut field, f)| {
+            field["maybe"] = f.maybe.as_ref().map(|(pointer, why)| json!({"pointer": pointer, "why": why})).into();
+            field
         })
         .collect();
     let refused: Vec<Value> = tried

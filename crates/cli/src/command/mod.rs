@@ -13,5 +13,6 @@ pub mod init;
 pub mod plan;
 pub mod run;
 pub mod tail;
+pub mod test;
 pub mod topics;
 pub mod version;

@@ -91,6 +91,12 @@ impl Case {
         out
     }
 
+    /// What a command wrote.
+    pub fn show_file(&mut self, name: &str) {
+        let content = std::fs::read_to_string(self.path(name)).expect("it was written");
+        self.add(&format!("--- {name}\n{content}\n"));
+    }
+
     fn real(&self, arg: &str) -> String {
         arg.replace("$DIR", &self.dir().display().to_string())
     }
@@ -109,7 +115,9 @@ impl Case {
             }
         }
         self.add("\n");
-        let mut lines: Vec<&str> = stderr.lines().filter(|l| !l.is_empty()).collect();
+        // Lines that only draw, around the one that is meant, are there once for each mistake.
+        let is_drawn = |l: &str| l.chars().all(|c| matches!(c, ' ' | '|' | '^'));
+        let mut lines: Vec<&str> = stderr.lines().filter(|l| !l.is_empty() && !is_drawn(l)).collect();
         let all = lines.len();
         lines.sort_unstable();
         lines.dedup();

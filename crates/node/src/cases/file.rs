@@ -292,7 +292,7 @@ impl Reader<'_> {
                 }
                 let looks_like_json = text.trim_start().starts_with(['{', '[', '"']);
                 if looks_like_json {
-                    return self.or_note(|_| json::of_text(text, node, "this")).map(ok);
+                    return self.or_note(|_| json::of_text(text, node, &format!("what is given for `{name}`"))).map(ok);
                 }
                 let message = format!("what is given for `{name}` is neither JSON nor a status");
                 let problem = Found::new(ProblemKind::BadValue, Some(node.spot), message);
@@ -350,7 +350,7 @@ impl Reader<'_> {
     fn subset(&mut self, name: &str, node: &Node) -> Option<Json> {
         let json = match &node.value {
             Value::Table(_) => self.or_note(|texts| json::of_toml(node, texts))?,
-            Value::Text(text) => self.or_note(|_| json::of_text(text, node, "this"))?,
+            Value::Text(text) => self.or_note(|_| json::of_text(text, node, &format!("`expect.{name}`")))?,
             other => {
                 let message =
                     format!("`expect.{name}` is a table, JSON in a text, or a list of them, not {}", other.what());

@@ -118,9 +118,12 @@ impl<'c> Runner<'c> {
                 }
             });
         }
-        if matches!(source.preset, Preset::Csv | Preset::AccessLog) && source.kind != SourceKind::Http {
-            // Lines of one file: the header of a CSV stands in the first.
-            texts = vec![texts.join(&b'\n')];
+        if source.kind != SourceKind::Http {
+            match source.preset {
+                // Lines of one file: the header of a CSV stands in the first.
+                Preset::Csv | Preset::AccessLog => texts = vec![texts.join(&b'\n')],
+                Preset::Segment | Preset::Ouzel => texts.iter_mut().for_each(|text| on_one_line(text)),
+            }
         }
         for (n, text) in texts.iter().enumerate() {
             let name = format!("case:{n}");
@@ -167,6 +170,14 @@ impl<'c> Runner<'c> {
     fn member(&self, record: &RecordRef<'_>) -> Value {
         let event: Value = serde_json::from_slice(record.value.unwrap_or_default()).unwrap_or_default();
         event.get(&self.config.enrich.member).cloned().unwrap_or_default()
+    }
+}
+
+/// Puts an event that was written over several lines, so that people can read it, on the one line that it has in a file.
+fn on_one_line(text: &mut [u8]) {
+    if serde_json::from_slice::<Map<String, Value>>(text).is_ok() {
+        // In JSON, line ends stand between values alone.
+        text.iter_mut().filter(|b| matches!(b, b'\n' | b'\r')).for_each(|b| *b = b' ');
     }
 }
 

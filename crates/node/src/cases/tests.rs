@@ -73,7 +73,12 @@ fn a_case_goes_the_whole_way() {
         r#"
 [[case]]
 name = "everything at its default"
-input = '{"type":"view","user":"u-1","ip":"203.0.113.7","at":"2024-07-01 12:00:00","account":{"id":7},"id":"e-1"}'
+input = '''
+{
+    "type": "view", "user": "u-1", "ip": "203.0.113.7",
+    "at": "2024-07-01 12:00:00", "account": {"id": 7}, "id": "e-1"
+}
+'''
 [case.given]
 geo = { country = "DE", lat = 48.5, cities = ["a", "b"] }
 [case.given.lookups]
@@ -137,7 +142,7 @@ input = '{"batch":[{"type":"page","context":{"ip":"203.0.113.7"}},{"type":"page"
 network_of.rows."203.0.113.9" = { own = false }
 network_of.rows."203.0.113.7" = { own = true }
 [case.expect]
-enriched = [{ network_of.own = true, visitor.how = "hash" }, { network_of.own = false }]
+enriched = [{ network_of.own = true, visitor.how = "given" }, { network_of.own = false }]
 fields = [{ ip = "203.0.113.7", user_agent = "curl/8" }, { ip = "203.0.113.9", id = "m" }]
 
 [[case]]

@@ -396,7 +396,8 @@ fn put_in_source(root: &mut Table, name: &str, key: &str, node: Node) {
     }
 }
 
-fn read_file(fs: &dyn Fs, path: &Path) -> io::Result<String> {
+/// The text of a file, if it is no larger than [`FILE_MAX`].
+pub fn read_file(fs: &dyn Fs, path: &Path) -> io::Result<String> {
     let file = fs.open_read(path)?;
     let len = file.len()?;
     if len > FILE_MAX {

@@ -61,6 +61,7 @@ fn enricher(enricher: &Enricher) -> Value {
         "name": enricher.name,
         "round": enricher.round,
         "reads": enricher.reads,
+        "after": enricher.after,
         "writes": enricher.writes,
         "lookup": enricher.lookup.as_ref().map(|l| json!({"kind": l.kind, "key": l.key, "when": l.when})),
         "files": enricher.files.iter().map(file).collect::<Vec<_>>(),

@@ -41,14 +41,8 @@ pub fn mermaid(plan: &Plan) -> String {
     chart.edge("stage", Some("set aside"), &of(DLQ));
     chart.edge(&of(ENRICHED), None, "readers");
     for (n, enricher) in plan.stage.enrichers.iter().enumerate() {
-        // `enriched.user.plan` is a part of what `enriched.user` is.
-        let reads_of = |writer: &&Enricher| {
-            let part = |r: &String| {
-                r.strip_prefix(&writer.writes).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            };
-            enricher.reads.iter().any(part)
-        };
-        for (from, _) in plan.stage.enrichers.iter().enumerate().filter(|(m, w)| *m != n && reads_of(w)) {
+        let writers = plan.stage.enrichers.iter().enumerate().filter(|(_, w)| enricher.after.contains(&w.name));
+        for (from, _) in writers {
             chart.edge(&format!("e{from}"), None, &format!("e{n}"));
         }
     }
@@ -110,8 +104,8 @@ fn kept(topic: &Topic) -> String {
 
 fn label(enricher: &Enricher, plan: &Plan) -> Vec<String> {
     let mut lines = vec![enricher.name.clone()];
-    if plan.stage.rounds > 1 {
-        lines[0] = format!("{} (round {})", enricher.name, enricher.round);
+    if let (Some(round), 2..) = (enricher.round, plan.stage.rounds) {
+        lines[0] = format!("{} (round {round})", enricher.name);
     }
     lines.push(match enricher.reads.is_empty() {
         true => enricher.writes.clone(),

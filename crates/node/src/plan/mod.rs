@@ -13,6 +13,7 @@ pub mod json;
 pub mod mermaid;
 pub mod text;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -107,10 +108,12 @@ pub struct Stage {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Enricher {
     pub name: String,
-    /// In which round it may ask, from 1.
-    pub round: usize,
-    /// What it reads: `event.ip`, `enriched.user`.
+    /// In which round it asks, from 1; `None`: it asks nobody.
+    pub round: Option<usize>,
+    /// What it reads, as keys and conditions call it: `event.ip`, `enriched.user`.
     pub reads: Vec<String>,
+    /// Those whose members it reads, by their names.
+    pub after: Vec<String>,
     /// `enriched.geo`.
     pub writes: String,
     /// Of a lookup of the user's own.
@@ -325,12 +328,15 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
     let enricher = |o: &enrich::Outline| {
         let lookup = config.lookups.iter().find(|l| l.name == o.name);
         let mut reads: Vec<String> = o.fields.iter().map(|f| format!("event.{}", f.name())).collect();
-        reads.extend(o.members.iter().map(|m| format!("{member}.{m}")));
+        reads.extend(o.members.iter().map(|m| format!("enriched.{m}")));
+        let mut seen = BTreeSet::new();
+        reads.retain(|r| seen.insert(r.clone()));
         let files = match lookup {
             Some(lookup) => {
-                // Its key says more than the field it is read from.
+                // Its key says more than what it is a part of, and the condition is told beside.
                 let key = lookup.key.to_string();
-                reads.retain(|r| !key.starts_with(r.as_str()) && *r != "event.custom");
+                let part = |of: &str| key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+                reads.retain(|r| !part(r) && *r != "event.custom");
                 reads.insert(0, key);
                 vec![files.file(&lookup.path, "lookup.path", lookup.required)]
             }
@@ -338,8 +344,9 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
         };
         Enricher {
             name: o.name.clone(),
-            round: o.round + 1,
+            round: o.asks.then_some(o.round + 1),
             reads,
+            after: o.members.clone(),
             writes: format!("{member}.{}", o.name),
             lookup: lookup.map(|l| Lookup {
                 kind: if l.kind == LookupKind::Mmdb { "mmdb" } else { "file" },
@@ -356,7 +363,7 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
         member: member.clone(),
         workers: config.enrich.workers,
         dedup: config.dedup.memory,
-        rounds: enrichers.iter().map(|e| e.round).max().unwrap_or(0),
+        rounds: enrichers.iter().filter_map(|e| e.round).max().unwrap_or(0),
         enrichers,
     })
 }

@@ -29,7 +29,11 @@ pub fn text(plan: &Plan) -> String {
     draw.out.push_str(STEM);
     draw.out.push('\n');
     for enricher in &plan.stage.enrichers {
-        let round = if plan.stage.rounds > 1 { format!("{} ", enricher.round) } else { String::new() };
+        let round = match enricher.round {
+            _ if plan.stage.rounds < 2 => String::new(),
+            Some(round) => format!("{round} "),
+            None => "- ".to_owned(),
+        };
         draw.named(&format!("{STEM}  "), &round, &enricher.name, &of_enricher(enricher));
     }
     draw.arrow("set aside ─► dlq");

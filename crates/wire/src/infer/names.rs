@@ -29,6 +29,14 @@ pub(super) fn named(field: Field, path: &[String]) -> Option<Named> {
     Some(Named { score: score(last)? - wrapped(above, many_things)? })
 }
 
+/// The score of a member by its last name alone, where only the field is called so: whatever it stands in.
+pub(super) fn by_its_own_name(field: Field, path: &[String]) -> Option<i32> {
+    const ONLY_THIS: u8 = 90;
+    let last = plain(path.last()?);
+    let found = names_of(field).iter().find(|(name, score)| *name == last && *score >= ONLY_THIS);
+    found.filter(|_| path.len() > 1).map(|(_, score)| i32::from(*score))
+}
+
 /// Whether a member is called like a time that is not the event's own.
 pub(super) fn is_another_time(path: &[String]) -> bool {
     let name: String = path.iter().map(|n| plain(n)).collect();

@@ -27,7 +27,7 @@ pub fn from_sample(looked: Looked<'_>, reads: Reads<'_>, shown: &str, name: &str
     let shown = if shown == "-" { "-".to_owned() } else { shown.replace(char::is_control, "?") };
     out.comment(&format!(
         "Written by `ouzel init --from {shown}`, from {first} {}. What is guessed says why: look it over, change what is wrong, then `ouzel check` and `ouzel run`. `ouzel init --output -` shows every key there is.",
-        events(inferred.events),
+        events(sample.events.len()),
     ));
     out.line("version = 1");
     out.blank();
@@ -119,33 +119,35 @@ fn map(out: &mut Toml, looked: Looked<'_>) {
     for (finding, found) in found(looked).filter(|(_, f)| !f.by_preset) {
         out.blank();
         out.comment(&reason(found, inferred.events));
+        could_be(out, finding);
         out.line(&format!("{} = {}", finding.field.name(), toml_entry(&found.entry)));
     }
-    let not_found = inferred.fields.iter().filter_map(|f| match &f.place {
-        Place::NotFound { maybe, preset_is_wrong } => Some((f.field, maybe.as_ref(), *preset_is_wrong)),
-        Place::Found(_) => None,
-    });
-    let not_found: Vec<_> = not_found.collect();
-    for (field, maybe, _) in not_found.iter().filter(|(_, _, preset_is_wrong)| *preset_is_wrong) {
+    let not_found = |wrong: bool| {
+        inferred
+            .fields
+            .iter()
+            .filter(move |f| matches!(f.place, Place::NotFound { preset_is_wrong } if preset_is_wrong == wrong))
+    };
+    for finding in not_found(true) {
         out.blank();
-        out.comment(&format!("Not found: {}.", without(*field)));
-        could_be(out, *maybe);
+        out.comment(&format!("Not found: {}.", without(finding.field)));
+        could_be(out, finding);
         out.comment("The preset would take something else for it, so it is told to look where nothing is.");
-        out.line(&format!("{} = {}", field.name(), quoted(NOWHERE)));
+        out.line(&format!("{} = {}", finding.field.name(), quoted(NOWHERE)));
     }
-    if not_found.iter().any(|(_, _, preset_is_wrong)| !preset_is_wrong) {
+    if not_found(false).next().is_some() {
         out.blank();
         out.comment("Not found. Where your events have one of these after all, say where:");
     }
-    for (field, maybe, _) in not_found.iter().filter(|(_, _, preset_is_wrong)| !preset_is_wrong) {
-        let pointer = maybe.map_or(example(*field), |(pointer, _)| pointer);
-        out.noted(&format!("# {} = {}", field.name(), quoted(pointer)), without(*field));
-        could_be(out, *maybe);
+    for finding in not_found(false) {
+        let pointer = finding.maybe.as_ref().map_or(example(finding.field), |(pointer, _)| pointer);
+        out.noted(&format!("# {} = {}", finding.field.name(), quoted(pointer)), without(finding.field));
+        could_be(out, finding);
     }
 }
 
-fn could_be(out: &mut Toml, maybe: Option<&(String, String)>) {
-    if let Some((pointer, why)) = maybe {
+fn could_be(out: &mut Toml, finding: &Finding) {
+    if let Some((pointer, why)) = &finding.maybe {
         out.hanging(&format!("  It could be {pointer}, but {why}."), 2);
     }
 }
