@@ -183,7 +183,8 @@ fn the_documentation_is_right() {
     let (section, _) = section.split_once("\n## ").expect("the next one");
     let rows = section.lines().filter(|line| line.starts_with("| "));
     let spans = rows.flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
-    let whole = |span: &String| ["event", "enriched", "has(", "size(", "\""].iter().any(|begin| span.starts_with(begin));
+    let whole =
+        |span: &String| ["event", "enriched", "has(", "size(", "\""].iter().any(|begin| span.starts_with(begin));
     let examples: Vec<String> = spans.filter(whole).collect();
     assert!(examples.len() >= 16, "{examples:?}");
     for example in examples {
