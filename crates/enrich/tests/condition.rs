@@ -173,6 +173,27 @@ fn only_what_is_read_is_asked_for_and_once() {
     assert_eq!(asked, [0, 1]);
 }
 
+/// Every example of the documentation's table is a condition.
+#[test]
+#[allow(clippy::disallowed_methods)] // it reads the page
+fn the_documentation_is_right() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/enrichers/lookup.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, section) = page.split_once("## Conditions").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("the next one");
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    let spans = rows.flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
+    let whole =
+        |span: &String| ["event", "enriched", "has(", "size(", "\""].iter().any(|begin| span.starts_with(begin));
+    let examples: Vec<String> = spans.filter(whole).collect();
+    assert!(examples.len() >= 16, "{examples:?}");
+    for example in examples {
+        if let Err(e) = Condition::compile(&example) {
+            panic!("{example}: {e}");
+        }
+    }
+}
+
 #[test]
 fn what_is_no_condition_is_refused_where_it_goes_wrong() {
     let long = format!("event.user == '{}'", "x".repeat(TEXT_MAX));
