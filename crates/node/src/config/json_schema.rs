@@ -33,8 +33,8 @@ pub fn json_schema() -> Value {
                     "pointer": {"$ref": "#/$defs/pointers", "description": "Where it is, as a JSON Pointer."},
                     "format": {
                         "type": "string",
-                        "description": "How a time is written: `rfc3339`, `epoch_s`, `epoch_ms`, or a pattern of strftime.",
-                        "examples": ["rfc3339", "epoch_s", "epoch_ms", "%Y-%m-%d %H:%M:%S"],
+                        "description": "How a time is written: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or a pattern of strftime.",
+                        "examples": ["rfc3339", "epoch_s", "epoch_ms", "epoch_us", "%Y-%m-%d %H:%M:%S"],
                     },
                     "zone": {
                         "type": "string",
