@@ -19,7 +19,7 @@ pub fn run() -> Result<()> {
     }
     let demo = Demo { program: program(), root, data };
 
-    steps.attempt("real data: places, networks, user agents, bots (about 83 MiB the first time)", || demo.assets())?;
+    steps.attempt("real data: places, networks, user agents, bots (about 83 MB the first time)", || demo.assets())?;
     steps.step("a web log: 200 lines in, enriched events out", || demo.web_log())?;
     steps.step("the same again: nothing is new, its position was committed with the events", || demo.web_log())?;
     steps.step("one of them", || demo.show(&["tail", "-n", "1"]))?;
@@ -77,29 +77,24 @@ impl Demo {
         }
     }
 
-    /// The files of city, where they were fetched.
-    fn city(&self) -> Result<Vec<String>> {
+    /// Whether a run has a database of places without being given one.
+    fn has_places(&self) -> Result<bool> {
         let mut list = Command::new(&self.program);
         // It prints them whatever its exit code: one that is damaged is not in use.
         let said = list.current_dir(&self.root).args(["assets", "list", "--json"]).stdin(Stdio::null()).output();
         let said = said.context("starting ouzel")?.stdout;
         let said: Value = serde_json::from_slice(&said).context("`ouzel assets list --json` printed no JSON")?;
         let assets = said["assets"].as_array().context("it lists no assets")?;
-        let files = assets.iter().find(|a| a["name"] == "city").and_then(|a| a["files"].as_array());
-        Ok(files.into_iter().flatten().filter_map(|f| f.as_str().map(str::to_owned)).collect())
+        Ok(assets.iter().any(|a| a["serves"] == "geo" && a["in_use"] == true))
     }
 
     fn web_log(&self) -> Result<()> {
         let mut args = vec!["run", "--input", "examples/access.log", "--preset", "access-log", "--until-idle"];
-        let mut files = self.city()?;
-        if files.is_empty() {
-            files.extend(workspace::countries().map(|file| file.display().to_string()));
-        }
-        let set = format!("geo.database={}", serde_json::to_string(&files)?);
-        if files.is_empty() {
-            step::say("    (no database of places here: `status.geo` will be \"skipped\")");
-        } else {
-            args.extend(["--set", set.as_str()]);
+        let places = workspace::countries().map(|file| format!("geo.database={}", file.display()));
+        match &places {
+            _ if self.has_places()? => {}
+            Some(set) => args.extend(["--set", set.as_str()]),
+            None => step::say("    (no database of places here: `status.geo` will be \"skipped\")"),
         }
         self.show(&args)
     }
