@@ -18,7 +18,7 @@ pub fn run() -> Result<()> {
     }
     let demo = Demo { program: program(), root, data };
 
-    steps.attempt("real data: places, networks, user agents, bots (about 83 MiB the first time)", || demo.assets())?;
+    steps.attempt("real data: places, networks, user agents, bots (about 83 MB the first time)", || demo.assets())?;
     steps.step("a marketplace: 20,000 events flow through, with what goes wrong on the way", || demo.marketplace())?;
     steps.step("five of them, enriched", || demo.show(&["tail", "-n", "5", "--pretty"]))?;
     steps.step("what was refused, and why (the first lines)", || demo.refused())?;

@@ -18,8 +18,7 @@ pub fn ouzel() -> Command {
     }
     // Nor what its user has fetched.
     command.env("XDG_CACHE_HOME", "/nonexistent");
-    // Nor what this user fetched.
-    command.env("NO_COLOR", "1").env("OUZEL__ASSETS__USE", "false").stdin(Stdio::null());
+    command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 

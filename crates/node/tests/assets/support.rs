@@ -159,14 +159,16 @@ pub fn rules(version: &str) -> Vec<u8> {
     format!("# {version}\nuser_agent_parsers:\n  - regex: 'x'\nos_parsers:\ndevice_parsers:\n").into_bytes()
 }
 
-/// A city database of the type `kind`, which has nine letters.
+/// A city database of the type `kind`.
 pub fn city(kind: &str) -> Vec<u8> {
     use writer::{Value, Writer};
     let record = Value::Map(vec![("city", Value::Text("Fairfield")), ("country_code", Value::Text("US"))]);
-    let mut bytes = Writer::new(6, 24).add("1.2.3.0/24", record).build();
-    let at = bytes.windows(9).position(|w| w == b"test city").expect("its type");
-    bytes[at..at + 9].copy_from_slice(kind.as_bytes());
-    bytes
+    let bytes = Writer::new(6, 24).add("1.2.3.0/24", record).build();
+    // The type stands behind all that is pointed at. A short text has its length in the byte before it.
+    let text = |kind: &str| [&[2 << 5 | kind.len() as u8], kind.as_bytes()].concat();
+    let (old, new) = (text("test city"), text(kind));
+    let at = bytes.windows(old.len()).position(|w| w == old).expect("its type");
+    [&bytes[..at], &new, &bytes[at + old.len()..]].concat()
 }
 
 /// Writes archives, hostile ones too.
