@@ -91,6 +91,15 @@ fn the_same_seed_makes_the_same_bytes_wherever_they_go() {
 }
 
 #[test]
+fn the_example_is_what_its_command_makes() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let page = std::fs::read_to_string(examples.join("README.md")).expect("the page");
+    let command = page.split("`ouzel gen ").nth(1).and_then(|rest| rest.split('`').next()).expect("the command");
+    let made = fine(generated().args(command.split(' '))).stdout;
+    assert_eq!(made, std::fs::read(examples.join("marketplace.ndjson")).expect("the example"));
+}
+
+#[test]
 fn five_events_are_pleasant_to_look_at() {
     let out = fine(generated().args(["--events", "5"]));
     assert_eq!(out.stderr, b"", "nothing but the events");
