@@ -61,6 +61,29 @@ fn a_real_web_log_runs_once_and_only_once() {
     assert_eq!(renamed["total"]["accepted"], 20_000);
 }
 
+/// Whoever writes into it takes a while to begin, and again in the middle.
+#[test]
+fn a_pipe_that_pauses_has_not_ended() {
+    let tmp = tempfile::tempdir().expect("a directory");
+    let mut child = ouzel()
+        .args(["run", "--input", "-", "--json", "--data"])
+        .arg(tmp.path().join("data"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut input = child.stdin.take().expect("piped");
+    for n in 0..3 {
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        let event = format!("{{\"type\":\"page\",\"messageId\":\"m-{n}\",\"anonymousId\":\"v-1\"}}\n");
+        std::io::Write::write_all(&mut input, event.as_bytes()).expect("it still reads");
+    }
+    drop(input);
+    let out = child.wait_with_output().expect("it ends");
+    assert_eq!(json(&out.stdout)["enriched"], 3);
+}
+
 #[test]
 fn a_pipe_simply_works() {
     let tmp = tempfile::tempdir().expect("a directory");

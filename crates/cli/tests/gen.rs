@@ -91,6 +91,15 @@ fn the_same_seed_makes_the_same_bytes_wherever_they_go() {
 }
 
 #[test]
+fn the_example_is_what_its_command_makes() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let page = std::fs::read_to_string(examples.join("README.md")).expect("the page");
+    let command = page.split("`ouzel gen ").nth(1).and_then(|rest| rest.split('`').next()).expect("the command");
+    let made = fine(generated().args(command.split(' '))).stdout;
+    assert_eq!(made, std::fs::read(examples.join("marketplace.ndjson")).expect("the example"));
+}
+
+#[test]
 fn five_events_are_pleasant_to_look_at() {
     let out = fine(generated().args(["--events", "5"]));
     assert_eq!(out.stderr, b"", "nothing but the events");
@@ -128,7 +137,7 @@ fn a_pipe_into_run_adds_up_with_the_truth() {
         assert_eq!(said[name], count(kinds), "{name}: {said}");
     }
     // Every refusal is for the reason that the truth names.
-    let dead = fine(ouzel().args(["dlq", "list", "--json", "--data"]).arg(tmp.path().join("data")));
+    let dead = fine(ouzel().args(["dlq", "list", "-n", "100000", "--json", "--data"]).arg(tmp.path().join("data")));
     let mut codes: BTreeMap<String, usize> = BTreeMap::new();
     for letter in lines(&dead.stdout).into_iter().map(json) {
         let code = letter["code"].as_str().or(letter["value"]["code"].as_str()).expect("a code").to_owned();
@@ -318,7 +327,7 @@ fn mistakes_are_named_with_what_to_do() {
         (&["--people", "10"], 2, "80 million"),
         (&["--rate", "0"], 2, "--rate 1000"),
         (&["--rate", "5000", "--people", "1000"], 2, "or leave --people out"),
-        (&["--speed", "-1"], 2, "--speed"),
+        (&["--speed", "0"], 2, "--speed is a factor"),
         (&["--rate", "5", "--speed", "5"], 2, "cannot be used with"),
         (&["--start", "tomorrow"], 2, "2026-11-22T12:00:00Z"),
         (&["--for", "5 parsecs"], 2, "\"parsecs\" is no unit"),

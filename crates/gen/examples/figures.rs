@@ -50,6 +50,7 @@ fn main() {
         println!("   {}", Kind::ALL.map(|k| format!("{} {:.2} %", k.name(), share(k))).join(", "));
     }
     shapes();
+    println!("{} user agents in all", ouzel_gen::world::World::new().agents.len());
 }
 
 /// CPU seconds of this process so far: others may be busy on the same machine.

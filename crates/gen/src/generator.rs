@@ -151,8 +151,17 @@ struct Record {
     happening: Happening,
     number: u64,
     kind: Kind,
+    /// How far ahead its timestamp is, the same in all records of an event.
+    ahead_us: i64,
     time: Micros,
     arrival: Micros,
+}
+
+impl Record {
+    fn new(happening: Happening, number: u64, fate: &Fate, time: Micros) -> Record {
+        let ahead_us = if fate.kind == Kind::Future { disorder::ahead_us(happening.salt) } else { 0 };
+        Record { happening, number, kind: fate.kind, ahead_us, time, arrival: time }
+    }
 }
 
 /// How long before the start the first visits begin, so that the marketplace is as full at the start as later: longer
@@ -247,7 +256,7 @@ impl Generator {
         let fate = self.config.disorder.fate(self.config.seed, number, &happening);
         let after = Micros(at.0 + fate.delay_us);
         if after >= self.config.start {
-            let record = Record { happening, number, kind: fate.kind, time: at, arrival: at };
+            let record = Record::new(happening, number, &fate, at);
             self.hold(record, after);
             self.hold_again(&record, &fate, after);
         }
@@ -391,7 +400,7 @@ impl Generator {
         self.events += 1;
         let fate = self.config.disorder.fate(self.config.seed, number, &happening);
         let time = self.published(now);
-        let record = Record { happening, number, kind: fate.kind, time, arrival: time };
+        let record = Record::new(happening, number, &fate, time);
         let after = Micros(now.0 + fate.delay_us);
         self.hold_again(&record, &fate, after);
         if fate.delay_us > 0 {
@@ -433,12 +442,11 @@ impl Generator {
     }
 
     fn render(&mut self, record: &Record, out: &mut Vec<u8>) -> Truth {
-        let Record { happening: h, number, kind, time, arrival } = record;
+        let Record { happening: h, number, kind, ahead_us, time, arrival } = record;
         let begin = out.len();
         let id = EventId { run: self.run, number: *number };
         let tables = (&self.world, &self.catalogue, &self.population);
         let skew_us = if h.action.is_server() { 0 } else { h.client.skew_us };
-        let ahead_us = if *kind == Kind::Future { disorder::ahead_us(h.salt) } else { 0 };
         let timestamp = Micros(time.0 + skew_us + ahead_us);
         Renderer::new(self.config.seed, tables, h, &mut self.scratch).write(
             h,

@@ -233,6 +233,8 @@ impl Data for Network {
     type Use = NetworkFile;
     /// Eight times the largest file of ranges there is.
     const FILE_MAX: u64 = 256 << 20;
+    // A list that was cut between two lines is a list.
+    const SETTLED: bool = true;
 
     /// Reads the whole file, at a start too: ranges are of use only when they are sorted.
     fn read(name: &str, bytes: Vec<u8>, of: &NetworkFile, _: Extent) -> Result<Arc<NetworkPart>, LookupError> {

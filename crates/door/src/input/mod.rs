@@ -102,7 +102,8 @@ pub struct Progress {
     /// Committed in this run.
     pub accepted: AtomicU64,
     pub refused: AtomicU64,
-    /// Everything that is there was read and committed. Becomes false again when a followed file grows.
+    /// Everything that is there was read and committed. Becomes false again when a followed file grows. A stream is at
+    /// its end only when it is closed.
     pub at_end: AtomicBool,
     /// The input is done with, whether well or not.
     pub finished: AtomicBool,

@@ -330,7 +330,8 @@ impl<'a> Reader<'a> {
         self.commit(bytes, feed, place)
     }
 
-    /// A stream has nothing ready: what it gave so far must not wait for what it will give.
+    /// A stream has nothing ready: what it gave so far must not wait for what it will give. That is not its end: whoever
+    /// writes to a pipe may take a while to begin.
     fn commit_of_stream(&mut self, bytes: &Bytes, feed: &Feed) -> Result<(), InputError> {
         self.committer.poll()?;
         if !self.committer.is_idle() {
@@ -338,10 +339,7 @@ impl<'a> Reader<'a> {
         } else if self.collector.bytes() > 0 && feed.first.settled {
             self.commit(bytes, feed, None)?;
         } else {
-            self.progress.at_end.store(true, Ordering::Release);
-            if bytes.is_ready(STREAM_WAIT) {
-                self.progress.at_end.store(false, Ordering::Release);
-            }
+            bytes.is_ready(STREAM_WAIT);
         }
         Ok(())
     }

@@ -176,6 +176,8 @@ impl Data for AgentVersion {
     type Part = Arc<AgentRules>;
     type Use = ();
     const FILE_MAX: u64 = FILE_MAX as u64;
+    // A YAML that was cut between two rules is a YAML.
+    const SETTLED: bool = true;
 
     fn read(name: &str, bytes: Vec<u8>, (): &(), _: Extent) -> Result<Arc<AgentRules>, LookupError> {
         AgentRules::parse(name, &bytes).map(Arc::new)
