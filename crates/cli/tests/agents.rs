@@ -151,7 +151,8 @@ fn the_network_supports_a_suspicion_and_raises_none() {
         config += &format!("{kind} = [{path:?}]\n");
     }
     // Address, agent (`None`: the field is not there), reasons beyond those of the agent; `None`: no verdict.
-    let table: [(&str, Option<&str>, Option<&[&str]>); 15] = [
+    type Case = (&'static str, Option<&'static str>, Option<&'static [&'static str]>);
+    let table: [Case; 15] = [
         ("8.8.8.8", Some(PHONE), Some(&[])),
         ("8.8.4.4", Some(PHONE), Some(&[])),
         ("1.1.1.1", Some("curl/8.5.0"), Some(&["crawler_list", "http_client", "impossible_agent"])),

@@ -664,7 +664,7 @@ pub static KEYS: &[Key] = &[
     key(
         "enrich.reload",
         Duration { min_ms: 10, max_ms: DAY },
-        Is("\"500ms\""),
+        Is("\"250ms\""),
         "\"10s\"",
         &["interval", "refresh"],
         "How often reference files (places, networks, rules, lookups) are looked at for a new version. A bad new version is reported, and the old one stays.",

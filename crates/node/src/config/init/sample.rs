@@ -223,7 +223,7 @@ fn events(n: usize) -> String {
 /// What follows when a field is not there.
 fn without(field: Field) -> &'static str {
     match field {
-        Field::ID => "events of files get one by their place, posted ones a fresh one each time they are sent",
+        Field::ID => "events of files get one by their place, posted ones a fresh one each time",
         Field::TIME => "events count as of when they were received",
         Field::SENT_AT => "a sender's clock that is wrong is not corrected",
         Field::USER => "nobody counts as signed in",
