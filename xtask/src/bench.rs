@@ -47,6 +47,7 @@ impl Options {
 pub fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::new();
     steps.step("build (release)", demo::build)?;
+    steps.attempt("reference data (once)", || demo::fetch_assets(&demo::program()))?;
     let before = load();
     let mut sections = Vec::new();
     for (bench, most) in BENCHES {
@@ -81,9 +82,6 @@ fn measure(bench: &str, secs: u64) -> Result<Value> {
     std::fs::create_dir_all(&dir)?;
     let mut command = Command::new(demo::program());
     command.args(["bench", bench, "--json", "--secs", &secs.to_string(), "--data"]).arg(dir.join("data"));
-    if let Some(places) = workspace::countries() {
-        command.arg("--set").arg(format!("geo.database={}", places.display()));
-    }
     let text = step::output(command.current_dir(workspace::root()))?;
     let _ = std::fs::remove_dir_all(&dir);
     serde_json::from_str(&text).with_context(|| format!("`ouzel bench {bench} --json` did not print one JSON object"))
@@ -172,17 +170,12 @@ fn shown(value: f64) -> String {
 
 fn page(sections: &[(&str, Figures)], options: &Options, load: &str) -> String {
     let mut out = format!(
-        "\n{} cores ({}), {}; {} runs, {} s each part, medians; {}; load average before: {load}.\n",
+        "\n{} cores ({}), {}; {} runs, {} s each part, medians; load average before: {load}.\n",
         std::thread::available_parallelism().map_or(0, |n| n.get()),
         processor(),
         kernel(),
         options.runs,
         options.secs,
-        if workspace::countries().is_some() {
-            "places by a database of countries"
-        } else {
-            "without a database of places"
-        },
     );
     for (bench, figures) in sections {
         out.push_str(&format!("\n### `ouzel bench {bench}`\n\n{}", figures.table()));

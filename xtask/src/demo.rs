@@ -18,7 +18,9 @@ pub fn run() -> Result<()> {
     }
     let demo = Demo { program: program(), root, data };
 
-    steps.attempt("real data: places, networks, user agents, bots (about 83 MB the first time)", || demo.assets())?;
+    steps.attempt("real data: places, networks, user agents, bots (about 83 MB the first time)", || {
+        fetch_assets(&demo.program)
+    })?;
     steps.step("a marketplace: 20,000 events flow through, with what goes wrong on the way", || demo.marketplace())?;
     steps.step("five of them, enriched", || demo.show(&["tail", "-n", "5", "--pretty"]))?;
     steps.step("what was refused, and why (the first lines)", || demo.refused())?;
@@ -50,6 +52,20 @@ pub fn program() -> PathBuf {
     target.join("release/ouzel")
 }
 
+/// Fetches what enriched events are made with, into this user's cache. Without npm or a network whoever called goes on:
+/// nothing of it is needed.
+pub fn fetch_assets(program: &Path) -> Result<Option<String>> {
+    let args = ["assets", "fetch", "city", "asn", "agents", "crawlers"];
+    step::say(&format!("    $ ouzel {}", args.join(" ")));
+    let status = Command::new(program).args(args).stdin(Stdio::null()).status();
+    match status.context("starting ouzel")?.code() {
+        Some(0) => Ok(None),
+        // The environment: no npm, no network. Anything else is a defect, and ends the demo.
+        Some(5) => Ok(Some("without npm and a network (see above) events say less".to_owned())),
+        _ => Err(Stop::failed("`ouzel assets fetch` ended otherwise than by a missing npm or network").into()),
+    }
+}
+
 struct Demo {
     program: PathBuf,
     root: PathBuf,
@@ -57,20 +73,6 @@ struct Demo {
 }
 
 impl Demo {
-    /// Fetches what enriched events are made with, into this user's cache. Without npm or a network the demo goes on:
-    /// nothing of it is needed.
-    fn assets(&self) -> Result<Option<String>> {
-        let args = ["assets", "fetch", "city", "asn", "agents", "crawlers"];
-        step::say(&format!("    $ ouzel {}", args.join(" ")));
-        let status = Command::new(&self.program).current_dir(&self.root).args(args).stdin(Stdio::null()).status();
-        match status.context("starting ouzel")?.code() {
-            Some(0) => Ok(None),
-            // The environment: no npm, no network. Anything else is a defect, and ends the demo.
-            Some(5) => Ok(Some("without npm and a network (see above) events say less".to_owned())),
-            _ => Err(Stop::failed("`ouzel assets fetch` ended otherwise than by a missing npm or network").into()),
-        }
-    }
-
     /// The generator's events through a pipe.
     fn marketplace(&self) -> Result<()> {
         let gen_args = ["gen", "--events", "20000", "--seed", "7", "--quiet"];

@@ -29,12 +29,6 @@ pub fn test_data() -> Result<PathBuf> {
     })
 }
 
-/// A database of countries, where the test data lies beside the checkout; what shows or measures runs without it too.
-pub fn countries() -> Option<PathBuf> {
-    let file = test_data().ok()?.join("geo/country-pddl.mmdb");
-    file.is_file().then_some(file)
-}
-
 /// A package of the workspace.
 #[derive(Debug, Clone)]
 pub struct Member {

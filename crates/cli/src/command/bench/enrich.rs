@@ -21,8 +21,10 @@ use crate::{Global, alloc, look, term};
 
 /// As many as a batch of a busy partition has.
 const BATCH: usize = 500;
-/// 700 x 500 events of 1.2 KB: 420 MB, beyond the caches, with at least 50,000 addresses and 5,000 agents.
-const BATCHES: usize = 700;
+/// 480 x 500 events of 1.2 KB: 290 MB, beyond the caches.
+const BATCHES: usize = 480;
+/// Marketplaces they are of, so that there are at least 50,000 addresses and 5,000 agents.
+const CROWDS: usize = 4;
 /// Batches after which nothing is cold any more.
 const COLD: usize = 40;
 const COLD_RUNS: usize = 5;
@@ -100,8 +102,11 @@ struct Stream {
 
 impl Stream {
     fn render() -> Result<Stream> {
-        let mut generator = GenConfig::crowd(1).build().expect("a valid configuration");
-        let batches = render_batches(&mut generator, BATCHES, BATCH, Form::Ndjson);
+        let crowd = |seed| {
+            let mut generator = GenConfig::crowd(seed as u64 + 1).build().expect("a valid configuration");
+            render_batches(&mut generator, BATCHES / CROWDS, BATCH, Form::Ndjson)
+        };
+        let batches: Vec<_> = (0..CROWDS).flat_map(crowd).collect();
         let (mut addresses, mut agents) = (BTreeSet::new(), BTreeSet::new());
         let (mut users, mut listings) = (BTreeSet::new(), BTreeSet::new());
         for line in batches.iter().flat_map(lines) {

@@ -103,6 +103,8 @@ fn over_http(global: &Global, args: &RunArgs, dir: &Path, rate: Option<u64>) -> 
     engine.stop_taking();
     let summary = engine.finish();
     sending.map_err(|e| Failed::environment("sending", &e))?;
+    // Of what is resident, the bodies that were made before the clock started are the sender's.
+    figures["sender_mb"] = json!(load.rendered_bytes() as f64 / 1e6);
     if !summary.errors.is_empty() {
         return Err(Failed::new(Exit::Environment, summary.errors.join("\n")));
     }

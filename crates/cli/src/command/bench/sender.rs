@@ -19,6 +19,9 @@ const RENDERED: usize = 50;
 /// Numbers of events that each connection has for itself: more than it sends in a year.
 const NUMBERS: u64 = 1_000_000_000_000;
 
+/// An event in the mean.
+const EVENT_BYTES: usize = 1_200;
+
 pub struct Load {
     pub addr: SocketAddr,
     pub batch: usize,
@@ -41,6 +44,11 @@ pub struct Sent {
 }
 
 impl Load {
+    /// Bytes of the bodies that all connections hold, about.
+    pub fn rendered_bytes(&self) -> usize {
+        self.connections * RENDERED * self.batch * EVENT_BYTES
+    }
+
     /// Sends until `stop`; every event is new and has its intended time of sending as its time.
     pub fn run(&self, sent: &Arc<Sent>, stop: &Arc<AtomicBool>) -> io::Result<()> {
         let mut generator = GenConfig::crowd(1).build().map_err(io::Error::other)?;
