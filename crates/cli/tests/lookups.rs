@@ -244,6 +244,7 @@ fn a_file_that_is_not_there_is_said_and_taken_when_it_comes() {
     assert!(ready()["degraded"].to_string().contains("a file of `user` is not in use"), "{}", ready());
     let send = |id: &str| running.events(&json!({"messageId": id, "type": "t", "userId": "u"}).to_string());
     assert_eq!(send("1").0, 200);
+    running.quiet();
     place.file("users.csv", "id,plan\nu,pro\n");
     let deadline = Instant::now() + Duration::from_secs(30);
     while ready()["degraded"].to_string().contains("`user`") {

@@ -79,7 +79,7 @@ fn snippets(page: &str) -> Vec<(usize, String)> {
     let mut open: Option<(usize, String)> = None;
     for (n, line) in page.lines().enumerate() {
         match (&mut open, line.trim()) {
-            (None, "```toml") => open = Some((n + 1, String::new())),
+            (None, "```toml" | "```toml part") => open = Some((n + 1, String::new())),
             (Some(_), "```") => found.extend(open.take()),
             (Some((_, text)), _) => *text += &format!("{line}\n"),
             _ => {}
@@ -92,7 +92,7 @@ fn snippets(page: &str) -> Vec<(usize, String)> {
 fn examples_and_pages_are_configurations() {
     let validator = Validator::new(json_schema());
     let mut files = Vec::new();
-    for dir in ["examples", "docs", "."] {
+    for dir in ["examples", "docs", "docs/enrichers", "."] {
         for entry in fs::read_dir(repository().join(dir)).expect("a directory") {
             let path = entry.expect("an entry").path();
             let text = || fs::read_to_string(&path).expect("a text");
