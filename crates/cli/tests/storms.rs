@@ -167,7 +167,8 @@ fn directory_sync_skipped_is_found() {
 
 #[test]
 fn position_apart_is_found() {
-    found(Bug::PositionApart, false, 20);
+    // It shows only where the kill falls between two frames of one commit: in 3 to 9 starts mostly, seldom in more than 20.
+    found(Bug::PositionApart, false, 60);
 }
 
 #[test]

@@ -82,6 +82,8 @@ impl Program {
             .arg(&self.data)
             .args(["--listen", &addr.to_string()])
             .args(&self.args)
+            // What this user has fetched may not change what is measured.
+            .env("XDG_CACHE_HOME", "/nonexistent")
             .envs(self.env.iter().chain(env).map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
