@@ -84,10 +84,12 @@ impl Demo {
         let events = maker.stdout.take().context("its output")?;
         let mut runner = Command::new(&self.program);
         runner.current_dir(&self.root).args(run_args).arg("--data").arg(&self.data).stdin(events);
-        step::run(&mut runner)?;
-        match maker.wait()?.success() {
-            true => Ok(()),
-            false => Err(Stop::failed("ouzel gen failed").into()),
+        // Not by `step::run`, which gives nothing to read.
+        let ran = runner.status().context("starting ouzel run")?.success();
+        match (maker.wait()?.success(), ran) {
+            (true, true) => Ok(()),
+            (false, _) => Err(Stop::failed("ouzel gen failed").into()),
+            (true, false) => Err(Stop::failed("ouzel run failed").into()),
         }
     }
 
