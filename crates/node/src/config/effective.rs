@@ -392,3 +392,27 @@ pub(crate) fn bare_or_quoted(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if bare { name.to_owned() } else { quoted(name) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the key is called: what messages hide, this hides too.
+    #[test]
+    fn what_is_masked_in_messages_is_masked_here() {
+        let mut texts = Texts::default();
+        let content = "key = \"hunter2\"\nmap = { a = \"hunter2\", b = \"seen\" }\n";
+        let text = texts.add(TextOrigin::File("x.toml".into()), content.into(), "".into());
+        let table = tree::parse_file(content, text).expect("TOML");
+        let node = |name: &str| &table.get(name).expect("it is there").node;
+        let Value::Table(map) = &node("map").value else { panic!("a table") };
+        mask::mask_values(node("key"), &mut texts);
+        mask::mask_values(&map.get("a").expect("it is there").node, &mut texts);
+        let config = Config::defaults();
+        let walk = Walk { config: &config, texts: &texts };
+        for kind in [Kind::Text, Kind::Path, Kind::Texts] {
+            assert_eq!(walk.shown(kind, node("key")), MASKED, "{kind:?}");
+        }
+        assert_eq!(walk.shown(Kind::TextMap, node("map")), "{ a = \"***\", b = \"seen\" }");
+    }
+}
