@@ -20,6 +20,8 @@ impl Field {
     pub const SESSION: Field = Field(11);
     /// The name of the `[[source]]` that received the event. Never mapped: always inherited from the door.
     pub const SOURCE: Field = Field(12);
+    /// What a control record says. No member of any event.
+    pub const CONTROL: Field = Field(13);
     /// First id of the fields a user's map adds beyond the envelope.
     pub const FIRST_CUSTOM: u8 = 16;
     /// At most this many fields are kept per record: what fits a header of about 350 bytes.

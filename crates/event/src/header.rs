@@ -31,6 +31,8 @@ impl Flags {
     pub const VISITOR_GIVEN: Flags = Flags(1 << 4);
     /// The visitor is `user:<user>`.
     pub const VISITOR_USER: Flags = Flags(1 << 5);
+    /// The visitor is the one last seen with the event's user.
+    pub const VISITOR_LINKED: Flags = Flags(1 << 6);
 
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0

@@ -3,6 +3,7 @@
 //!
 //! * [`field`]: the members of the envelope and the compact ids they have in headers
 //! * [`header`]: the fixed binary part of a record, so that consumers need not parse JSON again
+//! * [`control`]: records that carry no event: watermarks, idleness, ends
 //! * [`record`]: a record (key, header, value) and the block encoding the log stores
 //! * [`key`]: partitioning and the hashes identity rests on
 //! * [`time`]: microseconds since 1970, RFC 3339 in and out
@@ -13,6 +14,7 @@
 //!
 //! It does not parse JSON (`wire` does), keep state, or know where bytes come from.
 
+pub mod control;
 pub mod dead_letter;
 pub mod failure;
 pub mod field;
@@ -23,6 +25,7 @@ pub mod record;
 pub mod time;
 pub mod topic;
 
+pub use control::{Assertion, Control, Says};
 pub use failure::{Code, Failure, Outcome};
 pub use field::Field;
 pub use header::{Flags, Header, HeaderRef, Source, Span};

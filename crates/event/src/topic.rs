@@ -27,11 +27,13 @@ pub struct Topic {
 pub const RAW: TopicId = TopicId(0);
 pub const ENRICHED: TopicId = TopicId(1);
 pub const DLQ: TopicId = TopicId(2);
+pub const SESSIONS: TopicId = TopicId(3);
+pub const LATE: TopicId = TopicId(4);
 
 const DAY: u64 = 86_400;
 
 /// Every topic there is, in the order of the flow.
-pub const TOPICS: [Topic; 3] = [
+pub const TOPICS: [Topic; 5] = [
     Topic { id: RAW, name: "raw", key: "visitor", holds: "events as received, byte for byte", keep_secs: 7 * DAY },
     Topic {
         id: ENRICHED,
@@ -46,6 +48,20 @@ pub const TOPICS: [Topic; 3] = [
         key: "event id",
         holds: "dead letters: refused and quarantined events, original bytes",
         keep_secs: 30 * DAY,
+    },
+    Topic {
+        id: SESSIONS,
+        name: "sessions",
+        key: "visitor",
+        holds: "sessions: updates, finals and their revisions, merges",
+        keep_secs: 7 * DAY,
+    },
+    Topic {
+        id: LATE,
+        name: "late",
+        key: "visitor",
+        holds: "events too late for a session, with lateness and what they missed",
+        keep_secs: 7 * DAY,
     },
 ];
 

@@ -5,6 +5,8 @@
 //! * [`batch`]: records of one input partition, in order
 //! * [`ask`]: what a batch needs to know, deduplicated, and the facts that answer
 //! * [`keyed`]: keyed state and timers, with one overlay of changes per open commit
+//! * [`clocks`]: the two clocks a deterministic stage knows, as read from the log
+//! * [`punctuation`]: what the owner of an input says about time, and when
 //! * [`effects`]: output records, with the rolling hash over them
 //! * [`progress`]: what is committed beside a position
 //!
@@ -12,14 +14,18 @@
 
 pub mod ask;
 pub mod batch;
+pub mod clocks;
 pub mod effects;
 pub mod keyed;
 pub mod operator;
 pub mod progress;
+pub mod punctuation;
 
 pub use ask::{AskId, Asked, Asks, Fact, Facts, Notes, Planned, SourceId, Status};
 pub use batch::{Batch, Entry};
+pub use clocks::Clocks;
 pub use effects::Effects;
 pub use keyed::Keyed;
-pub use operator::{Operator, ROUNDS_MAX, Verdict};
-pub use progress::Progress;
+pub use operator::{Kind, Operator, ROUNDS_MAX, Verdict, Version};
+pub use progress::{Metadata, Progress};
+pub use punctuation::Punctuation;

@@ -27,12 +27,44 @@ pub enum Verdict {
     Control,
 }
 
+/// Whether a stage may ask the world.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// It may: what it learned is in its outputs, a fact from then on. They are never made again; after a restart only
+    /// what it observed is rebuilt.
+    Recording,
+    /// It asks nothing but its own keyed state: the same input gives the same state and the same outputs, byte for byte.
+    /// It is applied record by record, with its timers in between, and after a restart its outputs are made again and
+    /// compared by their rolling hash.
+    Deterministic,
+}
+
+/// Which outputs an operator makes: the number is raised when they may change, the hash is of the configuration it reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Version {
+    pub number: u32,
+    pub configuration: u64,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} with configuration {:016x}", self.number, self.configuration)
+    }
+}
+
 /// A stage's pure part. The driver calls `observe` for each record in position order, `plan` and `apply` for each batch,
 /// and `observe` alone when it rebuilds a recording stage after a restart.
 pub trait Operator: Send + 'static {
     /// What is kept per input partition as a pure function of its prefix and record headers (duplicates). It is not part
     /// of any commit: a second reading of the same record, with later ones observed in between, must decide the same.
     type Prefix: Send;
+
+    const KIND: Kind;
+
+    /// Of a deterministic stage.
+    fn version(&self) -> Version {
+        Version::default()
+    }
 
     /// The name under which it commits.
     fn group(&self) -> &'static str;
@@ -67,6 +99,11 @@ pub trait Operator: Send + 'static {
         out: &mut Effects,
     );
 
-    /// Writes the dead letter of a record that `apply` cannot process without panicking.
+    /// The timer of `key` is due ([`Effects::clocks`] say by which watermark, or that the input is closed): does all that
+    /// is due for it, and sets its timer later or clears it. Of a deterministic stage.
+    fn advance(&self, _key: &[u8], _state: &mut Keyed, _out: &mut Effects) {}
+
+    /// Writes the dead letter of a record that `apply` cannot process without panicking. Of a deterministic stage it
+    /// is made again in a replay.
     fn quarantine(&self, batch: &Batch, n: usize, out: &mut Effects);
 }

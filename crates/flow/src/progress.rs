@@ -1,6 +1,9 @@
 //! What is committed beside a position: the counts that must add up, the watermark and the rolling output hash.
 
-use event::Micros;
+use event::{Micros, Offset};
+
+use crate::clocks::Clocks;
+use crate::operator::Version;
 
 /// Totals of one input partition since its beginning, as of a committed position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,9 +56,10 @@ impl Progress {
         out
     }
 
-    /// `None` for metadata of another version.
+    /// Reads the totals; what a deterministic stage writes behind them is [`Metadata`]'s. `None` for metadata of another
+    /// version.
     pub fn decode(bytes: &[u8]) -> Option<Progress> {
-        if bytes.len() != LEN || bytes[0] != VERSION {
+        if bytes.len() < LEN || bytes[0] != VERSION {
             return None;
         }
         let v = |n: usize| u64::from_le_bytes(bytes[1 + n * 8..9 + n * 8].try_into().expect("eight bytes"));
@@ -76,9 +80,63 @@ impl Progress {
     }
 }
 
+/// What a deterministic stage commits beside its position, and keeps in a snapshot's manifest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Metadata {
+    pub progress: Progress,
+    pub clocks: Clocks,
+    /// Of the operator that wrote it.
+    pub version: Version,
+    /// Positions that were quarantined since the last snapshot: a replay sets them aside without running them.
+    pub guilty: Vec<Offset>,
+}
+
+/// Most positions quarantined between two snapshots; with more the stage stops. They must fit the metadata of a commit.
+pub const GUILTY_MAX: usize = 64;
+
+impl Metadata {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.progress.encode();
+        self.clocks.encode(&mut out);
+        out.extend_from_slice(&self.version.number.to_le_bytes());
+        out.extend_from_slice(&self.version.configuration.to_le_bytes());
+        out.push(self.guilty.len() as u8);
+        for offset in &self.guilty {
+            out.extend_from_slice(&offset.to_le_bytes());
+        }
+        out
+    }
+
+    /// `None` for metadata of another version.
+    pub fn decode(bytes: &[u8]) -> Option<Metadata> {
+        let progress = Progress::decode(bytes)?;
+        let (clocks, rest) = Clocks::decode(&bytes[LEN..])?;
+        let (head, list) = rest.split_at_checked(13)?;
+        let number = u32::from_le_bytes(head[..4].try_into().expect("four bytes"));
+        let configuration = u64::from_le_bytes(head[4..12].try_into().expect("eight bytes"));
+        if list.len() != head[12] as usize * 8 {
+            return None;
+        }
+        let guilty = list.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().expect("eight bytes"))).collect();
+        Some(Metadata { progress, clocks, version: Version { number, configuration }, guilty })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metadata_reads_back_and_totals_can_be_read_alone() {
+        let progress = Progress { processed: 5, ..Progress::default() };
+        let version = Version { number: 3, configuration: 77 };
+        let m = Metadata { progress, clocks: Clocks::new(2), version, guilty: vec![1, u64::MAX] };
+        let bytes = m.encode();
+        assert_eq!(Progress::decode(&bytes), Some(progress));
+        assert_eq!(Metadata::decode(&bytes), Some(m));
+        assert_eq!(Metadata::decode(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(Metadata::decode(&progress.encode()), None);
+    }
 
     #[test]
     fn it_reads_back_and_refuses_other_bytes() {

@@ -1,0 +1,257 @@
+//! Says in the log what the owner of an input knows about time: which control records are due for which output. Pure:
+//! the time is handed in. One for all partitions of a stage's input.
+//!
+//! ```text
+//! data     each record carries its source's watermark: nothing else is needed
+//! quiet    an output that got nothing from a source for 200 ms is told its watermark
+//! idle     a source at the end of its input for `idle_after`: a floor that moves on with time
+//! waking   before the first records after `empty` or `idle`, in the same commit: the source is active again
+//! ```
+
+use std::collections::BTreeMap;
+
+use event::{Assertion, Control, Micros, Says, TopicId};
+
+/// An output that got nothing from an input for this long is told its watermark. Microseconds.
+const QUIET_US: i64 = 200_000;
+/// How often the floor of an idle input is told: a second, and once it has been idle for long, a 600th of that, at most a
+/// minute: a session's end need not be known to the second half an hour later, and a night costs no disk.
+const IDLE_EVERY_US: i64 = 1_000_000;
+const IDLE_EVERY_MAX_US: i64 = 60_000_000;
+const IDLE_SHARE: i64 = 600;
+
+/// What was said of each input, and what is to be said next.
+pub struct Punctuation {
+    topic: TopicId,
+    idle_after_us: i64,
+    inputs: Vec<Input>,
+}
+
+struct Input {
+    says: Says,
+    watermark: Micros,
+    /// Since when its owner has been at its end.
+    at_end_since: Option<Micros>,
+    /// When idleness was last told.
+    told_at: Micros,
+    /// By output partition: what was said there last, and when.
+    outputs: Vec<Told>,
+}
+
+#[derive(Clone, Copy)]
+struct Told {
+    at: Micros,
+    says: Option<Says>,
+}
+
+/// What an output heard of a source is not the last word on it. Nobody ever says this.
+const OUTDATED: Says = Says::Idle(Micros::MIN);
+
+/// The control records of one commit: before its data, and after it.
+pub type Controls = BTreeMap<u32, Vec<Assertion>>;
+
+impl Punctuation {
+    /// `inputs`, `outputs`: partitions of the topic that is read and of the one that is written. `idle_after_us`:
+    /// microseconds at the end of an input after which it is idle.
+    pub fn new(topic: TopicId, inputs: u32, outputs: u32, idle_after_us: i64) -> Punctuation {
+        let untold = Told { at: Micros::MIN, says: None };
+        let input = || Input {
+            says: Says::Empty,
+            watermark: Micros::MIN,
+            at_end_since: None,
+            told_at: Micros::MIN,
+            outputs: vec![untold; outputs as usize],
+        };
+        Punctuation { topic, idle_after_us, inputs: (0..inputs).map(|_| input()).collect() }
+    }
+
+    /// What an owner finds beside its committed position when it takes over: it says so again in its first commit.
+    /// `watermark`: [`Micros::MIN`] for an input that never had a record.
+    pub fn resume(&mut self, input: u32, watermark: Micros) {
+        let input = &mut self.inputs[input as usize];
+        input.watermark = watermark;
+        input.says = if watermark == Micros::MIN { Says::Empty } else { Says::Watermark(watermark) };
+    }
+
+    /// Whether what was last said of this input would let the watermark pass records that wait in it.
+    pub fn is_resting(&self, input: u32) -> bool {
+        !matches!(self.inputs[input as usize].says, Says::Watermark(_))
+    }
+
+    /// Records wait in these inputs. What is given stands before the data of the commit that is being made: until now they
+    /// were said to be empty or idle.
+    ///
+    /// IMPORTANT: every input that has records when those of the commit were read must be among them, else the watermark
+    /// passes by its records.
+    pub fn wake(&mut self, inputs: impl Iterator<Item = u32>, now: Micros) -> Controls {
+        let mut controls = Controls::new();
+        for partition in inputs {
+            let input = &mut self.inputs[partition as usize];
+            input.at_end_since = None;
+            if matches!(input.says, Says::Watermark(_)) {
+                continue;
+            }
+            input.says = Says::Watermark(input.watermark);
+            for (output, told) in (0..).zip(&mut input.outputs) {
+                // An output that heard nothing yet waits for everybody anyway.
+                if told.says.is_some() {
+                    *told = Told { at: now, says: Some(input.says) };
+                    controls.entry(output).or_default().push(Assertion { partition, says: input.says });
+                }
+            }
+        }
+        controls
+    }
+
+    /// Records of this input were written to this output: each carries its source's watermark as of before it.
+    pub fn wrote(&mut self, input: u32, output: u32, now: Micros) {
+        let told = &mut self.inputs[input as usize].outputs[output as usize];
+        *told = Told { at: now, says: Some(OUTDATED) };
+    }
+
+    /// A batch of this input was processed up to this watermark.
+    pub fn reached(&mut self, input: u32, watermark: Micros) {
+        let input = &mut self.inputs[input as usize];
+        input.watermark = input.watermark.max(watermark);
+        input.says = Says::Watermark(input.watermark);
+    }
+
+    /// This input has nothing to read. `ended`: and nothing will come.
+    pub fn at_end(&mut self, input: u32, now: Micros, ended: bool) {
+        let idle_after = self.idle_after_us;
+        let input = &mut self.inputs[input as usize];
+        let since = *input.at_end_since.get_or_insert(now);
+        if input.watermark == Micros::MIN {
+            return;
+        }
+        if ended {
+            input.says = Says::Ended(input.watermark);
+            return;
+        }
+        let idle_for = now.0 - since.0;
+        if idle_for < idle_after {
+            return;
+        }
+        let every = (idle_for / IDLE_SHARE).clamp(IDLE_EVERY_US, IDLE_EVERY_MAX_US);
+        if matches!(input.says, Says::Idle(_)) && now.0 - input.told_at.0 < every {
+            return;
+        }
+        input.told_at = now;
+        input.says = Says::Idle(Micros(input.watermark.0.saturating_add(idle_for)));
+    }
+
+    /// Something has to be said now that there is a commit, or that time has passed: what it is, by output. Of `mine`
+    /// only, the inputs whose owner asks.
+    pub fn due(&mut self, mine: impl Iterator<Item = u32>, now: Micros) -> Controls {
+        let mut controls = Controls::new();
+        // As long as nobody ever had a record, nobody waits for a watermark.
+        if self.inputs.iter().all(|i| i.watermark == Micros::MIN) {
+            return controls;
+        }
+        for partition in mine {
+            let input = &mut self.inputs[partition as usize];
+            for (output, told) in (0..).zip(&mut input.outputs) {
+                let news = told.says != Some(input.says);
+                let quiet = told.says.is_none()
+                    || !matches!(input.says, Says::Watermark(_))
+                    || now.0.saturating_sub(told.at.0) >= QUIET_US;
+                if news && quiet {
+                    *told = Told { at: now, says: Some(input.says) };
+                    controls.entry(output).or_default().push(Assertion { partition, says: input.says });
+                }
+            }
+        }
+        controls
+    }
+
+    /// What was said in a commit that did not happen is to be said again.
+    pub fn forget(&mut self, mine: impl Iterator<Item = u32>) {
+        for partition in mine {
+            for told in &mut self.inputs[partition as usize].outputs {
+                told.at = Micros::MIN;
+                told.says = told.says.map(|_| OUTDATED);
+            }
+        }
+    }
+
+    /// The control record that says this.
+    pub fn record(&self, assertions: Vec<Assertion>, now: Micros) -> Control {
+        Control {
+            topic: self.topic,
+            sources: self.inputs.len() as u32,
+            assertions,
+            close: false,
+            received_time: now,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event::topic::RAW;
+
+    use super::*;
+
+    const S: i64 = 1_000_000;
+
+    fn punctuation() -> Punctuation {
+        Punctuation::new(RAW, 2, 2, 5 * S)
+    }
+
+    fn says(controls: &Controls, output: u32) -> Vec<(u32, Says)> {
+        controls.get(&output).into_iter().flatten().map(|a| (a.partition, a.says)).collect()
+    }
+
+    #[test]
+    fn nothing_is_said_before_there_is_an_event() {
+        let mut p = punctuation();
+        p.at_end(0, Micros(0), false);
+        assert!(p.due(0..2, Micros(S)).is_empty());
+    }
+
+    #[test]
+    fn an_empty_input_is_told_with_the_first_event_and_wakes_before_its_own() {
+        let mut p = punctuation();
+        assert!(p.wake([0].into_iter(), Micros(S)).is_empty(), "nobody was told anything yet");
+        p.wrote(0, 1, Micros(S));
+        p.reached(0, Micros(40));
+        let due = p.due(0..2, Micros(S));
+        assert_eq!(says(&due, 0), [(0, Says::Watermark(Micros(40))), (1, Says::Empty)]);
+        assert_eq!(says(&due, 1), [(1, Says::Empty)], "output 1 has it from the record itself, for 200 ms");
+        let due = p.due(0..2, Micros(S + QUIET_US));
+        assert_eq!(says(&due, 1), [(0, Says::Watermark(Micros(40)))]);
+        assert!(p.due(0..2, Micros(9 * S)).is_empty(), "there is no news");
+        assert!(p.is_resting(1));
+        let woken = p.wake([1].into_iter(), Micros(9 * S));
+        assert_eq!(says(&woken, 0), [(1, Says::Watermark(Micros::MIN))]);
+        assert_eq!(says(&woken, 1), [(1, Says::Watermark(Micros::MIN))]);
+    }
+
+    #[test]
+    fn an_idle_input_has_a_floor_that_moves_with_time_ever_more_seldom() {
+        let mut p = punctuation();
+        p.wrote(0, 0, Micros(0));
+        p.reached(0, Micros(100 * S));
+        let _ = p.due(0..2, Micros(0));
+        let mut told = Vec::new();
+        for ms in 0..3_600_000 / 50 {
+            let now = Micros(ms * 50_000);
+            p.at_end(0, now, false);
+            told.extend(says(&p.due(0..1, now), 1).into_iter().map(|(_, s)| (now, s)));
+        }
+        assert_eq!(told[0], (Micros(5 * S), Says::Idle(Micros(105 * S))));
+        assert_eq!(told[1], (Micros(6 * S), Says::Idle(Micros(106 * S))));
+        assert!((1000..2000).contains(&told.len()), "{}", told.len());
+    }
+
+    #[test]
+    fn what_did_not_happen_is_said_again() {
+        let mut p = punctuation();
+        p.wrote(0, 0, Micros(0));
+        p.reached(0, Micros(7));
+        assert_eq!(p.due(0..2, Micros(S)).len(), 2);
+        assert!(p.due(0..2, Micros(2 * S)).is_empty());
+        p.forget(0..2);
+        assert_eq!(says(&p.due(0..2, Micros(2 * S)), 1), [(0, Says::Watermark(Micros(7))), (1, Says::Empty)]);
+    }
+}
