@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use event::record::Chunk;
 use event::{Block, Micros, Offset, TopicPartition};
-use flow::{Asks, Batch, Effects, Facts, Keyed, Operator, Progress, ROUNDS_MAX};
+use event::{Control, Source};
+use flow::progress::GUILTY_MAX;
+use flow::{Asks, Batch, Clocks, Effects, Facts, Keyed, Kind, Metadata, Operator, Progress, ROUNDS_MAX, Verdict, Version};
 
 /// What happened.
 pub enum Input {
@@ -55,7 +57,16 @@ pub enum Stop {
     Metadata,
     /// So many records in a row made the operator panic that the fault is the operator's.
     Panics { last: Offset },
+    /// More records were set aside since the last snapshot than a replay can know of.
+    Guilty { last: Offset },
+    /// What must be replayed was written by another version, or under another configuration.
+    Version { snapshot: Offset, committed: Offset, wrote: Version, is: Version },
+    /// The replay made other outputs than those that are stored.
+    Diverged { from: Offset, to: Offset, stored: u64, made: u64 },
 }
+
+/// The word that `ouzel run` takes to go on after [`Stop::Version`] or [`Stop::Diverged`].
+const ACCEPT: &str = "--accept-divergence";
 
 impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -70,6 +81,18 @@ impl std::fmt::Display for Stop {
             Stop::Panics { last } => write!(
                 f,
                 "{PANICS_MAX} records in a row, up to {last}, made it fail; this is a bug in the program, not in the events, and nothing was set aside"
+            ),
+            Stop::Guilty { last } => write!(
+                f,
+                "more than {GUILTY_MAX} records, the last at {last}, made it fail since the last snapshot; this is a bug in the program, not in the events"
+            ),
+            Stop::Version { snapshot, committed, wrote, is } => write!(
+                f,
+                "its outputs from {snapshot} to {committed} were made by version {wrote}, and this is version {is}: they cannot be made again to rebuild its state. Start with the program and configuration of before and stop it with `ouzel savepoint --stop`, then start this one; or give {ACCEPT}, and it rebuilds its state as if it had always been this version"
+            ),
+            Stop::Diverged { from, to, stored, made } => write!(
+                f,
+                "replaying {from} to {to} made other outputs than those that are stored (hash {made:016x}, stored {stored:016x}): this program decides differently although its version number is the same. `ouzel explain divergence` names the first record that differs; {ACCEPT} goes on with what was made now"
             ),
         }
     }
@@ -96,13 +119,20 @@ pub struct Driver<O: Operator> {
     state: Keyed,
     /// Where the state-only replay began.
     replay_from: Offset,
+    /// Of the outputs that the replay must make again.
+    stored: Option<Metadata>,
+    /// Whether there was a snapshot to begin from.
+    restored: bool,
+    accept_divergence: bool,
+    /// Whether the replay did differ, and was told to go on.
+    diverged: bool,
     /// Next record to read.
     next: Offset,
     /// As of the committed position.
-    committed: Progress,
+    committed: Known,
     committed_next: Offset,
     /// As of the newest applied batch.
-    tip: Progress,
+    tip: Known,
     open: VecDeque<Open>,
     pipeline: usize,
     seq: u64,
@@ -126,7 +156,28 @@ struct PlannedBatch {
 struct Open {
     seq: u64,
     next: Offset,
+    known: Known,
+}
+
+/// What is known as of a position.
+#[derive(Clone)]
+struct Known {
     progress: Progress,
+    clocks: Clocks,
+    guilty: Vec<Offset>,
+}
+
+/// What a deterministic stage begins with.
+pub struct Restored {
+    /// The keyed state of the snapshot; empty without one.
+    pub state: Keyed,
+    /// The snapshot's position and metadata; without one the first position of the input.
+    pub position: Offset,
+    pub metadata: Option<Metadata>,
+    /// Partitions of the topic one hop up.
+    pub sources: u32,
+    /// Goes on when a replay makes other outputs than those that are stored.
+    pub accept_divergence: bool,
 }
 
 impl<O: Operator> Driver<O> {
@@ -146,10 +197,14 @@ impl<O: Operator> Driver<O> {
             prefix,
             state: Keyed::default(),
             replay_from,
+            stored: None,
+            restored: false,
+            accept_divergence: false,
+            diverged: false,
             next: 0,
-            committed: Progress::default(),
+            committed: Known { progress: Progress::default(), clocks: Clocks::new(0), guilty: Vec::new() },
             committed_next: 0,
-            tip: Progress::default(),
+            tip: Known { progress: Progress::default(), clocks: Clocks::new(0), guilty: Vec::new() },
             open: VecDeque::new(),
             pipeline,
             seq: 0,
@@ -158,6 +213,27 @@ impl<O: Operator> Driver<O> {
             reading: false,
             panics_in_row: 0,
         }
+    }
+
+    /// A deterministic stage: begins from a snapshot at or below the committed position and replays up to it.
+    pub fn restored(
+        operator: Arc<O>,
+        input: TopicPartition,
+        prefix: O::Prefix,
+        from: Restored,
+        pipeline: usize,
+    ) -> Driver<O> {
+        let mut driver = Driver::new(operator, input, prefix, from.position, pipeline);
+        driver.restored = from.metadata.is_some();
+        let (progress, clocks) = match from.metadata {
+            Some(m) => (m.progress, m.clocks),
+            None => (Progress::default(), Clocks::new(from.sources)),
+        };
+        driver.state = from.state;
+        driver.tip = Known { progress, clocks, guilty: Vec::new() };
+        driver.committed = driver.tip.clone();
+        driver.accept_divergence = from.accept_divergence;
+        driver
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -198,7 +274,45 @@ impl<O: Operator> Driver<O> {
 
     /// Totals as of the committed position, and that position.
     pub fn committed(&self) -> (Progress, Offset) {
-        (self.committed, self.committed_next)
+        (self.committed.progress, self.committed_next)
+    }
+
+    /// What a deterministic stage knows of time as of the committed position.
+    pub fn clocks(&self) -> &Clocks {
+        &self.committed.clocks
+    }
+
+    /// Whether a replay made other outputs than those that are stored, and was told to go on.
+    pub fn diverged(&self) -> bool {
+        self.diverged
+    }
+
+    /// Begins a snapshot of the state at the committed position, if no commit is open: its position and metadata.
+    /// `full`: of all keys, else of those that changed since the last one was begun.
+    pub fn begin_snapshot(&mut self, full: bool) -> Option<(Offset, Metadata)> {
+        let may = self.phase == Phase::Running && self.open.is_empty() && self.state.begin_snapshot(full);
+        may.then(|| (self.committed_next, self.metadata(&self.committed)))
+    }
+
+    /// A snapshot at this position is complete: what was set aside below it is no more replayed.
+    pub fn snapshot_done(&mut self, position: Offset) {
+        for known in [&mut self.committed, &mut self.tip].into_iter().chain(self.open.iter_mut().map(|o| &mut o.known)) {
+            known.guilty.retain(|at| *at >= position);
+        }
+    }
+
+    /// The keyed state, to read slices of a snapshot from.
+    pub fn state_mut(&mut self) -> &mut Keyed {
+        &mut self.state
+    }
+
+    fn metadata(&self, known: &Known) -> Metadata {
+        Metadata {
+            progress: known.progress,
+            clocks: known.clocks.clone(),
+            version: self.operator.version(),
+            guilty: known.guilty.clone(),
+        }
     }
 
     pub fn open_commits(&self) -> usize {
@@ -221,19 +335,38 @@ impl<O: Operator> Driver<O> {
     }
 
     fn on_position(&mut self, position: Option<(Offset, Vec<u8>)>) {
-        let (next, progress) = match position {
-            None => (self.replay_from.min(self.next), Some(Progress::default())),
-            Some((next, metadata)) => (next, Progress::decode(&metadata)),
+        let position_is_snapshot = self.restored && position.as_ref().is_some_and(|(next, _)| *next == self.replay_from);
+        let known = match (&position, O::KIND) {
+            (None, _) => Some(self.nothing_committed()),
+            (Some((_, metadata)), Kind::Recording) => Progress::decode(metadata)
+                .map(|progress| Known { progress, clocks: Clocks::new(0), guilty: Vec::new() }),
+            (Some((_, metadata)), Kind::Deterministic) => Metadata::decode(metadata).map(|m| {
+                let known = Known { progress: m.progress, clocks: m.clocks.clone(), guilty: m.guilty.clone() };
+                self.stored = Some(m);
+                known
+            }),
         };
-        let Some(progress) = progress else { return self.stop(Stop::Metadata) };
+        let Some(known) = known else { return self.stop(Stop::Metadata) };
+        let next = position.map_or_else(|| self.replay_from.min(self.next), |(next, _)| next);
         match self.phase {
             Phase::Starting => {
                 self.committed_next = next;
                 self.next = self.replay_from.min(next);
                 self.phase = if self.next < next { Phase::Replaying } else { Phase::Running };
+                if self.phase == Phase::Running && O::KIND == Kind::Deterministic && position_is_snapshot {
+                    let (stored, made) = (known.progress.output_hash, self.tip.progress.output_hash);
+                    if stored != made {
+                        return self.stop(Stop::Diverged { from: next, to: next, stored, made });
+                    }
+                }
+                if self.phase == Phase::Replaying && O::KIND == Kind::Deterministic {
+                    // The replay begins with what is known as of the snapshot, and must arrive at what is committed.
+                    self.committed = known;
+                    return self.check_version();
+                }
             }
             Phase::Settling => {
-                // What the position covers happened: those overlays are merged. What it does not will not happen.
+                // What the position covers happened: its changes are kept. What it does not will not happen.
                 while self.open.front().is_some_and(|o| o.next <= next) {
                     self.open.pop_front();
                     self.state.merge_oldest();
@@ -246,8 +379,25 @@ impl<O: Operator> Driver<O> {
             }
             _ => return,
         }
-        self.committed = progress;
-        self.tip = progress;
+        self.committed = known.clone();
+        self.tip = known;
+    }
+
+    /// What is known when no position was ever committed: what the driver was made with.
+    fn nothing_committed(&self) -> Known {
+        match self.phase {
+            Phase::Starting => self.tip.clone(),
+            _ => self.committed.clone(),
+        }
+    }
+
+    fn check_version(&mut self) {
+        let is = self.operator.version();
+        let wrote = self.stored.as_ref().map_or(is, |m| m.version);
+        if wrote != is && !self.accept_divergence {
+            let (snapshot, committed) = (self.next, self.committed_next);
+            self.stop(Stop::Version { snapshot, committed, wrote, is });
+        }
     }
 
     fn on_records(&mut self, chunks: Vec<Chunk>, at: Micros) {
@@ -267,10 +417,16 @@ impl<O: Operator> Driver<O> {
         let lost = batch.next - self.next - batch.len() as u64;
         self.next = batch.next;
         if self.phase == Phase::Replaying {
-            if self.next >= self.committed_next {
-                self.phase = Phase::Running;
+            if O::KIND == Kind::Deterministic
+                && let Err(why) = self.replay(&batch, lost)
+            {
+                return self.stop(why);
             }
-            return;
+            return self.replayed();
+        }
+        if O::KIND == Kind::Deterministic {
+            // It asks nobody.
+            return self.apply_batch(&batch, &Asks::default(), &Facts::default(), lost);
         }
         let mut asks = Asks::default();
         self.operator.plan(&batch, 0, &Facts::default(), &mut asks);
@@ -300,25 +456,85 @@ impl<O: Operator> Driver<O> {
             }
         }
         let PlannedBatch { batch, asks, facts, lost, .. } = planned;
-        let facts = &facts;
+        self.apply_batch(&batch, &asks, &facts, lost);
+    }
+
+    fn apply_batch(&mut self, batch: &Batch, asks: &Asks, facts: &Facts, lost: u64) {
         self.state.open();
-        let mut out = Effects::new(self.tip);
-        let whole = apply(&*self.operator, &batch, 0..batch.len(), &asks, facts, &mut self.state, &mut out);
-        if whole.is_err() {
+        let mut out = self.effects();
+        let mut guilty = Vec::new();
+        if apply(&*self.operator, batch, 0..batch.len(), asks, facts, &mut self.state, &mut out).is_ok() {
+            self.panics_in_row = 0;
+        } else {
             // Record by record; the guilty ones are set aside, their neighbours are as if they had never been.
             self.state.drop_newest();
-            out = Effects::new(self.tip);
+            out = self.effects();
             self.state.open();
-            if let Err(last) = self.apply_one_by_one(&batch, &asks, facts, &mut out) {
-                return self.stop(Stop::Panics { last });
+            match self.apply_one_by_one(batch, asks, facts, &mut out) {
+                Ok(found) => guilty = found,
+                Err(why) => return self.stop(why),
             }
-        } else {
-            self.panics_in_row = 0;
         }
         let records = batch.len() as u64;
         out.progress.lost += lost;
-        let (blocks, progress) = out.finish();
-        self.commit(blocks, batch.next, progress, records);
+        let (blocks, progress, clocks) = out.finish();
+        guilty.splice(0..0, self.tip.guilty.iter().copied());
+        self.commit(blocks, batch.next, Known { progress, clocks, guilty }, records);
+    }
+
+    fn effects(&self) -> Effects {
+        Effects::new(self.tip.progress, self.tip.clocks.clone())
+    }
+
+    /// Makes a batch's state and outputs again; the outputs are known by their hash and sent nowhere.
+    fn replay(&mut self, batch: &Batch, lost: u64) -> Result<(), Stop> {
+        self.state.open();
+        let mut out = self.effects();
+        let mut from = 0;
+        for at in 0..=batch.len() {
+            let is_guilty = at < batch.len() && self.committed.guilty.contains(&batch.entry(at).offset);
+            if at < batch.len() && !is_guilty {
+                continue;
+            }
+            let (asks, facts) = (Asks::default(), Facts::default());
+            if apply(&*self.operator, batch, from..at, &asks, &facts, &mut self.state, &mut out).is_err() {
+                // What was never set aside then panics now: it is not the same program.
+                let (from, to) = (self.replay_from, self.committed_next);
+                return Err(Stop::Diverged { from, to, stored: self.committed.progress.output_hash, made: 0 });
+            }
+            if is_guilty {
+                set_aside(&*self.operator, batch, at, &mut out);
+            }
+            from = at + 1;
+        }
+        out.progress.lost += lost;
+        let (_, progress, clocks) = out.finish();
+        self.tip.progress = progress;
+        self.tip.clocks = clocks;
+        self.state.merge_oldest();
+        Ok(())
+    }
+
+    /// After a step of the replay: at its end, what was made must be what is stored.
+    fn replayed(&mut self) {
+        if self.next < self.committed_next {
+            return;
+        }
+        self.phase = Phase::Running;
+        if O::KIND == Kind::Recording {
+            return;
+        }
+        let (stored, made) = (self.committed.progress.output_hash, self.tip.progress.output_hash);
+        if stored != made {
+            if !self.accept_divergence {
+                let (from, to) = (self.replay_from, self.committed_next);
+                return self.stop(Stop::Diverged { from, to, stored, made });
+            }
+            self.diverged = true;
+        }
+        // The totals and clocks made now are those of the state made now.
+        self.tip.guilty.clone_from(&self.committed.guilty);
+        self.committed = self.tip.clone();
     }
 
     /// Steps over positions that hold nothing, so that nobody waits for them.
@@ -329,26 +545,38 @@ impl<O: Operator> Driver<O> {
         }
         let lost = next - self.next;
         if self.phase == Phase::Replaying {
-            self.next = next.min(self.committed_next);
-            if self.next >= self.committed_next {
-                self.phase = Phase::Running;
-            }
-            return;
+            let to = next.min(self.committed_next);
+            self.tip.progress.lost += to - self.next;
+            self.next = to;
+            return self.replayed();
         }
         self.next = next;
         self.state.open();
-        let progress = Progress { lost: self.tip.lost + lost, ..self.tip };
-        self.commit(Vec::new(), next, progress, 0);
+        let mut known = self.tip.clone();
+        known.progress.lost += lost;
+        self.commit(Vec::new(), next, known, 0);
     }
 
-    fn commit(&mut self, blocks: Vec<Block>, next: Offset, progress: Progress, records: u64) {
-        self.tip = progress;
+    fn commit(&mut self, blocks: Vec<Block>, next: Offset, known: Known, records: u64) {
+        let metadata = match O::KIND {
+            Kind::Recording => known.progress.encode(),
+            Kind::Deterministic => self.metadata(&known).encode(),
+        };
+        self.tip = known.clone();
         self.seq += 1;
-        self.open.push_back(Open { seq: self.seq, next, progress });
-        self.actions.push_back(Action::Commit { seq: self.seq, blocks, next, metadata: progress.encode(), records });
+        self.open.push_back(Open { seq: self.seq, next, known });
+        self.actions.push_back(Action::Commit { seq: self.seq, blocks, next, metadata, records });
     }
 
-    fn apply_one_by_one(&mut self, batch: &Batch, asks: &Asks, facts: &Facts, out: &mut Effects) -> Result<(), Offset> {
+    /// Gives the positions that were set aside.
+    fn apply_one_by_one(
+        &mut self,
+        batch: &Batch,
+        asks: &Asks,
+        facts: &Facts,
+        out: &mut Effects,
+    ) -> Result<Vec<Offset>, Stop> {
+        let mut guilty = Vec::new();
         for n in 0..batch.len() {
             let mark = out.mark();
             self.state.open();
@@ -360,12 +588,19 @@ impl<O: Operator> Driver<O> {
             self.state.drop_newest();
             out.rewind(&mark);
             self.panics_in_row += 1;
+            let last = batch.entry(n).offset;
             if self.panics_in_row >= PANICS_MAX {
-                return Err(batch.entry(n).offset);
+                return Err(Stop::Panics { last });
             }
-            self.operator.quarantine(batch, n, out);
+            if O::KIND == Kind::Deterministic {
+                guilty.push(last);
+                if self.tip.guilty.len() + guilty.len() > GUILTY_MAX {
+                    return Err(Stop::Guilty { last });
+                }
+            }
+            set_aside(&*self.operator, batch, n, out);
         }
-        Ok(())
+        Ok(guilty)
     }
 
     fn on_settled(&mut self, seq: u64, settled: Settled) {
@@ -374,7 +609,7 @@ impl<O: Operator> Driver<O> {
                 let open = self.open.pop_front().expect("an open commit for each outcome");
                 debug_assert_eq!(open.seq, seq, "outcomes come in order");
                 self.state.merge_oldest();
-                self.committed = open.progress;
+                self.committed = open.known;
                 self.committed_next = open.next;
             }
             (Phase::Running, _) => {
@@ -412,6 +647,64 @@ fn apply<O: Operator>(
     state: &mut Keyed,
     out: &mut Effects,
 ) -> Result<(), ()> {
-    // What it half did is in an overlay and in effects that the caller drops: nothing broken is seen.
-    catch_unwind(AssertUnwindSafe(|| operator.apply(batch, range, asks, facts, state, out))).map_err(|_| ())
+    // What it half did is in an undo log and in effects that the caller drops: nothing broken is seen.
+    catch_unwind(AssertUnwindSafe(|| match O::KIND {
+        Kind::Recording => operator.apply(batch, range, asks, facts, state, out),
+        Kind::Deterministic => range.for_each(|n| step(operator, batch, n, asks, facts, state, out)),
+    }))
+    .map_err(|_| ())
+}
+
+/// One record of a deterministic stage, and the timers that its watermark makes due.
+///
+/// IMPORTANT: a record is applied before the watermark in its own header counts, and timers fire between two records, not
+/// at the end of a batch: where a batch is cut must not be seen.
+fn step<O: Operator>(
+    operator: &O,
+    batch: &Batch,
+    n: usize,
+    asks: &Asks,
+    facts: &Facts,
+    state: &mut Keyed,
+    out: &mut Effects,
+) {
+    let entry = batch.entry(n);
+    out.position = Source::of(batch.input.topic, batch.input.partition, entry.offset);
+    if entry.verdict == Verdict::Control {
+        out.progress.control += 1;
+        let Some(control) = Control::decode(entry.header) else { return };
+        out.clocks.control(&control);
+        if control.close {
+            // Each timer once: what stays for later has its time.
+            for (_, key) in state.due(Micros(i64::MAX), usize::MAX) {
+                operator.advance(&key, state, out);
+            }
+            out.progress.watermark = out.clocks.watermark();
+            return;
+        }
+    } else {
+        out.clocks.before(entry.header);
+        operator.apply(batch, n..n + 1, asks, facts, state, out);
+        out.clocks.after(entry.header);
+    }
+    out.progress.watermark = out.clocks.watermark();
+    fire(operator, state, out);
+}
+
+/// Timers fired at a time: their keys are copied.
+const DUE_MAX: usize = 256;
+
+fn fire<O: Operator>(operator: &O, state: &mut Keyed, out: &mut Effects) {
+    let until = out.clocks.watermark();
+    while state.earliest_timer().is_some_and(|at| at <= until) {
+        for (at, key) in state.due(until, DUE_MAX) {
+            operator.advance(&key, state, out);
+            assert!(state.timer(&key).is_none_or(|next| next > at), "a timer that fires is moved on or cleared");
+        }
+    }
+}
+
+fn set_aside<O: Operator>(operator: &O, batch: &Batch, n: usize, out: &mut Effects) {
+    out.position = Source::of(batch.input.topic, batch.input.partition, batch.entry(n).offset);
+    operator.quarantine(batch, n, out);
 }

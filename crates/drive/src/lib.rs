@@ -6,8 +6,11 @@
 //!                                                                    |                     ^
 //!                                                                    +--Unknown, Aborted---+
 //! ```
+//! A recording stage replays to rebuild what it observed; a deterministic one makes its state and outputs again, and
+//! compares the outputs with what is stored by their rolling hash.
+//!
 //! It does no I/O, keeps no time and knows no operator beyond the trait.
 
 mod driver;
 
-pub use driver::{Action, Driver, Input, Phase, Settled, Stop};
+pub use driver::{Action, Driver, Input, Phase, Restored, Settled, Stop};

@@ -1,5 +1,6 @@
 //! The operator of the enrich stage.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use event::dead_letter::DeadLetter;
 use event::json::write_string;
 use event::topic::{DLQ, ENRICHED};
 use event::{Code, Field, Flags, HeaderRef, Micros, Offset, RecordRef, Source, header, key};
-use flow::{Asks, Batch, Effects, Entry, Facts, Keyed, Operator, Planned, Status, Verdict};
+use flow::{Asked, Asks, Batch, Effects, Entry, Facts, Keyed, Kind, Operator, Planned, Status, Verdict};
 
 use crate::dedup::Dedup;
 use crate::enricher::{Enricher, Event, Given, Ordered, Setup, Slot, View, in_order};
@@ -61,7 +62,7 @@ pub struct Outline {
 }
 
 /// What `enriched` and its status need beside the event's own bytes; a guess to size buffers by.
-const ADDED_BYTES: usize = 420;
+const ADDED_BYTES: usize = 800;
 
 thread_local! {
     /// The enriched member and the header being made: one buffer of each per thread, reused.
@@ -119,8 +120,36 @@ impl Enrich {
         self.enrichers.iter().map(|e| e.name())
     }
 
-    /// Writes `"enriched":{...}` without the separating comma.
-    fn write_member(&self, view: &View<'_>, at: Micros, out: &mut Vec<u8>) {
+    /// Where the answer about an event's visitor is noted: behind those of the enrichers.
+    fn link_slot(&self) -> usize {
+        self.enrichers.len()
+    }
+
+    /// Asks for the visitor of an event that has a user alone.
+    fn plan_link(&self, event: &Event<'_>, asked: &mut Asked) -> Planned {
+        let source = self.config.setup.link.ok_or(Status::Skipped)?;
+        if !event.header.flags().has(Flags::VISITOR_USER) {
+            return Err(Status::Skipped);
+        }
+        let user = event.text(Field::USER).ok_or(Status::Skipped)?;
+        let mut key = event.header.event_time().0.to_le_bytes().to_vec();
+        key.extend_from_slice(&user);
+        Ok(asked.ask(source, &key))
+    }
+
+    /// Whose event it is: as it came, or the visitor it was linked to.
+    fn visitor<'a>(&self, entry: &Entry<'a>, notes: &[Planned], facts: &'a Facts) -> (Cow<'a, [u8]>, &'static str) {
+        if let Ok(ask) = notes[self.link_slot()] {
+            let fact = facts.fact(ask);
+            if let (Status::Ok, Some(visitor)) = (fact.status, wire::json::text(fact.json)) {
+                return (visitor, LINKED);
+            }
+        }
+        (Cow::Borrowed(entry.record.key), how(entry.header.flags()))
+    }
+
+    /// Writes `"enriched":{...}` without the separating comma. `visitor`: whose event it is, and how that is known.
+    fn write_member(&self, view: &View<'_>, visitor: (&[u8], &str), at: Micros, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.opening);
         at.write_rfc3339(out);
         out.extend_from_slice(br#"","revision":0"#);
@@ -139,9 +168,9 @@ impl Enrich {
             }
         }
         out.extend_from_slice(br#","visitor":{"id":"#);
-        write_string(view.event.record.key, out);
+        write_string(visitor.0, out);
         out.extend_from_slice(br#","how":""#);
-        out.extend_from_slice(how(view.event.header.flags()).as_bytes());
+        out.extend_from_slice(visitor.1.as_bytes());
         out.extend_from_slice(br#""},"status":{"#);
         for (i, (n, status)) in statuses.iter().enumerate() {
             if i > 0 {
@@ -165,8 +194,9 @@ impl Enrich {
     fn emit(&self, batch: &Batch, entry: &Entry<'_>, notes: &[Planned], facts: &Facts, out: &mut Effects) {
         let Some(value) = entry.record.value else { return };
         let view = self.view(entry, notes, facts);
+        let (visitor, how) = self.visitor(entry, notes, facts);
         let (to, size_hint) = (
-            ENRICHED.partition(key::partition_of(entry.record.key, self.config.partitions)),
+            ENRICHED.partition(key::partition_of(&visitor, self.config.partitions)),
             batch.bytes() + batch.len() * ADDED_BYTES,
         );
         SCRATCH.with_borrow_mut(|(member, header_bytes)| {
@@ -175,13 +205,18 @@ impl Enrich {
             header_bytes.extend_from_slice(entry.record.header_bytes);
             let source = Source::of(batch.input.topic, batch.input.partition, entry.offset);
             header::patch(header_bytes, source, out.progress.watermark, 0);
+            if how == LINKED {
+                let mut flags = entry.header.flags();
+                flags.set(Flags::VISITOR_LINKED);
+                header::patch_visitor(header_bytes, flags, key::hash64(&visitor));
+            }
             let place = splice::place(value).expect("the door let only objects through");
             if !place.empty {
                 member.push(b',');
             }
-            self.write_member(&view, batch.at, member);
+            self.write_member(&view, (&visitor, how), batch.at, member);
             let parts = [&value[..place.at], &member[..], &value[place.at..]];
-            out.emit(to, entry.record.key, header_bytes, Some(&parts), size_hint);
+            out.emit(to, &visitor, header_bytes, Some(&parts), size_hint);
         });
     }
 
@@ -234,6 +269,8 @@ impl Enrich {
 impl Operator for Enrich {
     type Prefix = Dedup;
 
+    const KIND: Kind = Kind::Recording;
+
     fn group(&self) -> &'static str {
         "enrich"
     }
@@ -252,7 +289,7 @@ impl Operator for Enrich {
     fn plan(&self, batch: &Batch, round: usize, facts: &Facts, asks: &mut Asks) {
         let (asked, notes) = asks.parts();
         if round == 0 {
-            notes.lay_out(batch.len(), self.enrichers.len());
+            notes.lay_out(batch.len(), self.enrichers.len() + 1);
         }
         for (n, entry) in batch.entries().enumerate() {
             if entry.verdict != Verdict::Fresh {
@@ -263,6 +300,9 @@ impl Operator for Enrich {
                 let view = View { event, notes: notes.of(n), facts, enrichers: &self.enrichers };
                 let planned = self.enrichers[slot.0].plan(&view, asked);
                 notes.set(n, slot.0, planned);
+            }
+            if round == 0 {
+                notes.set(n, self.link_slot(), self.plan_link(&event, asked));
             }
         }
     }
@@ -300,6 +340,9 @@ impl Operator for Enrich {
         self.set_aside(batch, &entry, Code::OperatorPanic, message, out);
     }
 }
+
+/// `enriched.visitor.how` of an event whose user was seen with a visitor.
+const LINKED: &str = "linked";
 
 fn how(flags: Flags) -> &'static str {
     if flags.has(Flags::VISITOR_GIVEN) {

@@ -272,6 +272,12 @@ pub fn patch(encoded: &mut [u8], source: Source, watermark: Micros, output_hash:
     encoded[92..94].copy_from_slice(&source.topic.to_le_bytes());
 }
 
+/// Rewrites whose event it is: an event with a user alone that was linked to a visitor.
+pub fn patch_visitor(encoded: &mut [u8], flags: Flags, visitor_hash: u64) {
+    encoded[2..4].copy_from_slice(&flags.0.to_le_bytes());
+    encoded[56..64].copy_from_slice(&visitor_hash.to_le_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +320,9 @@ mod tests {
         h.encode(&mut bytes);
         let source = Source { topic: 0, partition: 5, offset: 99 };
         patch(&mut bytes, source, Micros(1), 2);
+        patch_visitor(&mut bytes, Flags::VISITOR_LINKED, 77);
+        h.flags = Flags::VISITOR_LINKED;
+        h.visitor_hash = 77;
         h.source = source;
         h.watermark = Micros(1);
         h.output_hash = 2;

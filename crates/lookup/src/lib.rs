@@ -9,6 +9,7 @@
 //! * `watch`: when a file of the operator's is read again, and what is wrong with the one that was not taken
 //! * [`network`]: what network an address is in, from ranges and lists
 //! * [`referrer`]: which search engine, social network or mail host a referrer is
+//! * [`link`]: which visitor was last seen with a user
 //! * `ranges`: which range an address lies in
 //! * `lines`: a text file of the operator's, bounded
 //! * [`agent`]: what an agent string says of a device, its browser and its system
@@ -27,6 +28,7 @@ pub mod error;
 pub mod geo;
 mod json;
 mod lines;
+pub mod link;
 mod memo;
 pub mod mmdb;
 pub mod network;
@@ -44,6 +46,7 @@ pub use agent::{AgentRules, AgentSource, AgentVersion};
 pub use crawler::{CrawlerSource, CrawlerVersion, Crawlers};
 pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion};
+pub use link::Links;
 pub use mmdb::{Findings, Mmdb, RecordSource};
 pub use network::{ListKind, Network, NetworkFile, NetworkPart, NetworkSource};
 pub use referrer::{ReferrerSource, Referrers};

@@ -158,6 +158,8 @@ pub struct Setup {
     /// Where a record's header has what lookups read of an event beyond the envelope: fields that sources' maps add, and
     /// JSON Pointers.
     pub fields: Vec<(Base, Field)>,
+    /// Who says which visitor was last seen with a user, for events that have a user alone.
+    pub link: Option<SourceId>,
     /// Members that are given instead of found out: tests of a pipeline have them, a run has none.
     pub given: Vec<GivenMember>,
 }
