@@ -37,11 +37,7 @@ impl Operator for Counting {
             }
             let key = entry.record.key;
             let count = state.value(key).map_or(0, |v| u64::from_le_bytes(v.try_into().expect("eight bytes"))) + 1;
-            state.set(key, count.to_le_bytes().to_vec());
-            state.set_timer(Micros(count as i64), key);
-            if count > 1 {
-                state.clear_timer(Micros(count as i64 - 1), key);
-            }
+            state.set(key, count.to_le_bytes().to_vec(), Some(Micros(count as i64)));
             out.emit(ENRICHED.partition(0), key, entry.record.header_bytes, Some(&[&count.to_le_bytes()]), 0);
             out.progress.processed += 1;
             assert!(entry.record.value != Some(b"poison"), "poison, after changing state and output");
