@@ -676,7 +676,7 @@ fn step<O: Operator>(
         out.clocks.control(&control);
         if control.close {
             // Each timer once: what stays for later has its time.
-            for (_, key) in state.due(Micros(i64::MAX), usize::MAX) {
+            for (_, key) in state.take_due(Micros(i64::MAX), usize::MAX) {
                 operator.advance(&key, state, out);
             }
             out.progress.watermark = out.clocks.watermark();
@@ -697,7 +697,7 @@ const DUE_MAX: usize = 256;
 fn fire<O: Operator>(operator: &O, state: &mut Keyed, out: &mut Effects) {
     let until = out.clocks.watermark();
     while state.earliest_timer().is_some_and(|at| at <= until) {
-        for (at, key) in state.due(until, DUE_MAX) {
+        for (at, key) in state.take_due(until, DUE_MAX) {
             operator.advance(&key, state, out);
             assert!(state.timer(&key).is_none_or(|next| next > at), "a timer that fires is moved on or cleared");
         }

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use event::record::{Chunk, records};
 use event::topic::{ENRICHED, RAW};
 use event::{BlockBuilder, Header, HeaderRef, Micros, Offset, RecordRef};
-use flow::{Asks, Batch, Effects, Facts, Keyed, Operator, Verdict};
+use flow::{Asks, Batch, Effects, Facts, Keyed, Kind, Operator, Verdict};
 use ouzel_drive::{Action, Driver, Input, Phase, Settled, Stop};
 
 struct Counting;
 
 impl Operator for Counting {
     type Prefix = BTreeMap<Vec<u8>, Offset>;
+
+    const KIND: Kind = Kind::Recording;
 
     fn group(&self) -> &'static str {
         "counting"
@@ -37,11 +39,7 @@ impl Operator for Counting {
             }
             let key = entry.record.key;
             let count = state.value(key).map_or(0, |v| u64::from_le_bytes(v.try_into().expect("eight bytes"))) + 1;
-            state.set(key, count.to_le_bytes().to_vec());
-            state.set_timer(Micros(count as i64), key);
-            if count > 1 {
-                state.clear_timer(Micros(count as i64 - 1), key);
-            }
+            state.set(key, count.to_le_bytes().to_vec(), Some(Micros(count as i64)));
             out.emit(ENRICHED.partition(0), key, entry.record.header_bytes, Some(&[&count.to_le_bytes()]), 0);
             out.progress.processed += 1;
             assert!(entry.record.value != Some(b"poison"), "poison, after changing state and output");
@@ -269,6 +267,7 @@ fn a_panic_costs_the_guilty_record_alone() {
     struct AllPanic;
     impl Operator for AllPanic {
         type Prefix = ();
+        const KIND: Kind = Kind::Recording;
         fn group(&self) -> &'static str {
             "panic"
         }

@@ -1,155 +1,201 @@
-//! Keyed state and timers of one input partition, with one overlay of changes per open commit.
+//! Keyed state of one input partition: a value and at most one timer a key. Writes go straight into the state; an undo log
+//! for each open commit keeps what was there before.
 //!
 //! ```text
-//! read:   newest overlay -> ... -> oldest overlay -> committed
-//! write:  newest overlay
-//! commit decided:  Committed -> oldest overlay is merged;  Aborted -> it is dropped with all that are stacked on it
+//!   set, remove:  state <- new,  log of the newest open commit <- old
+//!   Committed:    the log of the oldest open commit is forgotten
+//!   Aborted:      the logs of all open commits are played backwards, newest change first
 //! ```
+//!
+//! * [`snapshot`]: the state as of a moment, in slices, while it goes on changing
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod slab;
+pub mod snapshot;
+mod timers;
+
+use std::collections::VecDeque;
 
 use event::Micros;
-use hashbrown::DefaultHashBuilder;
-use hashbrown::HashMap;
 
-type Map<V> = HashMap<Vec<u8>, V, DefaultHashBuilder>;
+use self::slab::{Contents, Slab};
+use self::snapshot::Changes;
+pub use self::snapshot::LoadError;
 
 /// State of one operator for one partition: values by key (each operator's own encoding) and event-time timers.
 #[derive(Default)]
 pub struct Keyed {
-    values: Map<Vec<u8>>,
-    timers: BTreeSet<(Micros, Vec<u8>)>,
-    overlays: VecDeque<Overlay>,
+    slab: Slab,
+    /// Oldest first.
+    undo: VecDeque<Undo>,
+    /// How many entries of `undo` belong to each open commit, oldest first.
+    open: VecDeque<usize>,
+    changes: Changes,
 }
 
-#[derive(Default)]
-struct Overlay {
-    /// `None`: removed.
-    values: Map<Option<Vec<u8>>>,
-    /// Whether the timer is set or cleared.
-    timers: BTreeMap<(Micros, Vec<u8>), bool>,
+/// How to take a change back. Slot numbers hold because changes are only ever taken back newest first.
+enum Undo {
+    Replaced { slot: u32, value: Box<[u8]>, timer: Option<Micros> },
+    Inserted { slot: u32 },
+    Removed { slot: u32, contents: Contents },
 }
 
 impl Keyed {
-    /// Opens the overlay of the next commit; writes go there from now on.
+    /// Opens the undo log of the next commit.
     pub fn open(&mut self) {
-        self.overlays.push_back(Overlay::default());
+        self.open.push_back(0);
     }
 
-    /// The oldest open commit happened: its overlay becomes part of the state.
+    /// The oldest open commit happened: it cannot be undone any more.
     pub fn merge_oldest(&mut self) {
-        let overlay = self.overlays.pop_front().expect("an overlay for each open commit");
-        for (key, value) in overlay.values {
-            match value {
-                Some(value) => self.values.insert(key, value),
-                None => self.values.remove(&key),
-            };
-        }
-        for (timer, set) in overlay.timers {
-            if set {
-                self.timers.insert(timer);
-            } else {
-                self.timers.remove(&timer);
-            }
-        }
+        let changes = self.open.pop_front().expect("an open commit that happened");
+        self.undo.drain(..changes);
     }
 
-    /// The oldest open commit did not happen: its overlay and all stacked on it never were.
+    /// No open commit happened: all are undone.
     pub fn drop_all_open(&mut self) {
-        self.overlays.clear();
+        while !self.open.is_empty() {
+            self.drop_newest();
+        }
     }
 
-    /// Drops the newest overlay alone: a panic in the middle of a batch, or of one record.
+    /// Undoes the newest open commit alone: a panic in the middle of a batch, or of one record.
     pub fn drop_newest(&mut self) {
-        self.overlays.pop_back().expect("an overlay that was opened");
+        let changes = self.open.pop_back().expect("an open commit to undo");
+        for _ in 0..changes {
+            let undo = self.undo.pop_back().expect("as many as were counted");
+            self.take_back(undo);
+        }
     }
 
-    /// Folds the newest overlay into the one below it: a record of a batch went well.
+    /// The newest open commit becomes part of the one below it: a record of a batch went well.
     pub fn fold_newest(&mut self) {
-        let top = self.overlays.pop_back().expect("an overlay that was opened");
-        let below = self.newest();
-        below.values.extend(top.values);
-        below.timers.extend(top.timers);
+        let changes = self.open.pop_back().expect("an open commit to fold");
+        *self.open.back_mut().expect("an open commit below it") += changes;
+    }
+
+    pub fn open_commits(&self) -> usize {
+        self.open.len()
     }
 
     pub fn value(&self, key: &[u8]) -> Option<&[u8]> {
-        for overlay in self.overlays.iter().rev() {
-            if let Some(value) = overlay.values.get(key) {
-                return value.as_deref();
+        self.slab.find(key).map(|slot| &*self.slab.slot(slot).value)
+    }
+
+    /// The key's timer.
+    pub fn timer(&self, key: &[u8]) -> Option<Micros> {
+        self.slab.find(key).and_then(|slot| self.slab.slot(slot).timer)
+    }
+
+    /// Replaces the key's value and its timer. A commit must be open.
+    pub fn set(&mut self, key: &[u8], value: Vec<u8>, timer: Option<Micros>) {
+        assert!(!self.open.is_empty(), "open() before the first write of a commit");
+        let value = value.into_boxed_slice();
+        let undo = match self.slab.find(key) {
+            Some(slot) => {
+                let (value, timer) = self.replace(slot, value, timer);
+                Undo::Replaced { slot, value, timer }
             }
-        }
-        self.values.get(key).map(Vec::as_slice)
+            None => Undo::Inserted { slot: self.insert(Contents { key: key.into(), value, timer }) },
+        };
+        self.log(undo);
     }
 
-    pub fn set(&mut self, key: &[u8], value: Vec<u8>) {
-        self.newest().values.insert(key.to_vec(), Some(value));
-    }
-
+    /// Removes the key with its timer, if it is there. A commit must be open.
     pub fn remove(&mut self, key: &[u8]) {
-        self.newest().values.insert(key.to_vec(), None);
+        assert!(!self.open.is_empty(), "open() before the first write of a commit");
+        if let Some(slot) = self.slab.find(key) {
+            let contents = self.take(slot);
+            self.log(Undo::Removed { slot, contents });
+        }
     }
 
-    pub fn set_timer(&mut self, at: Micros, key: &[u8]) {
-        self.newest().timers.insert((at, key.to_vec()), true);
+    pub fn earliest_timer(&self) -> Option<Micros> {
+        self.slab.timers().earliest()
     }
 
-    pub fn clear_timer(&mut self, at: Micros, key: &[u8]) {
-        self.newest().timers.insert((at, key.to_vec()), false);
+    /// Timers at or before `until`, by time and then by key, at most `max`. They stay set: the operator's `set` or `remove`
+    /// of the key is what clears them, so one that does neither is given the same again.
+    pub fn take_due(&mut self, until: Micros, max: usize) -> Vec<(Micros, Vec<u8>)> {
+        self.slab.due(until, max)
     }
 
-    fn newest(&mut self) -> &mut Overlay {
-        self.overlays.back_mut().expect("open() before the first write of a commit")
+    /// Keys.
+    pub fn len(&self) -> usize {
+        self.slab.len()
     }
 
-    /// The committed state in a canonical order: two states are equal when these bytes are.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// An estimate of the memory that keys, values and what leads to them take.
+    pub fn bytes(&self) -> usize {
+        self.slab.bytes()
+    }
+
+    /// The state with what open commits did, in a canonical order: two states are equal when these bytes are.
     pub fn canonical(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let sorted: BTreeMap<_, _> = self.values.iter().collect();
-        for (key, value) in sorted {
-            for part in [key, value] {
-                out.extend_from_slice(&(part.len() as u32).to_le_bytes());
-                out.extend_from_slice(part);
-            }
+        let mut put = |part: &[u8]| {
+            out.extend_from_slice(&(part.len() as u32).to_le_bytes());
+            out.extend_from_slice(part);
+        };
+        let mut sorted: Vec<_> = self.slab.iter().collect();
+        sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        for slot in &sorted {
+            put(&slot.key);
+            put(&slot.value);
         }
         out.extend_from_slice(&u32::MAX.to_le_bytes());
-        for (at, key) in &self.timers {
+        // As the set of timers has them, so that one which the set and the slots tell differently shows.
+        let mut timers: Vec<(Micros, &[u8])> =
+            self.slab.timers().iter().map(|(at, slot)| (at, &*self.slab.slot(slot).key)).collect();
+        timers.sort_unstable();
+        for (at, key) in timers {
             out.extend_from_slice(&at.0.to_le_bytes());
             out.extend_from_slice(&(key.len() as u32).to_le_bytes());
             out.extend_from_slice(key);
         }
         out
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    fn log(&mut self, undo: Undo) {
+        self.undo.push_back(undo);
+        *self.open.back_mut().expect("a commit is open") += 1;
+    }
 
-    #[test]
-    fn overlays_stack_merge_and_fall() {
-        let mut s = Keyed::default();
-        s.open();
-        s.set(b"a", b"1".to_vec());
-        s.set_timer(Micros(5), b"a");
-        s.open();
-        s.set(b"b", b"2".to_vec());
-        s.remove(b"a");
-        s.clear_timer(Micros(5), b"a");
-        assert_eq!((s.value(b"a"), s.value(b"b")), (None, Some(&b"2"[..])));
-        s.merge_oldest();
-        assert_eq!(s.value(b"a"), None, "the open overlay still hides it");
-        s.drop_all_open();
-        assert_eq!((s.value(b"a"), s.value(b"b")), (Some(&b"1"[..]), None));
-        let with_a = s.canonical();
-        s.open();
-        s.set(b"z", b"9".to_vec());
-        s.drop_newest();
-        assert_eq!(s.canonical(), with_a);
-        s.open();
-        s.open();
-        s.set(b"c", b"3".to_vec());
-        s.fold_newest();
-        s.merge_oldest();
-        assert_eq!(s.value(b"c"), Some(&b"3"[..]));
+    fn take_back(&mut self, undo: Undo) {
+        match undo {
+            Undo::Replaced { slot, value, timer } => {
+                self.replace(slot, value, timer);
+            }
+            Undo::Inserted { slot } => {
+                self.take(slot);
+            }
+            Undo::Removed { slot, contents } => {
+                let again = self.insert(contents);
+                assert_eq!(again, slot, "changes are taken back newest first");
+            }
+        }
+    }
+
+    // Every change of the state, forwards or backwards, is one of these three: a snapshot must hear of each.
+
+    fn replace(&mut self, slot: u32, value: Box<[u8]>, timer: Option<Micros>) -> (Box<[u8]>, Option<Micros>) {
+        self.changes.before_change(&mut self.slab, slot);
+        self.slab.replace(slot, value, timer)
+    }
+
+    fn insert(&mut self, contents: Contents) -> u32 {
+        let slot = self.slab.insert(contents);
+        self.changes.after_insert(&mut self.slab, slot);
+        slot
+    }
+
+    fn take(&mut self, slot: u32) -> Contents {
+        self.changes.before_change(&mut self.slab, slot);
+        let contents = self.slab.take(slot);
+        self.changes.after_remove(&contents.key, self.slab.len());
+        contents
     }
 }

@@ -4,7 +4,7 @@
 //! * [`operator`]: the trait a stage implements
 //! * [`batch`]: records of one input partition, in order
 //! * [`ask`]: what a batch needs to know, deduplicated, and the facts that answer
-//! * [`keyed`]: keyed state and timers, with one overlay of changes per open commit
+//! * [`keyed`]: keyed state and timers, with an undo log per open commit, and its snapshots
 //! * [`clocks`]: the two clocks a deterministic stage knows, as read from the log
 //! * [`punctuation`]: what the owner of an input says about time, and when
 //! * [`effects`]: output records, with the rolling hash over them

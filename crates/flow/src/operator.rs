@@ -87,7 +87,7 @@ pub trait Operator: Send + 'static {
         1
     }
 
-    /// Applies records in order. Reads `facts`; all it does is in `state`, whose newest overlay is dropped if the commit
+    /// Applies records in order. Reads `facts`; all it does is in `state`, which is undone if the commit
     /// fails, and in `out`. May be called again for the same records after an abort.
     fn apply(
         &self,
