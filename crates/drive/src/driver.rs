@@ -226,7 +226,7 @@ impl<O: Operator> Driver<O> {
         let mut driver = Driver::new(operator, input, prefix, from.position, pipeline);
         driver.restored = from.metadata.is_some();
         let (progress, clocks) = match from.metadata {
-            Some(m) => (m.progress, m.clocks),
+            Some(m) => (m.progress, m.clocks.unwrap_or_else(|| Clocks::new(from.sources))),
             None => (Progress::default(), Clocks::new(from.sources)),
         };
         driver.state = from.state;
@@ -277,6 +277,16 @@ impl<O: Operator> Driver<O> {
         (self.committed.progress, self.committed_next)
     }
 
+    /// Totals as of the newest batch that was applied.
+    pub fn tip(&self) -> &Progress {
+        &self.tip.progress
+    }
+
+    /// Whether a batch is on its way, or something is to be done at once; else the next action is to read, or nothing.
+    pub fn is_processing(&self) -> bool {
+        !self.actions.is_empty() || self.planned.is_some()
+    }
+
     /// What a deterministic stage knows of time as of the committed position.
     pub fn clocks(&self) -> &Clocks {
         &self.committed.clocks
@@ -291,7 +301,10 @@ impl<O: Operator> Driver<O> {
     /// `full`: of all keys, else of those that changed since the last one was begun.
     pub fn begin_snapshot(&mut self, full: bool) -> Option<(Offset, Metadata)> {
         let may = self.phase == Phase::Running && self.open.is_empty() && self.state.begin_snapshot(full);
-        may.then(|| (self.committed_next, self.metadata(&self.committed)))
+        may.then(|| {
+            let clocks = Some(self.committed.clocks.clone());
+            (self.committed_next, Metadata { clocks, ..self.metadata(&self.committed) })
+        })
     }
 
     /// A snapshot at this position is complete: what was set aside below it is no more replayed.
@@ -309,7 +322,7 @@ impl<O: Operator> Driver<O> {
     fn metadata(&self, known: &Known) -> Metadata {
         Metadata {
             progress: known.progress,
-            clocks: known.clocks.clone(),
+            clocks: None,
             version: self.operator.version(),
             guilty: known.guilty.clone(),
         }
@@ -340,8 +353,9 @@ impl<O: Operator> Driver<O> {
             (None, _) => Some(self.nothing_committed()),
             (Some((_, metadata)), Kind::Recording) => Progress::decode(metadata)
                 .map(|progress| Known { progress, clocks: Clocks::new(0), guilty: Vec::new() }),
-            (Some((_, metadata)), Kind::Deterministic) => Metadata::decode(metadata).map(|m| {
-                let known = Known { progress: m.progress, clocks: m.clocks.clone(), guilty: m.guilty.clone() };
+            (Some((next, metadata)), Kind::Deterministic) => Metadata::decode(metadata).map(|m| {
+                let clocks = self.clocks_at(*next);
+                let known = Known { progress: m.progress, clocks, guilty: m.guilty.clone() };
                 self.stored = Some(m);
                 known
             }),
@@ -381,6 +395,12 @@ impl<O: Operator> Driver<O> {
         }
         self.committed = known.clone();
         self.tip = known;
+    }
+
+    /// The clocks as of a committed position: of the commit that reached it, else those there were before.
+    fn clocks_at(&self, position: Offset) -> Clocks {
+        let reached = self.open.iter().rfind(|o| o.next <= position);
+        reached.map_or(&self.committed, |o| &o.known).clocks.clone()
     }
 
     /// What is known when no position was ever committed: what the driver was made with.

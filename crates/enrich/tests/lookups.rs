@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use event::record::{Chunk, records};
 use event::topic::{ENRICHED, RAW};
 use event::{BlockBuilder, Field, Micros};
-use flow::{Asks, Batch, Effects, Facts, Keyed, Operator, Progress, SourceId, Status};
+use flow::{Clocks, Asks, Batch, Effects, Facts, Keyed, Operator, Progress, SourceId, Status};
 use ouzel_enrich::condition::Condition;
 use ouzel_enrich::enricher::{AsksBy, LookupSetup, Setup, built_in};
 use ouzel_enrich::order::OrderError;
@@ -105,11 +105,11 @@ fn enrich(
         }
         facts.append(answers);
     }
-    let mut out = Effects::new(Progress::default());
+    let mut out = Effects::new(Progress::default(), Clocks::new(0));
     let mut state = Keyed::default();
     state.open();
     operator.apply(&batch, 0..batch.len(), &asks, &facts, &mut state, &mut out);
-    let (blocks, _) = out.finish();
+    let (blocks, _, _) = out.finish();
     let block = blocks.iter().find(|b| b.to == ENRICHED.partition(0)).expect("outputs");
     let enriched = records(&block.bytes)
         .map(|record| {

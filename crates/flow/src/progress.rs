@@ -84,7 +84,9 @@ impl Progress {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Metadata {
     pub progress: Progress,
-    pub clocks: Clocks,
+    /// In a snapshot's manifest; a commit has no room for those of a thousand partitions, and they are made again with the
+    /// state.
+    pub clocks: Option<Clocks>,
     /// Of the operator that wrote it.
     pub version: Version,
     /// Positions that were quarantined since the last snapshot: a replay sets them aside without running them.
@@ -97,7 +99,10 @@ pub const GUILTY_MAX: usize = 64;
 impl Metadata {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = self.progress.encode();
-        self.clocks.encode(&mut out);
+        out.push(u8::from(self.clocks.is_some()));
+        if let Some(clocks) = &self.clocks {
+            clocks.encode(&mut out);
+        }
         out.extend_from_slice(&self.version.number.to_le_bytes());
         out.extend_from_slice(&self.version.configuration.to_le_bytes());
         out.push(self.guilty.len() as u8);
@@ -110,7 +115,13 @@ impl Metadata {
     /// `None` for metadata of another version.
     pub fn decode(bytes: &[u8]) -> Option<Metadata> {
         let progress = Progress::decode(bytes)?;
-        let (clocks, rest) = Clocks::decode(&bytes[LEN..])?;
+        let (clocks, rest) = match bytes[LEN..].split_first()? {
+            (0, rest) => (None, rest),
+            (_, rest) => {
+                let (clocks, rest) = Clocks::decode(rest)?;
+                (Some(clocks), rest)
+            }
+        };
         let (head, list) = rest.split_at_checked(13)?;
         let number = u32::from_le_bytes(head[..4].try_into().expect("four bytes"));
         let configuration = u64::from_le_bytes(head[4..12].try_into().expect("eight bytes"));
@@ -130,11 +141,13 @@ mod tests {
     fn metadata_reads_back_and_totals_can_be_read_alone() {
         let progress = Progress { processed: 5, ..Progress::default() };
         let version = Version { number: 3, configuration: 77 };
-        let m = Metadata { progress, clocks: Clocks::new(2), version, guilty: vec![1, u64::MAX] };
-        let bytes = m.encode();
-        assert_eq!(Progress::decode(&bytes), Some(progress));
-        assert_eq!(Metadata::decode(&bytes), Some(m));
-        assert_eq!(Metadata::decode(&bytes[..bytes.len() - 1]), None);
+        for clocks in [None, Some(Clocks::new(2))] {
+            let m = Metadata { progress, clocks, version, guilty: vec![1, u64::MAX] };
+            let bytes = m.encode();
+            assert_eq!(Progress::decode(&bytes), Some(progress));
+            assert_eq!(Metadata::decode(&bytes), Some(m));
+            assert_eq!(Metadata::decode(&bytes[..bytes.len() - 1]), None);
+        }
         assert_eq!(Metadata::decode(&progress.encode()), None);
     }
 

@@ -34,6 +34,8 @@ struct Input {
     at_end_since: Option<Micros>,
     /// When idleness was last told.
     told_at: Micros,
+    /// Its owner took over, and has not said so.
+    resumed: bool,
     /// By output partition: what was said there last, and when.
     outputs: Vec<Told>,
 }
@@ -60,6 +62,7 @@ impl Punctuation {
             watermark: Micros::MIN,
             at_end_since: None,
             told_at: Micros::MIN,
+            resumed: false,
             outputs: vec![untold; outputs as usize],
         };
         Punctuation { topic, idle_after_us, inputs: (0..inputs).map(|_| input()).collect() }
@@ -71,6 +74,7 @@ impl Punctuation {
         let input = &mut self.inputs[input as usize];
         input.watermark = watermark;
         input.says = if watermark == Micros::MIN { Says::Empty } else { Says::Watermark(watermark) };
+        input.resumed = watermark != Micros::MIN;
     }
 
     /// Whether what was last said of this input would let the watermark pass records that wait in it.
@@ -79,13 +83,15 @@ impl Punctuation {
     }
 
     /// Records wait in these inputs. What is given stands before the data of the commit that is being made: until now they
-    /// were said to be empty or idle.
+    /// were said to be empty or idle, or it is not known what was said of them.
     ///
     /// IMPORTANT: every input that has records when those of the commit were read must be among them, else the watermark
     /// passes by its records.
     pub fn wake(&mut self, inputs: impl Iterator<Item = u32>, now: Micros) -> Controls {
         let mut controls = Controls::new();
+        let mut any = false;
         for partition in inputs {
+            any = true;
             let input = &mut self.inputs[partition as usize];
             input.at_end_since = None;
             if matches!(input.says, Says::Watermark(_)) {
@@ -98,6 +104,14 @@ impl Punctuation {
                     *told = Told { at: now, says: Some(input.says) };
                     controls.entry(output).or_default().push(Assertion { partition, says: input.says });
                 }
+            }
+        }
+        // After a start, what all outputs heard last may be that these inputs rest.
+        for (partition, input) in (0..).zip(&mut self.inputs).filter(|(_, i)| any && i.resumed) {
+            input.resumed = false;
+            for (output, told) in (0..).zip(&mut input.outputs) {
+                *told = Told { at: now, says: Some(input.says) };
+                controls.entry(output).or_default().push(Assertion { partition, says: input.says });
             }
         }
         controls
@@ -116,16 +130,12 @@ impl Punctuation {
         input.says = Says::Watermark(input.watermark);
     }
 
-    /// This input has nothing to read. `ended`: and nothing will come.
-    pub fn at_end(&mut self, input: u32, now: Micros, ended: bool) {
+    /// This input has nothing to read.
+    pub fn at_end(&mut self, input: u32, now: Micros) {
         let idle_after = self.idle_after_us;
         let input = &mut self.inputs[input as usize];
         let since = *input.at_end_since.get_or_insert(now);
         if input.watermark == Micros::MIN {
-            return;
-        }
-        if ended {
-            input.says = Says::Ended(input.watermark);
             return;
         }
         let idle_for = now.0 - since.0;
@@ -171,7 +181,15 @@ impl Punctuation {
                 told.at = Micros::MIN;
                 told.says = told.says.map(|_| OUTDATED);
             }
+            self.inputs[partition as usize].resumed = true;
         }
+    }
+
+    /// What ends everything: every input has ended, every timer is due.
+    pub fn close(&self, now: Micros) -> Control {
+        let ended = |(partition, i): (u32, &Input)| Assertion { partition, says: Says::Ended(i.watermark) };
+        let assertions = (0..).zip(&self.inputs).map(ended).collect();
+        Control { close: true, ..self.record(assertions, now) }
     }
 
     /// The control record that says this.
@@ -205,7 +223,7 @@ mod tests {
     #[test]
     fn nothing_is_said_before_there_is_an_event() {
         let mut p = punctuation();
-        p.at_end(0, Micros(0), false);
+        p.at_end(0, Micros(0));
         assert!(p.due(0..2, Micros(S)).is_empty());
     }
 
@@ -236,12 +254,22 @@ mod tests {
         let mut told = Vec::new();
         for ms in 0..3_600_000 / 50 {
             let now = Micros(ms * 50_000);
-            p.at_end(0, now, false);
+            p.at_end(0, now);
             told.extend(says(&p.due(0..1, now), 1).into_iter().map(|(_, s)| (now, s)));
         }
         assert_eq!(told[0], (Micros(5 * S), Says::Idle(Micros(105 * S))));
         assert_eq!(told[1], (Micros(6 * S), Says::Idle(Micros(106 * S))));
         assert!((1000..2000).contains(&told.len()), "{}", told.len());
+    }
+
+    #[test]
+    fn after_a_start_the_first_commit_says_again_before_its_data_what_holds() {
+        let mut p = punctuation();
+        p.resume(0, Micros(30));
+        p.resume(1, Micros(20));
+        let woken = p.wake([0].into_iter(), Micros(S));
+        assert_eq!(says(&woken, 1), [(0, Says::Watermark(Micros(30))), (1, Says::Watermark(Micros(20)))]);
+        assert!(p.wake([0].into_iter(), Micros(S)).is_empty());
     }
 
     #[test]

@@ -10,14 +10,16 @@ use door::http::Histogram;
 use drive::{Action, Driver, Input, Phase, Settled};
 use enrich::{Dedup, Enrich};
 use event::record::Chunk;
-use event::topic::RAW;
-use event::{Micros, Offset, TopicPartition};
-use flow::{Operator, Progress};
+use event::topic::{ENRICHED, RAW};
+use event::{Block, BlockBuilder, Micros, Offset, TopicPartition};
+use flow::punctuation::Controls;
+use flow::{Operator, Progress, Punctuation};
 use log::{Commit, Generation, Log, LogError, Outcome, Position, Ticket};
 use seam::fault::{Bug, planted, point};
 use seam::{Clock, Fs};
 
 use crate::facts::{Pinned, Sources};
+use crate::lookahead::Lookahead;
 use crate::runs::{Runs, Sealer};
 
 /// Bytes of one partition's records in one batch. Above this a bigger batch saves nothing and holds memory.
@@ -126,6 +128,10 @@ pub struct EnrichWorker {
     pub fs: Arc<dyn Fs>,
     pub data: std::path::PathBuf,
     pub dedup_memory: u64,
+    /// What is said of time, by all workers of the stage.
+    pub punctuation: Arc<Mutex<Punctuation>>,
+    /// Where the links between users and visitors come from, if they are wanted.
+    pub lookahead: Option<Arc<Lookahead>>,
     pub status: Arc<StageStatus>,
     pub stop: Arc<AtomicBool>,
 }
@@ -136,6 +142,17 @@ struct Part {
     pinned: Pinned,
     /// Times of receipt in the open batch, for the latency of its commit.
     received: Vec<Micros>,
+    /// What was read and is not handed to the driver yet.
+    fetched: Option<Fetched>,
+    /// There was nothing to read.
+    at_end: bool,
+    /// Partitions of `enriched` that the open batch wrote to.
+    wrote: Vec<u32>,
+}
+
+struct Fetched {
+    from: Offset,
+    fetch: log::Fetch,
 }
 
 impl EnrichWorker {
@@ -157,19 +174,30 @@ impl EnrichWorker {
         let sealer = Sealer::start(self.fs.clone()).map_err(|e| format!("cannot start a thread: {e}"))?;
         let mut changes = *self.log.subscribe().borrow();
         loop {
-            let mut busy = false;
-            let mut commit = Commit { generation: Some(self.generation), ..Commit::default() };
-            let mut of = Vec::new();
             let reading = !self.stop.load(Relaxed);
-            for (n, part) in parts.iter_mut().enumerate() {
-                while let Some(action) = part.driver.next_action() {
-                    match self.perform(n, part, action, reading, &mut commit, &mut of)? {
-                        Did::Something => busy = true,
-                        Did::FoundNothing => break,
-                    }
-                }
+            // Everything is read before anything is processed: what the records of one partition say of time must not
+            // pass by those that wait in another.
+            for part in &mut parts {
+                self.read(part, reading)?;
             }
-            if !of.is_empty() {
+            let now = self.clock.now();
+            let mut commit = Commit { generation: Some(self.generation), ..Commit::default() };
+            let busy = parts.iter().any(|p| p.fetched.is_some());
+            if busy {
+                if let Some(lookahead) = &self.lookahead {
+                    lookahead.advance(&*self.log).map_err(|e| e.to_string())?;
+                }
+                let waiting = self.waiting(&parts);
+                let controls = self.punctuation().wake(waiting.into_iter(), now);
+                commit.blocks.extend(self.controls(controls, now));
+            }
+            let mut of = Vec::new();
+            for (n, part) in parts.iter_mut().enumerate() {
+                self.process(n, part, &mut commit, &mut of)?;
+            }
+            self.punctuate(&parts, &of, now, &mut commit);
+            if !of.is_empty() || !commit.blocks.is_empty() {
+                self.stay(&parts, &of, &mut commit);
                 point("enrich.applied");
                 // One commit at a time: an abort does not abort what was submitted behind it.
                 let ticket = self.log.submit(commit);
@@ -188,72 +216,162 @@ impl EnrichWorker {
         }
     }
 
-    fn perform(
+    /// Lets a driver go on until it wants records, and reads those for it.
+    fn read(&self, part: &mut Part, reading: bool) -> Result<(), String> {
+        while let Some(action) = part.driver.next_action() {
+            match action {
+                Action::ReadPosition => self.read_position(part)?,
+                Action::Read { .. } if !reading && part.driver.phase() == Phase::Running => {
+                    part.driver.read_nothing();
+                    return Ok(());
+                }
+                Action::Read { from } => {
+                    let fetch = self.fetch(part.driver.input(), from)?;
+                    if fetch.chunks.is_empty() && fetch.next <= from {
+                        part.driver.read_nothing();
+                        return Ok(());
+                    }
+                    part.fetched = Some(Fetched { from, fetch });
+                    return Ok(());
+                }
+                Action::Stop(why) => return Err(stopped(part.driver.input(), &why)),
+                Action::Ask { .. } | Action::Commit { .. } => {
+                    unreachable!("a batch is processed and its commit settled before the next is read")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Partitions in which records wait: those that were read, and all others that have some now. (Those of other threads
+    /// too: holding the watermark for them is right whoever says it.)
+    fn waiting(&self, parts: &[Part]) -> Vec<u32> {
+        let read = |p: u32| parts.iter().any(|part| part.driver.input().partition == p && part.fetched.is_some());
+        let punctuation = self.punctuation();
+        (0..self.status.partitions.len() as u32)
+            .filter(|p| {
+                read(*p)
+                    || punctuation.is_resting(*p) && {
+                        let (_, next) = *self.status.partitions[*p as usize].progress.lock().expect("no panic while held");
+                        self.log.bounds(RAW.partition(*p)).is_ok_and(|(_, end)| end > next)
+                    }
+            })
+            .collect()
+    }
+
+    /// Notes what this commit says of time by itself, and adds what else is to be said.
+    fn punctuate(&self, parts: &[Part], of: &[(usize, u64)], now: Micros, commit: &mut Commit) {
+        let mut punctuation = self.punctuation();
+        let mut wrote: Vec<(u32, u32)> = Vec::new();
+        for &(n, _) in of {
+            let driver = &parts[n].driver;
+            let input = driver.input().partition;
+            wrote.extend(parts[n].wrote.iter().map(|output| (input, *output)));
+            punctuation.reached(input, driver.tip().watermark);
+        }
+        for (input, output) in wrote {
+            punctuation.wrote(input, output, now);
+        }
+        for part in parts.iter().filter(|p| p.at_end) {
+            punctuation.at_end(part.driver.input().partition, now);
+        }
+        let controls = punctuation.due(parts.iter().map(|p| p.driver.input().partition), now);
+        drop(punctuation);
+        commit.blocks.extend(self.controls(controls, now));
+    }
+
+    /// A commit that says something of time alone names the positions as they are: one without positions is not fenced.
+    fn stay(&self, parts: &[Part], of: &[(usize, u64)], commit: &mut Commit) {
+        if !of.is_empty() {
+            return;
+        }
+        for part in parts {
+            let (progress, next) = part.driver.committed();
+            commit.positions.push(Position {
+                group: self.operator.group().into(),
+                input: log::Input::Topic(part.driver.input()),
+                next,
+                metadata: Bytes::from(progress.encode()),
+            });
+        }
+    }
+
+    fn controls(&self, controls: Controls, now: Micros) -> Vec<Block> {
+        let punctuation = self.punctuation();
+        let block = |(output, assertions)| {
+            let mut block = BlockBuilder::new(ENRICHED.partition(output));
+            block.push(b"", &punctuation.record(assertions, now).encode(), None);
+            block.finish()
+        };
+        controls.into_iter().map(block).collect()
+    }
+
+    fn punctuation(&self) -> std::sync::MutexGuard<'_, Punctuation> {
+        self.punctuation.lock().expect("no panic while held")
+    }
+
+    fn read_position(&self, part: &mut Part) -> Result<(), String> {
+        let input = part.driver.input();
+        let at = log::Input::Topic(input);
+        let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
+        part.driver.handle(Input::Position(stored.map(|p| (p.next, p.metadata.to_vec()))));
+        *self.status.partitions[input.partition as usize].progress.lock().expect("no panic while held") =
+            part.driver.committed();
+        Ok(())
+    }
+
+    /// Hands a driver what was read for it, and does what it says up to its commit.
+    fn process(
         &self,
         n: usize,
         part: &mut Part,
-        action: Action,
-        reading: bool,
         commit: &mut Commit,
         of: &mut Vec<(usize, u64)>,
-    ) -> Result<Did, String> {
+    ) -> Result<(), String> {
+        part.wrote.clear();
+        part.at_end = part.fetched.is_none();
+        let Some(Fetched { from, fetch }) = part.fetched.take() else { return Ok(()) };
         let input = part.driver.input();
-        match action {
-            Action::ReadPosition => {
-                let at = log::Input::Topic(input);
-                let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
-                let (progress, next) = {
-                    part.driver.handle(Input::Position(stored.map(|p| (p.next, p.metadata.to_vec()))));
-                    part.driver.committed()
-                };
-                *self.status.partitions[input.partition as usize].progress.lock().expect("no panic while held") =
-                    (progress, next);
+        part.received.clear();
+        if fetch.chunks.is_empty() {
+            debug_assert!(fetch.next > from);
+            part.driver.handle(Input::Gap { next: fetch.next });
+        } else {
+            if part.driver.phase() == Phase::Running {
+                let records = fetch.chunks.iter().flat_map(Chunk::records).flatten();
+                part.received.extend(records.filter_map(|(_, r)| r.header()).map(|h| h.received_time()));
             }
-            Action::Read { .. } if !reading && part.driver.phase() == Phase::Running => {
-                part.driver.read_nothing();
-                return Ok(Did::FoundNothing);
-            }
-            Action::Read { from } => {
-                let fetch = self.fetch(input, from)?;
-                let chunks = fetch.chunks;
-                if chunks.is_empty() && fetch.next > from {
-                    part.received.clear();
-                    part.driver.handle(Input::Gap { next: fetch.next });
-                    return Ok(Did::Something);
-                }
-                if chunks.is_empty() {
-                    part.driver.read_nothing();
-                    return Ok(Did::FoundNothing);
-                }
-                if part.driver.phase() == Phase::Running {
-                    part.received.clear();
-                    let records = chunks.iter().flat_map(Chunk::records).flatten();
-                    part.received.extend(records.filter_map(|(_, r)| r.header()).map(|h| h.received_time()));
-                }
-                part.driver.handle(Input::Records { chunks, at: self.clock.now() });
-            }
-            Action::Ask { asks, from } => {
-                if from == 0 {
-                    part.pinned.renew(&self.sources);
-                }
-                let facts = part.pinned.answer(&asks, from);
-                drop(asks);
-                point("enrich.fetched");
-                part.driver.handle(Input::Facts(facts));
-            }
-            Action::Commit { seq, blocks, next, metadata, .. } => {
-                commit.blocks.extend(blocks);
-                commit.positions.push(Position {
-                    group: self.operator.group().into(),
-                    input: log::Input::Topic(input),
-                    next,
-                    metadata: Bytes::from(metadata),
-                });
-                of.push((n, seq));
-            }
-            Action::Stop(why) => return Err(format!("enrich stopped at {input}: {why}")),
+            part.driver.handle(Input::Records { chunks: fetch.chunks, at: self.clock.now() });
         }
-        Ok(Did::Something)
+        while part.driver.is_processing()
+            && let Some(action) = part.driver.next_action()
+        {
+            match action {
+                Action::Ask { asks, from } => {
+                    if from == 0 {
+                        part.pinned.renew(&self.sources);
+                    }
+                    let facts = part.pinned.answer(&asks, from);
+                    drop(asks);
+                    point("enrich.fetched");
+                    part.driver.handle(Input::Facts(facts));
+                }
+                Action::Commit { seq, blocks, next, metadata, .. } => {
+                    part.wrote.extend(blocks.iter().filter(|b| b.to.topic == ENRICHED).map(|b| b.to.partition));
+                    commit.blocks.extend(blocks);
+                    commit.positions.push(Position {
+                        group: self.operator.group().into(),
+                        input: log::Input::Topic(input),
+                        next,
+                        metadata: Bytes::from(metadata),
+                    });
+                    of.push((n, seq));
+                }
+                Action::Stop(why) => return Err(stopped(input, &why)),
+                Action::Read { .. } | Action::ReadPosition => unreachable!("asked for when nothing is processed"),
+            }
+        }
+        Ok(())
     }
 
     fn fetch(&self, input: TopicPartition, from: Offset) -> Result<log::Fetch, String> {
@@ -285,6 +403,9 @@ impl EnrichWorker {
             Outcome::Aborted(why) => return Err(format!("enrich cannot commit: {why}")),
             Outcome::Unknown => Settled::Unknown,
         };
+        if settled != Settled::Committed {
+            self.punctuation().forget(parts.iter().map(|p| p.driver.input().partition));
+        }
         let now = self.clock.now();
         for &(n, seq) in of {
             let part = &mut parts[n];
@@ -326,11 +447,18 @@ impl EnrichWorker {
             }
         }
         let driver = Driver::new(self.operator.clone(), input, dedup, from.min(committed), 1);
-        Ok(Part { driver, runs, pinned: Pinned::default(), received: Vec::new() })
+        Ok(Part {
+            driver,
+            runs,
+            pinned: Pinned::default(),
+            received: Vec::new(),
+            fetched: None,
+            at_end: false,
+            wrote: Vec::new(),
+        })
     }
 }
 
-enum Did {
-    Something,
-    FoundNothing,
+fn stopped(input: TopicPartition, why: &drive::Stop) -> String {
+    format!("enrich stopped at {input}: {why}")
 }

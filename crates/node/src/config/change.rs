@@ -230,7 +230,31 @@ pub static RULES: &[Rule] = &[
         (FromNowOn, "duplicates are told over a shorter time: an old event that is sent again may count twice"),
     ),
     any("time.out_of_order", (FromNowOn, "it decides which events are late")),
+    any("time.idle_after", (FromNowOn, "it decides how soon the sessions of a quiet stream end")),
+    any("sessions.enabled", (FromNowOn, "sessions are made, or are no more")),
+    any("sessions.preset", SESSIONS),
+    any("sessions.gap", SESSIONS),
+    any("sessions.max_length", SESSIONS),
+    any("sessions.max_events", SESSIONS),
+    any("sessions.midnight", SESSIONS),
+    any("sessions.campaign_change", SESSIONS),
+    any("sessions.user_change", SESSIONS),
+    any("sessions.start_events", SESSIONS),
+    any("sessions.end_events", SESSIONS),
+    any("sessions.key_events", SESSIONS),
+    any("sessions.allowed_lateness", SESSIONS),
+    any("sessions.update_every", SESSIONS),
+    any("sessions.buffer", SESSIONS),
+    any("sessions.remember", SESSIONS),
+    any("sessions.links", (Free, "it is memory for who was last seen with which user")),
+    any("state.snapshot_every", (Free, "it is how much is read again after a crash")),
+    any("state.memory", (Free, "it is a bound of memory")),
 ];
+
+const SESSIONS: Said = (
+    FromNowOn,
+    "sessions are made by other rules; a run that crashed must first be started and stopped with the old ones, since its state is rebuilt by them",
+);
 
 /// What is said of the fields of the envelope that other things hang on, instead of the rule of `source[].map`.
 const FIELDS: &[(&str, &str)] = &[

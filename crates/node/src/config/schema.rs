@@ -94,6 +94,9 @@ const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
+/// Names of sets of rules for sessions, as `sessions.preset` takes them.
+pub const SESSION_PRESETS: &[&str] = &["ga4", "universal-analytics", "snowplow"];
+
 /// Names of presets, as `source[].preset` takes them.
 pub const PRESETS: &[&str] = &["segment", "ouzel", "access-log", "csv"];
 
@@ -152,6 +155,11 @@ pub static SECTIONS: &[Section] = &[
     Section { path: "enrich", meaning: "How events are enriched, whatever with." },
     Section { path: "dedup", meaning: "How duplicates (same source and id) are told." },
     Section { path: "time", meaning: "How the time of events is followed." },
+    Section {
+        path: "sessions",
+        meaning: "How events of a visitor become sessions. A session is told in `sessions`; while it is open, `GET /v1/sessions/{visitor}` shows it.",
+    },
+    Section { path: "state", meaning: "What stages keep in memory, and how it survives a crash." },
 ];
 
 pub static KEYS: &[Key] = &[
@@ -695,6 +703,162 @@ pub static KEYS: &[Key] = &[
         "\"1m\"",
         &["disorder", "max_out_of_orderness"],
         "How much older than the newest an event may be and still be in order: the watermark stays this far behind.",
+    ),
+    key(
+        "time.idle_after",
+        Duration { min_ms: 100, max_ms: HOUR },
+        Is("\"5s\""),
+        "\"30s\"",
+        &["idle_timeout", "idleness"],
+        "How long a partition of `raw` may have nothing new before the watermark goes on without it, by the clock: that closes the sessions of a stream that has gone quiet.",
+    ),
+    // [sessions]
+    key(
+        "sessions.enabled",
+        Switch,
+        Is("true"),
+        "false",
+        &["enable", "on"],
+        "Whether sessions are made of what is enriched. Without them, events of a server that name a user alone are not linked to the user's browser.",
+    ),
+    key(
+        "sessions.preset",
+        Word(SESSION_PRESETS),
+        Is("\"ga4\""),
+        "\"universal-analytics\"",
+        &["rules", "kind"],
+        "What ends a session: `ga4`: the gap alone; `universal-analytics`: the gap, midnight (UTC unless `sessions.midnight` says otherwise) and another campaign; `snowplow`: another session id of the client's, and the gap. The keys below add to it.",
+    ),
+    key(
+        "sessions.gap",
+        Duration { min_ms: SECOND, max_ms: 7 * DAY },
+        Is("\"30m\""),
+        "\"15m\"",
+        &["timeout", "inactivity_gap", "session_timeout"],
+        "Two events of a visitor further apart than this are in two sessions; exactly this far apart still in one.",
+    ),
+    key(
+        "sessions.max_length",
+        Duration { min_ms: SECOND, max_ms: 30 * DAY },
+        Means("a session may be of any length"),
+        "\"12h\"",
+        &["max_duration"],
+        "An event later than this after its session's start opens a new one.",
+    ),
+    key(
+        "sessions.max_events",
+        Count { min: 1, max: 1_000_000 },
+        Means("a session may have any number of events"),
+        "1000",
+        &["max_count"],
+        "A session is closed by its event of this number.",
+    )
+    .counts("events"),
+    key(
+        "sessions.midnight",
+        Text,
+        Means("a session may go on into the next day, unless the preset says otherwise"),
+        "\"Europe/Berlin\"",
+        &["timezone", "time_zone", "zone"],
+        "The zone, by its IANA name, at whose midnight sessions end.",
+    ),
+    key(
+        "sessions.campaign_change",
+        Switch,
+        Means("as the preset says"),
+        "true",
+        &["new_campaign"],
+        "Whether an event of another campaign opens a new session.",
+    ),
+    key(
+        "sessions.user_change",
+        Switch,
+        Is("false"),
+        "true",
+        &["split_on_user_change"],
+        "Whether an event of another user opens a new session. Signing in is no change.",
+    ),
+    key(
+        "sessions.start_events",
+        Texts,
+        Is("[]"),
+        "[\"App Opened\"]",
+        &["starts"],
+        "Types of events that open a session, whatever went before.",
+    ),
+    key(
+        "sessions.end_events",
+        Texts,
+        Is("[]"),
+        "[\"Signed Out\"]",
+        &["ends"],
+        "Types of events that end their session.",
+    ),
+    key(
+        "sessions.key_events",
+        Texts,
+        Means("purchases, sign-ups and leads, by their usual names"),
+        "[\"Order Completed\"]",
+        &["conversions", "goals"],
+        "Types of events that a visit is made for: one of them makes its session `engaged`.",
+    ),
+    key(
+        "sessions.allowed_lateness",
+        Duration { min_ms: 0, max_ms: 7 * DAY },
+        Is("\"10m\""),
+        "\"1h\"",
+        &["lateness", "grace"],
+        "How long after its `final` a session still takes late events and is told again with a higher revision. Later ones go to `late`.",
+    ),
+    key(
+        "sessions.update_every",
+        Duration { min_ms: 0, max_ms: HOUR },
+        Is("\"10s\""),
+        "\"1m\"",
+        &["update_interval"],
+        "How often an open session is told in `sessions` at most. Its `final` comes in any case.",
+    ),
+    key(
+        "sessions.buffer",
+        Count { min: 1, max: 100_000 },
+        Is("1000"),
+        "5000",
+        &["buffer_size"],
+        "How many events of one visitor wait for their order at most, where a rule beside the gap needs it. With more, the oldest are taken early, and their session says so.",
+    )
+    .counts("events"),
+    key(
+        "sessions.remember",
+        Duration { min_ms: HOUR, max_ms: 366 * DAY },
+        Is("\"7d\""),
+        "\"30d\"",
+        &["visitor_ttl"],
+        "How long after its last event a visitor's count of sessions is kept: `session_index` goes on, and `previous_session_id` is known.",
+    ),
+    key(
+        "sessions.links",
+        Size { min: MIB, max: TIB },
+        Is("\"64MiB\""),
+        "\"256MiB\"",
+        &["link_cache"],
+        "Memory for who was last seen with which user: an event that names a user alone joins the session of that visitor. Who was seen longest ago is forgotten first.",
+    ),
+    // [state]
+    key(
+        "state.snapshot_every",
+        Duration { min_ms: 100, max_ms: HOUR },
+        Is("\"5s\""),
+        "\"30s\"",
+        &["checkpoint_interval", "checkpointing"],
+        "How often what changed in a stage's state is written to the disk. After a crash, what came since is read again.",
+    ),
+    key(
+        "state.memory",
+        Size { min: 16 * MIB, max: TIB },
+        Is("\"2GiB\""),
+        "\"8GiB\"",
+        &["max_memory", "limit"],
+        "Memory for the state of all stages. At the bound they wait, and `/readyz` says so.",
     ),
 ];
 
