@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use door::input;
 use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
-use event::topic::{DLQ, ENRICHED, RAW};
+use event::topic::{DLQ, ENRICHED, LATE, RAW, SESSIONS};
 use log::journal::{self, JournalConfig, MinFree};
 use lookup::mmdb::{RecordSource, Records};
 use lookup::table::Rows;
@@ -34,6 +34,8 @@ pub fn journal_config(config: &Config) -> JournalConfig {
             (RAW, data.keep.raw.as_secs()),
             (ENRICHED, data.keep.enriched.as_secs()),
             (DLQ, data.keep.dlq.as_secs()),
+            (SESSIONS, data.keep.sessions.as_secs()),
+            (LATE, data.keep.late.as_secs()),
         ],
         max_bytes: data.max_bytes,
         min_free: match data.min_free {

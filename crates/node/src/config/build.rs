@@ -14,6 +14,7 @@ use super::model::{
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
 use super::schema;
+use super::sessions;
 use super::text::Spot;
 use super::units::show_size;
 
@@ -69,7 +70,9 @@ pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumst
         fields: Vec::new(),
         enrich: built.enrich(&root.section("enrich")),
         dedup: built.dedup(&root.section("dedup")),
-        time: Time { out_of_order: built.reader.duration(&root.section("time"), "out_of_order").expect(DEFAULT) },
+        time: built.time(&root.section("time")),
+        sessions: sessions::read(built.reader, &root.section("sessions")),
+        state: sessions::state(built.reader, &root.section("state")),
     };
     lookup::add(built.reader, root, &mut config, &mut built.files);
     built.between(root, &config);
@@ -108,6 +111,8 @@ impl Building<'_> {
                 raw: r.duration(&keep, "raw").expect(DEFAULT),
                 enriched: r.duration(&keep, "enriched").expect(DEFAULT),
                 dlq: r.duration(&keep, "dlq").expect(DEFAULT),
+                sessions: r.duration(&keep, "sessions").expect(DEFAULT),
+                late: r.duration(&keep, "late").expect(DEFAULT),
             },
             max_bytes: r.size(at, "max_bytes").expect(DEFAULT),
             min_free: r.space(at, "min_free").expect(DEFAULT),
@@ -364,6 +369,13 @@ impl Building<'_> {
 
     fn dedup(&mut self, at: &At<'_>) -> Dedup {
         Dedup { memory: self.reader.size(at, "memory").expect(DEFAULT) }
+    }
+
+    fn time(&mut self, at: &At<'_>) -> Time {
+        Time {
+            out_of_order: self.reader.duration(at, "out_of_order").expect(DEFAULT),
+            idle_after: self.reader.duration(at, "idle_after").expect(DEFAULT),
+        }
     }
 
     /// Rules between keys of different sections.

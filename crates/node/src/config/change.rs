@@ -109,6 +109,8 @@ pub static RULES: &[Rule] = &[
     either("data.keep.raw", LONGER, (DeletesData, "records of `raw` older than {new} are removed")),
     either("data.keep.enriched", LONGER, (DeletesData, "records of `enriched` older than {new} are removed")),
     either("data.keep.dlq", LONGER, (DeletesData, "dead letters older than {new} are removed")),
+    either("data.keep.sessions", LONGER, (DeletesData, "records of `sessions` older than {new} are removed")),
+    either("data.keep.late", LONGER, (DeletesData, "records of `late` older than {new} are removed")),
     either(
         "data.max_bytes",
         (Free, "more is kept from now on"),
@@ -479,7 +481,7 @@ mod tests {
     fn what_deletes_or_is_refused_is_told_so() {
         let deletes = |r: &&Rule| r.lowered.0 == DeletesData;
         let deleting: Vec<&str> = RULES.iter().filter(deletes).map(|r| r.path).collect();
-        assert_eq!(deleting, ["data.keep.raw", "data.keep.enriched", "data.keep.dlq", "data.max_bytes"]);
+        assert_eq!(deleting, ["data.keep.raw", "data.keep.enriched", "data.keep.dlq", "data.keep.sessions", "data.keep.late", "data.max_bytes"]);
         let elsewhere: Vec<&str> = RULES.iter().filter(|r| r.raised.0 == NewDirectory).map(|r| r.path).collect();
         assert_eq!(elsewhere, ["data.dir", "data.partitions"]);
     }

@@ -142,10 +142,11 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         (
             "keep",
             format!(
-                "raw {}, enriched {}, dlq {}; at most {} per topic, {} of the disk stays free",
+                "raw {}, enriched {}, dlq {}, sessions {}; at most {} per topic, {} of the disk stays free",
                 show_duration(data.keep.raw),
                 show_duration(data.keep.enriched),
                 show_duration(data.keep.dlq),
+                show_duration(data.keep.sessions),
                 show_size(data.max_bytes),
                 show_space(data.min_free),
             ),

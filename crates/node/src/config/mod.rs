@@ -40,6 +40,7 @@ mod read;
 pub mod reference;
 pub mod schema;
 pub mod secret;
+mod sessions;
 pub mod show;
 pub(crate) mod suggest;
 pub(crate) mod text;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use enrich::condition::Condition;
 use enrich::path::{Base, Path};
 use event::Field;
+use session::SessionsConfig;
 use wire::{ClockMode, DecoderConfig, FieldMap, Limits, Preset};
 
 use super::units::Space;
@@ -33,6 +34,8 @@ pub struct Config {
     pub enrich: Enrich,
     pub dedup: Dedup,
     pub time: Time,
+    pub sessions: Sessions,
+    pub state: State,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -66,6 +69,8 @@ pub struct Keep {
     pub raw: Duration,
     pub enriched: Duration,
     pub dlq: Duration,
+    pub sessions: Duration,
+    pub late: Duration,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -231,6 +236,23 @@ pub struct Dedup {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Time {
     pub out_of_order: Duration,
+    pub idle_after: Duration,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sessions {
+    pub enabled: bool,
+    /// They build.
+    pub rules: SessionsConfig,
+    /// Bytes of memory for links between users and visitors.
+    pub links: u64,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct State {
+    pub snapshot_every: Duration,
+    /// Bytes, of all stages.
+    pub memory: u64,
 }
 
 impl Config {

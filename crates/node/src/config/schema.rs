@@ -222,6 +222,22 @@ pub static KEYS: &[Key] = &[
         "How long `dlq` (dead letters) is kept.",
     ),
     key(
+        "data.keep.sessions",
+        Duration { min_ms: SECOND, max_ms: 3650 * DAY },
+        Is("\"7d\""),
+        "\"90d\"",
+        &["retention"],
+        "How long `sessions` is kept.",
+    ),
+    key(
+        "data.keep.late",
+        Duration { min_ms: SECOND, max_ms: 3650 * DAY },
+        Is("\"7d\""),
+        "\"30d\"",
+        &["retention"],
+        "How long `late` (events that no session took) is kept.",
+    ),
+    key(
         "data.max_bytes",
         Size { min: MIB, max: 1024 * TIB },
         Is("\"20GiB\""),

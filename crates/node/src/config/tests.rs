@@ -193,7 +193,7 @@ fn values_of_flags_need_no_quotes() {
     assert_eq!(c.data.dir, Path::new("2026"));
     assert_eq!(c.data.min_free, Space::Percent(5));
     let day = Duration::from_secs(86_400);
-    assert_eq!(c.data.keep, Keep { raw: day, enriched: 3 * day, dlq: day });
+    assert_eq!(c.data.keep, Keep { raw: day, enriched: 3 * day, dlq: day, sessions: 7 * day, late: 7 * day });
     let mapped = |name: &str| c.sources[0].map.fields().iter().find(|m| m.name == name).map(|m| m.entry.clone());
     let ms = Some(wire::TimeFormat::EpochMs);
     let time = wire::MapEntry::Pointer { pointers: vec!["/t".into()], format: ms, zone: None };
