@@ -397,6 +397,23 @@ fn another_version_replays_nothing_but_takes_over_at_the_snapshot() {
 }
 
 #[test]
+fn a_record_is_applied_before_its_own_watermark_counts() {
+    let row = |time: i64, watermark: i64| {
+        let source = Source::of(RAW, 0, 0);
+        let header = Header { event_time: Micros(time), watermark: Micros(watermark), source, ..Header::default() };
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes);
+        (b"k".to_vec(), bytes, Some(b"event".to_vec()))
+    };
+    let assertions = vec![Assertion { partition: 1, says: Says::Empty }];
+    let control = Control { topic: RAW, sources: 2, assertions, close: false, received_time: Micros(0) };
+    let mut world = World::new(vec![(Vec::new(), control.encode(), None), row(5, 8), row(7, 9), row(20, 9)]);
+    world.run(BUILD, &mut Chance(1), &STRAIGHT, false).expect("it goes through");
+    let texts: Vec<String> = world.texts().into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["k 1 late false at 0", "k 2 late true at 0", "k 3 late false at 0"]);
+}
+
+#[test]
 fn control_records_are_not_events() {
     let control = Control { topic: RAW, sources: 2, assertions: vec![], close: false, received_time: Micros(1) };
     let bytes = control.encode();
