@@ -15,17 +15,21 @@ use std::time::Duration;
 use door::http::{self, Counters, Front, Limits, Server};
 use door::input;
 use enrich::Enrich;
+use event::BlockBuilder;
 use event::topic::{ENRICHED, RAW};
+use flow::Punctuation;
 use log::journal::{Health, Journal};
-use log::{Assignment, Log, LogError, Membership};
-use lookup::LookupError;
+use log::{Assignment, Commit, Generation, Log, LogError, Membership, Outcome};
+use lookup::{Links, LookupError};
 use seam::{Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
 use wire::Decoder;
 
 use crate::config::{self, Config, SourceKind};
+use crate::lookahead::Lookahead;
 use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::parts::{decoder, input_config, journal_config, sources, worker_count};
 use crate::pipeline::operator;
+use crate::sessions::{Sessions, Worker};
 use crate::stage::{EnrichWorker, StageStatus};
 use crate::status::{InputStatus, Status, Sums};
 
@@ -79,14 +83,17 @@ pub struct Engine {
     _member: Box<dyn Membership>,
     /// Sums at the start: what this run adds is told apart from what was there.
     begun: Sums,
-    enriched_before: u64,
     inputs: Vec<JoinHandle<()>>,
-    workers: Vec<JoinHandle<Result<(), String>>>,
+    workers: Vec<Worker>,
+    session_workers: Vec<Worker>,
+    punctuation: Arc<Mutex<Punctuation>>,
+    clock: Arc<dyn Clock>,
     output: Option<OutputThread>,
     watcher: Option<JoinHandle<()>>,
     port: Option<Port>,
     stop_inputs: Arc<AtomicBool>,
     stop_workers: Arc<AtomicBool>,
+    stop_sessions: Arc<AtomicBool>,
     stop_output: Arc<AtomicBool>,
     stop_watcher: Arc<AtomicBool>,
 }
@@ -122,8 +129,18 @@ pub struct Summary {
 
 impl Engine {
     pub fn start(config: &Config, output: Option<To>, world: &World) -> Result<Engine, StartError> {
+        Engine::start_with(config, output, world, Accept::Nothing)
+    }
+
+    /// As [`Engine::start`], with what a user said to accept.
+    pub fn start_with(
+        config: &Config,
+        output: Option<To>,
+        world: &World,
+        accept: Accept,
+    ) -> Result<Engine, StartError> {
         let journal = Journal::open(&config.data.dir, journal_config(config), world.fs.clone(), world.clock.clone())?;
-        match Engine::start_on(config, output, world, &journal) {
+        match Engine::start_on(config, output, world, &journal, accept) {
             Ok(engine) => Ok(engine),
             Err(e) => {
                 journal.close();
@@ -137,10 +154,14 @@ impl Engine {
         output: Option<To>,
         world: &World,
         journal: &Arc<Journal>,
+        accept: Accept,
     ) -> Result<Engine, StartError> {
         let log: Arc<dyn Log> = journal.clone();
         let partitions = config.data.partitions;
-        let (sources, setup, without) = sources(config)?;
+        let (mut sources, mut setup, without) = sources(config)?;
+        let gap_us = config.sessions.rules.gap_us;
+        let links = config.sessions.enabled.then(|| Links::new(gap_us, config.sessions.links as usize));
+        setup.link = links.as_ref().map(|links| sources.add_live("visitor", Box::new(links.clone())));
         let sources = Arc::new(sources);
         let stage = Arc::new(StageStatus::new(partitions));
         let counters = Arc::new(Counters::default());
@@ -163,18 +184,22 @@ impl Engine {
 
         let stop_workers = Arc::new(AtomicBool::new(false));
         let mut member = log.join("enrich", RAW);
-        let generation = member
-            .poll()
-            .into_iter()
-            .find_map(|a| match a {
-                Assignment::Granted { generation, .. } => Some(generation),
-                Assignment::Revoked { .. } => None,
-            })
-            .expect("the journal grants all partitions at once");
+        let generation = granted(&mut *member);
         let operator = Arc::new(operator(config, partitions, setup));
-        stage.preset(&*log, operator_group(&operator))?;
+        stage.preset(&*log, operator_group(&operator), RAW)?;
+        let idle_after_us = config.time.idle_after.as_micros() as i64;
+        let mut punctuation = Punctuation::new(RAW, partitions, partitions, idle_after_us);
+        let mut positions = Vec::new();
+        for (p, (progress, next)) in (0..).zip(stage.partitions()) {
+            punctuation.resume(p, progress.watermark);
+            positions.push(next);
+        }
+        let punctuation = Arc::new(Mutex::new(punctuation));
+        let lookahead = match links {
+            Some(links) => Some(Arc::new(Lookahead::new(links, &*log, &positions, gap_us)?)),
+            None => None,
+        };
         let begun = status.sums();
-        let enriched_before = status.ends(ENRICHED);
 
         let decoders: Vec<(config::Source, Arc<Decoder>)> = config
             .sources
@@ -198,6 +223,8 @@ impl Engine {
                     fs: world.fs.clone(),
                     data: config.data.dir.clone(),
                     dedup_memory: config.dedup.memory / u64::from(partitions),
+                    punctuation: punctuation.clone(),
+                    lookahead: lookahead.clone(),
                     status: stage.clone(),
                     stop: stop_workers.clone(),
                 };
@@ -206,6 +233,14 @@ impl Engine {
                 spawn(&format!("enrich-{w}"), move || worker.run(&mine))
             })
             .collect::<Result<_, _>>()?;
+        let stop_sessions = Arc::new(AtomicBool::new(false));
+        let mut session_workers = Vec::new();
+        if config.sessions.enabled {
+            let accept = accept == Accept::Divergence;
+            let (sessions, workers) = Sessions::start(config, &log, world, accept, &stop_sessions)?;
+            session_workers = workers;
+            let _ = status.sessions.set(sessions);
+        }
         let stop_output = Arc::new(AtomicBool::new(false));
         let output = output.map(|o| start_output(o, &stop_output)).transpose()?;
 
@@ -236,14 +271,17 @@ impl Engine {
             journal: journal.clone(),
             _member: member,
             begun,
-            enriched_before,
             inputs,
             workers,
+            session_workers,
+            punctuation,
+            clock: world.clock.clone(),
             output,
             watcher: Some(watcher),
             port,
             stop_inputs,
             stop_workers,
+            stop_sessions,
             stop_output,
             stop_watcher,
         })
@@ -257,7 +295,28 @@ impl Engine {
     /// Whether all inputs have ended and every stage and the output have caught up.
     pub fn idle(&self) -> bool {
         let inputs = self.status.inputs.lock().expect("no panic while held");
-        inputs.iter().all(|i| i.at_end()) && self.status.lag() == 0 && self.output_caught_up()
+        inputs.iter().all(|i| i.at_end())
+            && self.status.lag() == 0
+            && self.status.sessions.get().is_none_or(|s| s.lag() == 0)
+            && self.output_caught_up()
+    }
+
+    /// Ends everything that was read for good: every session gets its final. To be called when the engine is idle and
+    /// nothing more will come; it is idle again when that is done.
+    pub fn close(&self) -> Result<(), String> {
+        let now = self.clock.now();
+        let control = self.punctuation.lock().expect("no panic while held").close(now).encode();
+        let block = |p| {
+            let mut block = BlockBuilder::new(ENRICHED.partition(p));
+            block.push(b"", &control, None);
+            block.finish()
+        };
+        let blocks = (0..self.journal.partitions(ENRICHED)).map(block).collect();
+        match self.journal.submit(Commit { blocks, ..Commit::default() }).wait() {
+            Outcome::Committed(_) => Ok(()),
+            Outcome::Aborted(why) => Err(format!("the sessions were not closed: {why}")),
+            Outcome::Unknown => Err("the sessions may not be closed: the log stopped".to_owned()),
+        }
     }
 
     fn output_caught_up(&self) -> bool {
@@ -268,7 +327,7 @@ impl Engine {
     /// away.
     pub fn must_stop(&self) -> bool {
         matches!(self.journal.health(), Health::Stopped(_))
-            || self.status.enrich.trouble().is_some_and(|t| t.fatal)
+            || self.status.trouble().is_some_and(|t| t.fatal)
             || self.output.as_ref().is_some_and(|o| o.ended.load(Relaxed))
     }
 
@@ -305,6 +364,14 @@ impl Engine {
                 Err(_) => errors.push("the enrich stage panicked; this is a bug".to_owned()),
             }
         }
+        self.stop_sessions.store(true, Relaxed);
+        for worker in self.session_workers.drain(..) {
+            match worker.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => errors.push(e),
+                Err(_) => errors.push("the sessions stage panicked; this is a bug".to_owned()),
+            }
+        }
         self.stop_output.store(true, Relaxed);
         let mut lines = None;
         if let Some(output) = self.output.take() {
@@ -326,7 +393,7 @@ impl Engine {
         Summary {
             run: total.since(&self.begun),
             total,
-            enriched: self.status.ends(ENRICHED) - self.enriched_before,
+            enriched: total.processed - self.begun.processed,
             lines,
             inputs: inputs.iter().map(|i| i.json()).collect(),
             errors,
@@ -337,6 +404,27 @@ impl Engine {
     pub fn log(&self) -> Arc<dyn Log> {
         self.journal.clone()
     }
+}
+
+/// What of a start a user said to accept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Accept {
+    #[default]
+    Nothing,
+    /// A stage may make other outputs than those that are stored.
+    Divergence,
+}
+
+/// The generation under which a member may commit.
+pub(crate) fn granted(member: &mut dyn Membership) -> Generation {
+    member
+        .poll()
+        .into_iter()
+        .find_map(|a| match a {
+            Assignment::Granted { generation, .. } => Some(generation),
+            Assignment::Revoked { .. } => None,
+        })
+        .expect("the journal grants all partitions at once")
 }
 
 fn operator_group(operator: &Enrich) -> &'static str {
@@ -450,7 +538,7 @@ fn start_watcher(status: &Arc<Status>, stop: &Arc<AtomicBool>, reload: Duration)
     })
 }
 
-fn spawn<T: Send + 'static>(
+pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, StartError> {

@@ -16,6 +16,8 @@ struct Named {
     /// The member its facts are about, for `data_versions`.
     name: String,
     source: Box<dyn Source>,
+    /// It has no version: what it knows comes with the events.
+    live: bool,
 }
 
 /// A source as it is at one moment.
@@ -33,7 +35,16 @@ pub struct Overview {
 
 impl Sources {
     pub fn add(&mut self, name: impl Into<String>, source: Box<dyn Source>) -> SourceId {
-        self.list.push(Named { name: name.into(), source });
+        self.push(Named { name: name.into(), source, live: false })
+    }
+
+    /// A source that learns from the events themselves: it is not among `data_versions`.
+    pub fn add_live(&mut self, name: impl Into<String>, source: Box<dyn Source>) -> SourceId {
+        self.push(Named { name: name.into(), source, live: true })
+    }
+
+    fn push(&mut self, named: Named) -> SourceId {
+        self.list.push(named);
         SourceId((self.list.len() - 1) as u16)
     }
 
@@ -64,7 +75,7 @@ impl Sources {
                 refused: s.source.refused(),
             }
         };
-        self.list.iter().map(of).collect()
+        self.list.iter().filter(|s| !s.live).map(of).collect()
     }
 
     /// The versions in use, for `data_versions`.
@@ -78,8 +89,12 @@ impl Sources {
         for (source, answer) in others {
             pinned.answers[source.0 as usize] = answer;
         }
-        pinned.versions = versions(self.list.iter().map(|s| s.name.as_str()).zip(&pinned.answers));
+        pinned.versions = self.versions_of(&pinned.answers);
         pinned
+    }
+
+    fn versions_of(&self, answers: &[Arc<dyn Answer>]) -> Arc<str> {
+        versions(self.list.iter().zip(answers).filter(|(s, _)| !s.live).map(|(s, answer)| (s.name.as_str(), answer)))
     }
 
     fn epoch(&self) -> u64 {
@@ -90,7 +105,7 @@ impl Sources {
         // Read before the sources are pinned: a version that comes in between is seen by the next batch.
         let epoch = self.epoch();
         let answers: Vec<Arc<dyn Answer>> = self.list.iter().map(|s| s.source.pin()).collect();
-        let versions = versions(self.list.iter().map(|s| s.name.as_str()).zip(&answers));
+        let versions = self.versions_of(&answers);
         Pinned { epoch, answers, versions }
     }
 }

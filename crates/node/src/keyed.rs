@@ -93,3 +93,326 @@ impl<O: Operator> KeyedParts<O> {
         (sum(&self.bytes), sum(&self.keys))
     }
 }
+
+impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
+    /// Runs until told to stop or until going on would be wrong; the latter is in the status and in the answer. At the end
+    /// it leaves a snapshot at the committed position, so that the next start has nothing to replay.
+    pub fn run(self, partitions: &[u32]) -> Result<(), String> {
+        let result = self.run_inner(partitions);
+        if let Err(reason) = &result {
+            self.status.set_trouble(Some(Trouble { reason: reason.clone(), fatal: true }));
+        }
+        result
+    }
+
+    fn run_inner(&self, partitions: &[u32]) -> Result<(), String> {
+        let mut changes = *self.log.subscribe().borrow();
+        let mut opened = 0;
+        loop {
+            let mut busy = false;
+            // One after the other: the first is at work while the next is still being restored.
+            if let Some(next) = partitions.get(opened) {
+                self.open(*next)?;
+                opened += 1;
+                busy = true;
+            }
+            let reading = !self.stop.load(Relaxed);
+            let room = self.room();
+            let mut commit = Commit { generation: Some(self.generation), ..Commit::default() };
+            let mut of = Vec::new();
+            for partition in &partitions[..opened] {
+                let mut held = self.part(*partition);
+                let part = held.as_mut().expect("opened before");
+                busy |= self.advance(part, reading && room != Room::None, &mut commit, &mut of)?;
+            }
+            if !of.is_empty() {
+                point("sessions.applied");
+                let full = self.settle(commit, &of)?;
+                if full && !reading {
+                    return Ok(());
+                }
+            }
+            for partition in &partitions[..opened] {
+                let mut held = self.part(*partition);
+                busy |= self.snapshot(held.as_mut().expect("opened before"));
+            }
+            if !busy && of.is_empty() {
+                if !reading {
+                    break;
+                }
+                changes = self.log.wait(changes, IDLE_WAIT);
+            } else if room != Room::Enough {
+                std::thread::sleep(BOUND_WAIT);
+            }
+        }
+        partitions.iter().for_each(|p| self.last_snapshot(*p));
+        Ok(())
+    }
+
+    fn part(&self, partition: u32) -> MutexGuard<'_, Option<Part<O>>> {
+        self.parts.list[partition as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the state may grow.
+    fn room(&self) -> Room {
+        let (bytes, _) = self.parts.size();
+        if bytes <= self.settings.memory {
+            return Room::Enough;
+        }
+        self.status.set_trouble(Some(Trouble {
+            reason: format!(
+                "the state of {} takes {} MiB, which is its bound: it waits between batches. Raise `state.memory`, or lower `sessions.remember`",
+                self.operator.group(),
+                bytes >> 20
+            ),
+            fatal: false,
+        }));
+        if bytes > self.settings.memory / 4 * 5 { Room::None } else { Room::Little }
+    }
+
+    /// Lets a driver work until it waits for something, and adds what it commits. Says whether it did anything.
+    fn advance(
+        &self,
+        part: &mut Part<O>,
+        reading: bool,
+        commit: &mut Commit,
+        of: &mut Vec<(u32, u64)>,
+    ) -> Result<bool, String> {
+        let input = part.driver.input();
+        let mut busy = false;
+        while let Some(action) = part.driver.next_action() {
+            match action {
+                Action::ReadPosition => {
+                    let stored = self.committed(input)?;
+                    part.driver.handle(Input::Position(stored.map(|(next, metadata)| (next, metadata.to_vec()))));
+                    self.show(part);
+                }
+                Action::Read { .. } if !reading && part.driver.phase() == Phase::Running => {
+                    part.driver.read_nothing();
+                    break;
+                }
+                Action::Read { from } => {
+                    let fetch = self.fetch(input, from)?;
+                    if fetch.chunks.is_empty() && fetch.next <= from {
+                        part.driver.read_nothing();
+                        break;
+                    }
+                    busy = true;
+                    let replaying = part.driver.phase() == Phase::Replaying;
+                    if fetch.chunks.is_empty() {
+                        part.driver.handle(Input::Gap { next: fetch.next });
+                    } else {
+                        if !replaying {
+                            let records = fetch.chunks.iter().flat_map(event::record::Chunk::records).flatten();
+                            let headers = records.filter_map(|(_, r)| r.header());
+                            part.received.clear();
+                            part.received.extend(headers.map(|h| h.received_time()));
+                        }
+                        part.driver.handle(Input::Records { chunks: fetch.chunks, at: Micros(0) });
+                    }
+                    if replaying {
+                        // The others have their turn.
+                        break;
+                    }
+                }
+                Action::Commit { seq, blocks, next, metadata, .. } => {
+                    commit.blocks.extend(blocks);
+                    let group: Arc<str> = self.operator.group().into();
+                    let stored = log::Input::Topic(input);
+                    commit.positions.push(Position { group, input: stored.clone(), next, metadata: metadata.into() });
+                    // What a start reads again must be kept: it stands as a position of its own.
+                    if let Some(completed) = part.writer.completed().filter(|at| *at > part.held) {
+                        part.held = completed;
+                        let group: Arc<str> = format!("{}.snapshot", self.operator.group()).into();
+                        commit.positions.push(Position { group, input: stored, next: completed, metadata: Bytes::new() });
+                    }
+                    of.push((input.partition, seq));
+                }
+                Action::Ask { .. } => unreachable!("a deterministic stage asks nobody"),
+                Action::Stop(why) => return Err(format!("{} stopped at {input}: {why}", self.operator.group())),
+            }
+        }
+        Ok(busy)
+    }
+
+    fn committed(&self, input: TopicPartition) -> Result<Option<(Offset, Bytes)>, String> {
+        let stored = self.log.committed(self.operator.group(), &log::Input::Topic(input));
+        Ok(stored.map_err(|e| e.to_string())?.map(|p| (p.next, p.metadata)))
+    }
+
+    fn fetch(&self, input: TopicPartition, from: Offset) -> Result<log::Fetch, String> {
+        self.log.fetch(input, from, FETCH_BYTES).map_err(|e| match e {
+            LogError::OutOfRange { .. } => format!("what {} has to read is not in the log: {e}", self.operator.group()),
+            e => e.to_string(),
+        })
+    }
+
+    /// Commits and tells every driver how it ended. Answers whether there was no room for it.
+    fn settle(&self, commit: Commit, of: &[(u32, u64)]) -> Result<bool, String> {
+        let ticket = self.log.submit(commit);
+        point("sessions.submitted");
+        let mut full = false;
+        let settled = match ticket.wait() {
+            Outcome::Committed(_) => {
+                point("sessions.committed");
+                self.status.commits.fetch_add(1, Relaxed);
+                self.status.set_trouble(None);
+                Settled::Committed
+            }
+            Outcome::Aborted(log::Aborted::Full(what)) => {
+                self.status.set_trouble(Some(Trouble { reason: format!("the disk is full: {what}"), fatal: false }));
+                std::thread::sleep(FULL_WAIT);
+                full = true;
+                Settled::Aborted
+            }
+            Outcome::Aborted(log::Aborted::Retriable) => Settled::Aborted,
+            Outcome::Aborted(why) => return Err(format!("{} cannot commit: {why}", self.operator.group())),
+            Outcome::Unknown => Settled::Unknown,
+        };
+        let now = self.clock.now();
+        for (partition, seq) in of {
+            let mut held = self.part(*partition);
+            let part = held.as_mut().expect("opened before");
+            part.driver.handle(Input::Settled { seq: *seq, settled });
+            if settled == Settled::Committed {
+                for received in part.received.drain(..) {
+                    self.status.latency.record(Duration::from_micros((now.0 - received.0).max(0) as u64));
+                }
+            }
+            self.show(part);
+        }
+        Ok(full)
+    }
+
+    fn show(&self, part: &Part<O>) {
+        let partition = part.driver.input().partition;
+        self.status.show(partition, part.driver.committed());
+        self.parts.bytes[partition as usize].store(part.driver.state().bytes() as u64, Relaxed);
+        self.parts.keys[partition as usize].store(part.driver.state().len() as u64, Relaxed);
+    }
+
+    /// Begins a snapshot when it is time, or takes a slice of the one that was begun. Says whether there is more to take.
+    fn snapshot(&self, part: &mut Part<O>) -> bool {
+        if part.taking.is_some() {
+            return part.writer.has_room() && self.slice(part);
+        }
+        let now = self.clock.elapsed();
+        let (_, next) = part.driver.committed();
+        if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every && next > part.begun.1 && part.writer.is_idle() {
+            self.begin(part, now);
+        }
+        part.taking.is_some()
+    }
+
+    fn begin(&self, part: &mut Part<O>, now: Duration) {
+        let full = part.writer.next_is_full() || part.driver.state().needs_full_snapshot();
+        let Some((position, metadata)) = part.driver.begin_snapshot(full) else { return };
+        let keys = part.driver.state().len() as u64;
+        part.writer.begin(Begin { full, position, metadata: metadata.encode(), keys });
+        part.taking = Some(Taking { position });
+        part.begun = (now, position);
+    }
+
+    /// Takes one slice. Says whether there are more.
+    fn slice(&self, part: &mut Part<O>) -> bool {
+        let mut bytes = Vec::with_capacity(SLICE_BYTES + SLICE_BYTES / 4);
+        let done = part.driver.state_mut().snapshot_slice(SLICE_BYTES, &mut bytes);
+        part.writer.slice(bytes);
+        if done {
+            part.writer.end();
+            let taken = part.taking.take().expect("a snapshot that is taken");
+            point("snapshot.taken");
+            part.driver.snapshot_done(part.writer.completed().unwrap_or(0).min(taken.position));
+        }
+        !done
+    }
+
+    /// A snapshot at the committed position, whatever time it is. What is being written is waited for when its writer is
+    /// dropped.
+    fn last_snapshot(&self, partition: u32) {
+        let Some(mut part) = self.part(partition).take() else { return };
+        while part.taking.is_some() {
+            self.slice(&mut part);
+        }
+        let (_, next) = part.driver.committed();
+        if next > part.begun.1 && part.driver.open_commits() == 0 {
+            while !part.writer.is_idle() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.begin(&mut part, self.clock.elapsed());
+            while part.taking.is_some() {
+                self.slice(&mut part);
+            }
+        }
+    }
+
+    fn open(&self, partition: u32) -> Result<(), String> {
+        let input = self.input.partition(partition);
+        let group = self.operator.group();
+        let say = |e: &dyn std::fmt::Display| format!("{group} cannot go on at {input}: {e}");
+        let (start, end) = self.log.bounds(input).map_err(|e| say(&e))?;
+        let snapshots = Snapshots::new(self.store.clone(), group, partition);
+        snapshots.discard_after(end).map_err(|e| say(&e))?;
+        let committed = self.committed(input)?;
+        let at_most = committed.as_ref().map_or(end, |(next, _)| *next);
+        let newest = snapshots.restore(at_most).map_err(|e| say(&e))?;
+        for passed in &newest.passed_over {
+            tracing::warn!(%input, "{passed}; an older one is taken, and more is read again");
+        }
+        let (state, manifest) = newest.found.map_or((Keyed::default(), None), |r| (r.keyed, Some(r.manifest)));
+        if let (Some(manifest), None) = (&manifest, &committed) {
+            return Err(say(&format!(
+                "there is a snapshot of its state at {}, but no position was ever committed: the positions were lost, or the topic was made anew. Nothing was changed. Restore a savepoint, or start a new directory",
+                manifest.position
+            )));
+        }
+        if manifest.is_none() && committed.is_some() && start > 0 {
+            return Err(say(&format!(
+                "no snapshot of its state can be read, and {} begins at {start}: what the state was made of is gone. Nothing was changed. Restore a savepoint (`ouzel restore`)",
+                self.input.name()
+            )));
+        }
+        let metadata = match &manifest {
+            Some(m) => Some(Metadata::decode(&m.metadata).ok_or_else(|| {
+                say(&"the snapshot of its state was written by another version of this program, which must be stopped with `ouzel savepoint --stop` first")
+            })?),
+            None => None,
+        };
+        let position = manifest.as_ref().map_or(start, |m| m.position);
+        let from = Restored {
+            state,
+            position,
+            metadata,
+            sources: self.sources,
+            accept_divergence: self.settings.accept_divergence,
+        };
+        let driver = Driver::restored(self.operator.clone(), input, (), from, 1);
+        let version = self.operator.version();
+        let writing = state::Writing {
+            operator: group.to_owned(),
+            partition,
+            version: state::Version { number: version.number, configuration: version.configuration },
+            random: self.rng.next_u128() as u64,
+            keep: Duration::ZERO,
+        };
+        let writer = Writer::start(self.store.clone(), self.clock.clone(), writing, manifest)
+            .map_err(|e| say(&format!("a thread cannot be started: {e}")))?;
+        let part = Part {
+            driver,
+            writer,
+            taking: None,
+            begun: (self.clock.elapsed(), position),
+            held: 0,
+            received: Vec::new(),
+        };
+        *self.part(partition) = Some(part);
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Enough,
+    Little,
+    None,
+}

@@ -7,6 +7,9 @@
 //! * [`pipeline`]: the same pure code in one call, for tests of a configuration and for measuring
 //! * [`plan`]: what would run, drawn; [`paragraph`]: texts kept within a width
 //! * [`stage`]: runs the enrich stage's state machines
+//! * [`keyed`]: runs a deterministic stage's, with its state and snapshots
+//! * [`sessions`]: the sessions stage as a part of the process
+//! * [`lookahead`]: reads `raw` ahead for links between users and visitors
 //! * [`facts`]: answers what a batch asks
 //! * [`runs`]: dedup's sealed runs on disk
 //! * [`assets`]: reference data that is fetched once, and the directory it lies in
@@ -20,11 +23,14 @@ pub mod cases;
 pub mod config;
 pub mod engine;
 pub mod facts;
+pub mod keyed;
+pub mod lookahead;
 pub mod output;
 pub mod paragraph;
 pub mod parts;
 pub mod pipeline;
 pub mod plan;
 pub mod runs;
+pub mod sessions;
 pub mod stage;
 pub mod status;

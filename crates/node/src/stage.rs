@@ -11,7 +11,7 @@ use drive::{Action, Driver, Input, Phase, Settled};
 use enrich::{Dedup, Enrich};
 use event::record::Chunk;
 use event::topic::{ENRICHED, RAW};
-use event::{Block, BlockBuilder, Micros, Offset, TopicPartition};
+use event::{Block, BlockBuilder, Micros, Offset, TopicId, TopicPartition};
 use flow::punctuation::Controls;
 use flow::{Operator, Progress, Punctuation};
 use log::{Commit, Generation, Log, LogError, Outcome, Position, Ticket};
@@ -64,9 +64,9 @@ impl StageStatus {
     }
 
     /// Reads what was committed before this start, so that the sums are right from the first moment.
-    pub fn preset(&self, log: &dyn Log, group: &str) -> Result<(), LogError> {
+    pub fn preset(&self, log: &dyn Log, group: &str, topic: TopicId) -> Result<(), LogError> {
         for (p, status) in self.partitions.iter().enumerate() {
-            let input = RAW.partition(p as u32);
+            let input = topic.partition(p as u32);
             let (mut progress, at) = match log.committed(group, &log::Input::Topic(input))? {
                 Some(stored) => (Progress::decode(&stored.metadata).unwrap_or_default(), stored.next),
                 None => (Progress::default(), log.bounds(input)?.0),
@@ -109,7 +109,12 @@ impl StageStatus {
         self.trouble.lock().expect("no panic while held").clone()
     }
 
-    fn set_trouble(&self, trouble: Option<Trouble>) {
+    /// Notes what is committed for a partition.
+    pub(crate) fn show(&self, partition: u32, committed: (Progress, Offset)) {
+        *self.partitions[partition as usize].progress.lock().expect("no panic while held") = committed;
+    }
+
+    pub(crate) fn set_trouble(&self, trouble: Option<Trouble>) {
         let mut held = self.trouble.lock().expect("no panic while held");
         // A thread that stopped for good is not healed by another's success.
         if !held.as_ref().is_some_and(|t| t.fatal) {

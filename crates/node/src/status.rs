@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use door::http::{Counters, Site};
@@ -17,12 +17,15 @@ use seam::Clock;
 use serde_json::{Value, json};
 
 use crate::facts::Sources;
-use crate::stage::StageStatus;
+use crate::sessions::Sessions;
+use crate::stage::{StageStatus, Trouble};
 
 /// Shared by everything that runs, read by whoever asks.
 pub struct Status {
     pub journal: Arc<Journal>,
     pub enrich: Arc<StageStatus>,
+    /// Once it has been started, if it is wanted.
+    pub sessions: OnceLock<Arc<Sessions>>,
     pub sources: Arc<Sources>,
     pub http: Arc<Counters>,
     pub inputs: Mutex<Vec<Arc<InputStatus>>>,
@@ -112,6 +115,7 @@ impl Status {
         Status {
             journal,
             enrich,
+            sessions: OnceLock::new(),
             sources,
             http,
             inputs: Mutex::new(Vec::new()),
@@ -168,6 +172,14 @@ impl Status {
         f64::from_bits(self.rate.load(Relaxed))
     }
 
+    /// Why some stage cannot go on at present, or stopped for good; the latter first.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let sessions = self.sessions.get().and_then(|s| s.status.trouble());
+        let mut all: Vec<Trouble> = self.enrich.trouble().into_iter().chain(sessions).collect();
+        all.sort_by_key(|t| !t.fatal);
+        all.into_iter().next()
+    }
+
     /// Takes a sample for the rate; called about twice a second.
     pub fn sample(&self) {
         let now = self.clock.elapsed();
@@ -202,7 +214,7 @@ impl Site for Status {
             Health::Stopped(why) => reasons.push(format!("the log stopped, restart this process: {why}")),
         }
         // What waits for the disk as well has nothing to add.
-        if let Some(trouble) = self.enrich.trouble().filter(|t| t.fatal || !is_full) {
+        if let Some(trouble) = self.trouble().filter(|t| t.fatal || !is_full) {
             reasons.push(trouble.reason);
         }
         if self.draining.load(Relaxed) {
@@ -309,7 +321,12 @@ impl Site for Status {
             "inputs": inputs,
             "data": {"dir": self.data.display().to_string(), "durability": self.durability},
             "watermark": watermark(self.enrich.totals().watermark),
-            "enriched": self.ends(ENRICHED),
+            "enriched": sums.processed,
+            "sessions": self.sessions.get().map(|s| {
+                let (bytes, keys) = s.parts.size();
+                json!({"lag": s.lag(), "visitors": keys, "state_bytes": bytes,
+                       "watermark": watermark(s.status.totals().watermark)})
+            }),
         })
     }
 

@@ -23,6 +23,10 @@ pub const POINTS: &[&str] = &[
     "enrich.applied",
     "enrich.submitted",
     "enrich.committed",
+    "sessions.applied",
+    "sessions.submitted",
+    "sessions.committed",
+    "snapshot.taken",
     "dedup.run.written",
     "dedup.run.renamed",
     "input.submitted",
@@ -44,11 +48,22 @@ pub enum Bug {
     LostTail,
     /// Dedup takes the entry at its own position for an earlier one, off by one at restart (kill loop).
     DedupOffByOne,
+    /// The sessions stage leaves out some updates although its version number is the same (replay).
+    OtherDecisions,
+    /// The sessions stage fails on events of the type `poison` (no bug to be found: to see it set aside).
+    PanicsOnEvent,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 5] =
-        [Bug::AckBeforeFsync, Bug::DirectorySyncSkipped, Bug::PositionApart, Bug::LostTail, Bug::DedupOffByOne];
+    pub const ALL: [Bug; 7] = [
+        Bug::AckBeforeFsync,
+        Bug::DirectorySyncSkipped,
+        Bug::PositionApart,
+        Bug::LostTail,
+        Bug::DedupOffByOne,
+        Bug::OtherDecisions,
+        Bug::PanicsOnEvent,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -57,6 +72,8 @@ impl Bug {
             Bug::PositionApart => "position_apart",
             Bug::LostTail => "lost_tail",
             Bug::DedupOffByOne => "dedup_off_by_one",
+            Bug::OtherDecisions => "other_decisions",
+            Bug::PanicsOnEvent => "panics_on_event",
         }
     }
 }

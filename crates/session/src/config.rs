@@ -38,7 +38,7 @@ impl Preset {
 }
 
 /// Durations are microseconds.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct SessionsConfig {
     /// Two events further apart than this are in two sessions; exactly this far still in one.
     pub gap_us: i64,

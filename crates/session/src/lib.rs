@@ -7,9 +7,10 @@
 //! * [`session`], [`facets`], [`visitor`]: one session, its bounded lists, all that is kept of a visitor
 //! * [`encode`]: the bytes of a state
 //! * [`stage`]: `apply` and `advance`; its two ways to place an event are [`free`] (the gap alone) and [`ordered`] (rules)
+//! * [`operator`]: the stage that does so for every record of `enriched`
 //! * [`write`](mod@write): updates, finals, merges, late events and the open view as JSON
 //!
-//! It does not know batches, topics or timers of other visitors, and does not resolve who a visitor is: `enriched` says so.
+//! It does not know where batches are cut, and does not resolve who a visitor is: `enriched` says so.
 
 mod codec;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod event;
 mod facets;
 mod facts;
 mod free;
+pub mod operator;
 mod ordered;
 mod session;
 mod stage;
@@ -27,4 +29,5 @@ mod zone;
 
 pub use config::{ConfigError, Preset, SessionsConfig};
 pub use event::Event;
+pub use operator::SessionStage;
 pub use stage::{Clocks, Kind, Next, STATE_VERSION, Sessions, Sink};

@@ -8,7 +8,7 @@ use super::{ConfigError, ItemKind};
 use crate::facts::Marks;
 
 /// Names are compared byte for byte.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct TypeRules {
     /// A page or screen was seen.
     pub views: Vec<String>,
@@ -19,7 +19,7 @@ pub struct TypeRules {
 }
 
 /// Events of these types are about items.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ItemRule {
     pub what: ItemKind,
     pub types: Vec<String>,
@@ -30,7 +30,7 @@ pub struct ItemRule {
 }
 
 /// Events of these types are worth something.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ValueRule {
     pub types: Vec<String>,
     /// Where the amount is, in the unit in which the event tells it: the first pointer that leads to a number counts.
@@ -127,14 +127,14 @@ pub(crate) struct Role {
     pub value: Option<Value>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Items {
     pub what: ItemKind,
     pub ids: Vec<Path>,
     pub only: Option<(Path, Vec<u8>)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Value {
     pub amounts: Vec<Path>,
     pub currency: Path,

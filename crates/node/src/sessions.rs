@@ -1,0 +1,127 @@
+//! The sessions stage as a part of the process: its threads, and what others may ask of it.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use event::key::partition_of;
+use event::topic::ENRICHED;
+use flow::Operator as _;
+use log::{Log, Membership};
+use seam::fault::{Bug, planted};
+use session::SessionStage;
+use session::operator::{GROUP, Planted, clocks};
+use state::{Directory, Store};
+
+use crate::config::Config;
+use crate::engine::{StartError, World, granted, spawn};
+use crate::keyed::{KeyedParts, KeyedWorker, Settings};
+use crate::parts::worker_count;
+use crate::stage::StageStatus;
+
+/// What runs, for whoever asks.
+pub struct Sessions {
+    pub status: Arc<StageStatus>,
+    pub operator: Arc<SessionStage>,
+    pub parts: Arc<KeyedParts<SessionStage>>,
+    log: Arc<dyn Log>,
+    partitions: u32,
+    /// Held as long as the stage runs: in one process nobody takes a partition away.
+    _member: Mutex<Box<dyn Membership>>,
+}
+
+/// The thread of a stage, with why it stopped.
+pub type Worker = JoinHandle<Result<(), String>>;
+
+/// Where the state of stages lies in a data directory.
+pub const STATE_DIR: &str = "state";
+
+impl Sessions {
+    /// Starts the stage.
+    pub fn start(
+        config: &Config,
+        log: &Arc<dyn Log>,
+        world: &World,
+        accept_divergence: bool,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(Arc<Sessions>, Vec<Worker>), StartError> {
+        let partitions = config.data.partitions;
+        let operator = Arc::new(stage(config));
+        let status = Arc::new(StageStatus::new(partitions));
+        status.preset(&**log, GROUP, ENRICHED)?;
+        let mut member = log.join(GROUP, ENRICHED);
+        let generation = granted(&mut *member);
+        let sessions = Arc::new(Sessions {
+            status: status.clone(),
+            operator: operator.clone(),
+            parts: Arc::new(KeyedParts::new(partitions)),
+            log: log.clone(),
+            partitions,
+            _member: Mutex::new(member),
+        });
+        let store: Arc<dyn Store> = Arc::new(Directory::new(world.fs.clone(), &config.data.dir.join(STATE_DIR)));
+        let count = worker_count(config) as u32;
+        let workers = (0..count)
+            .map(|w| {
+                let worker = KeyedWorker {
+                    log: log.clone(),
+                    operator: operator.clone(),
+                    input: ENRICHED,
+                    sources: partitions,
+                    generation,
+                    clock: world.clock.clone(),
+                    rng: world.rng.clone(),
+                    store: store.clone(),
+                    parts: sessions.parts.clone(),
+                    status: status.clone(),
+                    settings: Settings {
+                        snapshot_every: config.state.snapshot_every,
+                        memory: config.state.memory,
+                        accept_divergence,
+                    },
+                    stop: stop.clone(),
+                };
+                let mine: Vec<u32> = (0..partitions).filter(|p| p % count == w).collect();
+                spawn(&format!("sessions-{w}"), move || worker.run(&mine))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok((sessions, workers))
+    }
+
+    /// Records of `enriched` that it has not processed yet.
+    pub fn lag(&self) -> u64 {
+        let of = |(p, (_, next)): (u32, (flow::Progress, u64))| {
+            self.log.bounds(ENRICHED.partition(p)).map_or(0, |(_, end)| end.saturating_sub(next))
+        };
+        (0..).zip(self.status.partitions()).map(of).sum()
+    }
+
+    /// The open sessions of a visitor as JSON; `None` for one it knows nothing of, or while its state is restored.
+    pub fn open(&self, visitor: &[u8]) -> Option<Vec<u8>> {
+        let partition = partition_of(visitor, self.partitions);
+        let show = |driver: &drive::Driver<SessionStage>| {
+            let state = driver.state().value(visitor)?;
+            let mut out = Vec::new();
+            self.operator.sessions().show(visitor, state, &clocks(driver.clocks()), &mut out);
+            Some(out)
+        };
+        self.parts.look(partition, show).flatten()
+    }
+
+    pub fn group(&self) -> &'static str {
+        self.operator.group()
+    }
+}
+
+/// The operator, as the configuration has it.
+pub fn stage(config: &Config) -> SessionStage {
+    let rules = config.session_rules().build().expect("the configuration was built, so its rules do");
+    let mut stage = SessionStage::new(rules, config.data.partitions);
+    if planted(Bug::OtherDecisions) {
+        stage.plant(Planted::OtherDecisions);
+    }
+    if planted(Bug::PanicsOnEvent) {
+        stage.plant(Planted::PanicsOn(event::key::hash64(b"poison")));
+    }
+    stage
+}
