@@ -28,7 +28,7 @@ const fn edge(name: &'static str, layer: u8) -> Layer {
 }
 
 /// Every crate there is, lowest layer first. ARCHITECTURE.md says what each is for.
-pub const LAYERS: [Layer; 14] = [
+pub const LAYERS: [Layer; 15] = [
     pure("event", 0),
     Layer { name: "wire", layer: 0, pure: true, beside: &["event"] },
     pure("flow", 1),
@@ -38,6 +38,7 @@ pub const LAYERS: [Layer; 14] = [
     pure("drive", 3),
     edge("log", 4),
     edge("lookup", 4),
+    edge("state", 4),
     edge("door", 5),
     edge("node", 6),
     edge("sim", 6),
