@@ -71,10 +71,8 @@ fn main() {
 }
 
 fn rewrite(keyed: &mut Keyed, chance: &mut Chance, writes: u64) {
+    keyed.open();
     for n in 0..writes {
-        if n % COMMIT == 0 {
-            keyed.open();
-        }
         let n_key = chance.below(KEYS);
         let key = key(n_key);
         let mut value = keyed.value(&key).expect("it was set").to_vec();
@@ -82,8 +80,10 @@ fn rewrite(keyed: &mut Keyed, chance: &mut Chance, writes: u64) {
         keyed.set(&key, value, Some(timer(KEYS + n)));
         if n % COMMIT == COMMIT - 1 {
             keyed.merge_oldest();
+            keyed.open();
         }
     }
+    keyed.merge_oldest();
 }
 
 fn snapshot(keyed: &mut Keyed, chance: &mut Chance, full: bool) {
@@ -102,7 +102,7 @@ fn snapshot(keyed: &mut Keyed, chance: &mut Chance, full: bool) {
         if done {
             break;
         }
-        rewrite(keyed, chance, 100 * COMMIT / 500);
+        rewrite(keyed, chance, 100);
     }
     println!(
         "snapshot          begin {begin:?}, {slices} slices, longest {longest:?}, mean {:?}, {bytes} bytes",

@@ -39,6 +39,7 @@ pub const LAYERS: [Layer; 15] = [
     pure("drive", 3),
     edge("log", 4),
     edge("lookup", 4),
+    edge("state", 4),
     edge("door", 5),
     edge("node", 6),
     edge("sim", 6),

