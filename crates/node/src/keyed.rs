@@ -12,7 +12,8 @@ use flow::{Keyed, Metadata, Operator};
 use log::{Commit, Generation, Log, LogError, Outcome, Position};
 use seam::fault::point;
 use seam::{Clock, Rng};
-use state::{Begin, Manifest, Snapshots, Store, Writer};
+use state::writer::Writing;
+use state::{Begin, Snapshots, Store, Writer};
 
 use crate::stage::{StageStatus, Trouble};
 
@@ -388,13 +389,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         };
         let driver = Driver::restored(self.operator.clone(), input, (), from, 1);
         let version = self.operator.version();
-        let writing = state::Writing {
-            operator: group.to_owned(),
-            partition,
-            version: state::Version { number: version.number, configuration: version.configuration },
-            random: self.rng.next_u128() as u64,
-            keep: Duration::ZERO,
-        };
+        let version = state::Version { number: version.number, configuration: version.configuration };
+        // The directory is this process's alone: nobody else reads old snapshots of it.
+        let keep = Duration::ZERO;
+        let writing = Writing { keep, ..Writing::new(group, partition, version, self.rng.next_u128() as u64) };
         let writer = Writer::start(self.store.clone(), self.clock.clone(), writing, manifest)
             .map_err(|e| say(&format!("a thread cannot be started: {e}")))?;
         let part = Part {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use door::http::{Counters, Site};
 use door::input::error::Kind;
 use door::input::{InputError, Progress as InputProgress};
-use event::topic::{DLQ, ENRICHED, RAW};
+use event::topic::{DLQ, RAW};
 use event::{Micros, TopicId};
 use log::Log;
 use log::journal::{Health, Journal};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use door::input::error::Kind;
 use node::config::{Config, Durability, RunArgs as ConfigRunArgs, SourceKind};
-use node::engine::{Engine, StartError, Summary, World};
+use node::engine::{Accept, Engine, StartError, Summary, World};
 use node::output::{OutputError, To};
 use serde_json::json;
 
@@ -29,6 +29,9 @@ pub struct RunArgs {
     /// Ends bounded inputs for good, then the run; refused beside inputs that never end
     #[arg(long)]
     close: bool,
+    /// Goes on when this program makes other sessions than those that are stored, where their state has to be rebuilt
+    #[arg(long)]
+    accept_divergence: bool,
 }
 
 /// Where events come from: flags that stand for keys.
@@ -87,7 +90,8 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
     let to = args.output.as_deref().map(|o| if o == "-" { To::Stdout } else { To::File(PathBuf::from(o)) });
     let signals = Signals::install()?;
     let world = World::real();
-    let mut engine = Engine::start(config, to.clone(), &world).map_err(start_failed)?;
+    let accept = if args.accept_divergence { Accept::Divergence } else { Accept::Nothing };
+    let mut engine = Engine::start_with(config, to.clone(), &world, accept).map_err(start_failed)?;
 
     for what in &engine.status.without {
         eprintln!("warning: {what}");
@@ -108,6 +112,7 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
     let mut shown = Duration::ZERO;
     let mut stopping = false;
     let mut told = false;
+    let mut closed = false;
     loop {
         // Beside a port, an input that failed is a reason of `/readyz` and no reason to turn senders away.
         let failed = engine.input_failed();
@@ -128,9 +133,16 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
             stopping = true;
         }
         // What waits for room on the disk may wait for long; it is safe, and the next start goes on with it.
-        let stuck = stopping && engine.status.enrich.trouble().is_some();
-        if engine.must_stop() || stuck || ((stopping || until_idle) && engine.idle()) {
+        let stuck = stopping && engine.status.trouble().is_some();
+        if engine.must_stop() || stuck {
             break;
+        }
+        if (stopping || until_idle) && engine.idle() {
+            if !args.close || closed || stopping {
+                break;
+            }
+            engine.close().map_err(|e| Failed::new(Exit::Environment, e))?;
+            closed = true;
         }
         let now = world.clock.elapsed();
         if now - shown >= STATUS_EVERY {
@@ -148,7 +160,7 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
             eprintln!("{}: {note}", input.what);
         }
     }
-    let trouble = status.enrich.trouble().filter(|t| !t.fatal);
+    let trouble = status.trouble().filter(|t| !t.fatal);
     let mut summary = engine.finish();
     if let (Some(trouble), 1..) = (trouble, summary.run.in_flight) {
         summary.errors.push(format!(
@@ -262,7 +274,7 @@ fn status_line(engine: &Engine) -> String {
             line.push_str(&format!("  {} {}%", input.name, read * 100 / total));
         }
     }
-    if let Some(trouble) = status.enrich.trouble() {
+    if let Some(trouble) = status.trouble() {
         line.push_str(&format!("  [{}]", trouble.reason));
     }
     line
