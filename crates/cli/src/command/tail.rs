@@ -1,6 +1,7 @@
 //! `ouzel tail`.
 
 use std::io::Write;
+use std::ops::Range;
 
 use event::TopicPartition;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use crate::look::{self, Look};
 
 #[derive(clap::Args)]
 pub struct TailArgs {
-    /// raw, enriched or dlq
+    /// raw, enriched, sessions, late or dlq
     #[arg(default_value = "enriched")]
     topic: String,
     /// Only this partition
@@ -79,19 +80,17 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
     // The last records of all partitions in the order of their receipt.
     let mut last: Vec<(String, Vec<u8>)> = Vec::new();
     for (partition, from) in &mut next {
-        let end = bounds[partition.partition as usize].1;
+        let (start, end) = bounds[partition.partition as usize];
+        if args.from.is_none() {
+            last.extend(last_of(&at, *partition, start..end, args.lines)?);
+            *from = end;
+            continue;
+        }
         while *from < end {
             let page = at.records(*partition, *from, PAGE, 0)?;
             for line in page.lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-                let record: Value = serde_json::from_slice(line)
-                    .map_err(|e| Failed::new(Exit::Data, format!("{partition}: a record is no JSON: {e}")))?;
-                let at = record["received_at"].as_str().unwrap_or_default().to_owned();
-                if args.from.is_some() {
-                    if !print(&mut out, form, line)? {
-                        return Ok(Exit::Fine);
-                    }
-                } else {
-                    last.push((at, line.to_vec()));
+                if !print(&mut out, form, line)? {
+                    return Ok(Exit::Fine);
                 }
             }
             if page.next <= *from {
@@ -136,6 +135,34 @@ pub fn run(global: &Global, args: TailArgs) -> Result {
                 at = Look::open(global)?;
             }
         }
+    }
+}
+
+/// The last records of a partition, each with the time of its receipt. Control records lie between them and are not shown:
+/// so it looks further back until there are enough.
+fn last_of(at: &Look, partition: TopicPartition, kept: Range<u64>, lines: u64) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut back = lines;
+    loop {
+        let begin = kept.end.saturating_sub(back).max(kept.start);
+        let mut found = Vec::new();
+        let mut from = begin;
+        while from < kept.end {
+            let page = at.records(partition, from, PAGE, 0)?;
+            for line in page.lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+                let record: Value = serde_json::from_slice(line)
+                    .map_err(|e| Failed::new(Exit::Data, format!("{partition}: a record is no JSON: {e}")))?;
+                found.push((record["received_at"].as_str().unwrap_or_default().to_owned(), line.to_vec()));
+            }
+            if page.next <= from {
+                break;
+            }
+            from = page.next;
+        }
+        if found.len() as u64 >= lines || begin == kept.start {
+            found.drain(..found.len().saturating_sub(lines as usize));
+            return Ok(found);
+        }
+        back = back.saturating_mul(4).max(PAGE);
     }
 }
 

@@ -56,6 +56,8 @@ const PLACES: &[Place] = &[
     Place { section: "enrich", element: None },
     Place { section: "dedup", element: None },
     Place { section: "time", element: None },
+    Place { section: "sessions", element: None },
+    Place { section: "state", element: None },
 ];
 
 /// Sections that [`PLACES`] does not have: none, or a new one is not tried.
@@ -172,7 +174,8 @@ fn value(key: &'static Key, place: Place) -> BoxedStrategy<String> {
             prop_oneof![path(), several].boxed()
         }
         // Keys and conditions have a language of their own.
-        Kind::Text if place.section == "lookup[]" => Just(key.example.to_owned()).boxed(),
+        // So do zones.
+        Kind::Text if matches!(place.section, "lookup[]" | "sessions") => Just(key.example.to_owned()).boxed(),
         Kind::Text => text().boxed(),
         Kind::Texts => {
             let several = prop::collection::vec(text(), 0..3).prop_map(|texts| format!("[{}]", texts.join(", ")));
