@@ -106,8 +106,18 @@ data in /nowhere/data: new, made at the start; an answer means that the disk has
   readers   GET http://127.0.0.1:7070/v1/topics/enriched/records
             ouzel tail
 
+  sessions  enriched ─► sessions; what is too late ─► late
+            a session ends with 30m without events
+            late events are taken for 10m more; state at most 2GiB, snapshot every 5s
+
   dlq       8 partitions, kept 30d, at most 20GiB
             dead letters: refused and quarantined events, original bytes
+
+  sessions  8 partitions, kept 7d, at most 20GiB
+            sessions: updates, finals and their revisions, merges
+
+  late      8 partitions, kept 7d, at most 20GiB
+            events too late for a session, with lateness and what they missed
 ";
     assert!(drawn.ends_with(&without_columns(end)), "{drawn}");
 }
@@ -338,6 +348,9 @@ fn the_chart_has_every_way_of_an_event() {
         ("t_enriched", "readers"),
         ("stage", "t_dlq"),
         ("sources", "t_dlq"),
+        ("t_enriched", "sessions"),
+        ("sessions", "t_sessions"),
+        ("sessions", "t_late"),
     ] {
         assert!(edges.contains(&(edge.0.to_owned(), edge.1.to_owned())), "{edge:?}: {edges:?}");
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{DataState, Enricher, File, Plan, Source, Topic};
 
-/// One object: `{"origin", "data", "port", "sources", "topics", "enrich", "output", "warnings"}`. Durations are in seconds, sizes in
+/// One object: `{"origin", "data", "port", "sources", "topics", "enrich", "sessions", "output", "warnings"}`. Durations are in seconds, sizes in
 /// bytes.
 pub fn json(plan: &Plan) -> Value {
     let (state, why) = match &plan.data.state {
@@ -28,6 +28,12 @@ pub fn json(plan: &Plan) -> Value {
             "rounds": plan.stage.rounds,
             "enrichers": plan.stage.enrichers.iter().map(enricher).collect::<Vec<_>>(),
         },
+        "sessions": plan.sessions.as_ref().map(|s| json!({
+            "rules": s.rules,
+            "allowed_lateness_seconds": s.allowed_lateness.as_secs_f64(),
+            "snapshot_every_seconds": s.snapshot_every.as_secs_f64(),
+            "memory": s.memory,
+        })),
         "output": plan.output,
         "warnings": plan.warnings,
     })

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use event::topic::{DLQ, ENRICHED, RAW};
+use event::topic::{DLQ, ENRICHED, LATE, RAW, SESSIONS};
 
 use super::{Enricher, Expect, File, Plan, Topic};
 use crate::config::units::show_duration;
@@ -28,6 +28,10 @@ pub fn mermaid(plan: &Plan) -> String {
         chart.node(&format!("e{n}"), Shape::Box, &label(enricher, plan));
     }
     chart.close();
+    if let Some(sessions) = &plan.sessions {
+        let rules = format!("ends with {}", sessions.rules.join(", or "));
+        chart.node("sessions", Shape::Box, &["sessions".to_owned(), rules]);
+    }
     let mut readers = vec!["readers".to_owned()];
     readers.extend(plan.output.clone());
     readers.extend(plan.port.as_ref().map(|port| format!("http://{port}")));
@@ -40,6 +44,12 @@ pub fn mermaid(plan: &Plan) -> String {
     chart.edge("stage", None, &of(ENRICHED));
     chart.edge("stage", Some("set aside"), &of(DLQ));
     chart.edge(&of(ENRICHED), None, "readers");
+    if plan.sessions.is_some() {
+        chart.edge(&of(ENRICHED), None, "sessions");
+        chart.edge("sessions", None, &of(SESSIONS));
+        chart.edge("sessions", Some("too late"), &of(LATE));
+        chart.edge("sessions", Some("set aside"), &of(DLQ));
+    }
     for (n, enricher) in plan.stage.enrichers.iter().enumerate() {
         let writers = plan.stage.enrichers.iter().enumerate().filter(|(_, w)| enricher.after.contains(&w.name));
         for (from, _) in writers {

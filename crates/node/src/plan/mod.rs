@@ -24,6 +24,7 @@ use lookup::LookupError;
 use seam::Fs;
 
 use crate::config::schema::SCHEMA;
+use crate::config::units::show_duration;
 use crate::config::{self, Config, Durability, Loaded, LookupKind, OnMany, SourceKind};
 use crate::parts;
 
@@ -39,6 +40,8 @@ pub struct Plan {
     /// In the order of the flow.
     pub topics: Vec<Topic>,
     pub stage: Stage,
+    /// How sessions are made, if they are.
+    pub sessions: Option<Sessions>,
     /// `--output`: a file, or `-`.
     pub output: Option<String>,
     /// What is there and cannot be used, a sentence each.
@@ -103,6 +106,17 @@ pub struct Stage {
     pub enrichers: Vec<Enricher>,
     /// Rounds of asks; those of one round ask together.
     pub rounds: usize,
+}
+
+/// The sessions stage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sessions {
+    /// What ends a session, a few words each.
+    pub rules: Vec<String>,
+    pub allowed_lateness: Duration,
+    pub snapshot_every: Duration,
+    /// Bytes of state, at most.
+    pub memory: u64,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -220,6 +234,7 @@ impl Plan {
             sources: config.sources.iter().map(|s| source(s, &files)).collect(),
             topics: TOPICS.iter().map(topic).collect(),
             stage: stage(&config, &files)?,
+            sessions: config.sessions.enabled.then(|| sessions(&config)),
             output: None,
             warnings,
         })
@@ -366,6 +381,27 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
         rounds: enrichers.iter().filter_map(|e| e.round).max().unwrap_or(0),
         enrichers,
     })
+}
+
+fn sessions(config: &Config) -> Sessions {
+    let rules = &config.sessions.rules;
+    let show = |us: i64| show_duration(Duration::from_micros(us as u64));
+    let mut told = vec![format!("{} without events", show(rules.gap_us))];
+    told.extend(rules.max_length_us.map(|us| format!("a length of {}", show(us))));
+    told.extend(rules.max_events.map(|n| format!("{n} events")));
+    told.extend(rules.midnight.as_ref().map(|zone| format!("midnight in {zone}")));
+    told.extend(rules.campaign_change.then(|| "another campaign".to_owned()));
+    told.extend(rules.split_on_user_change.then(|| "another user".to_owned()));
+    told.extend(rules.client_session.then(|| "another session id of the client's".to_owned()));
+    let types = |what: &str, types: &[String]| (!types.is_empty()).then(|| format!("{what} {}", types.join(", ")));
+    told.extend(types("before", &rules.start_events));
+    told.extend(types("after", &rules.end_events));
+    Sessions {
+        rules: told,
+        allowed_lateness: Duration::from_micros(rules.allowed_lateness_us as u64),
+        snapshot_every: config.state.snapshot_every,
+        memory: config.state.memory,
+    }
 }
 
 fn expected(name: &str, lookup: Option<&config::Lookup>, files: &[File]) -> Vec<Expect> {

@@ -2,7 +2,7 @@
 
 use event::topic::{ENRICHED, RAW};
 
-use super::{DataState, Enricher, Expect, File, Plan, Source, Topic};
+use super::{DataState, Enricher, Expect, File, Plan, Sessions, Source, Topic};
 use crate::config::units::{show_duration, show_size};
 use crate::paragraph::{WIDTH, plain, wrap};
 
@@ -40,6 +40,10 @@ pub fn text(plan: &Plan) -> String {
     draw.topic(plan.topic(ENRICHED.name()));
     draw.arrow("");
     draw.named("  ", "", "readers", &readers(plan));
+    if let Some(sessions) = &plan.sessions {
+        draw.out.push('\n');
+        draw.named("  ", "", "sessions", &of_sessions(sessions));
+    }
     for topic in plan.topics.iter().filter(|t| ![RAW.name(), ENRICHED.name()].contains(&t.name)) {
         draw.out.push('\n');
         draw.topic(Some(topic));
@@ -151,6 +155,19 @@ fn stage(plan: &Plan) -> String {
         n => format!("{n} threads"),
     };
     format!("{rounds}, {workers}, duplicates told in {}", show_size(stage.dedup))
+}
+
+fn of_sessions(sessions: &Sessions) -> Vec<String> {
+    vec![
+        "enriched ─► sessions; what is too late ─► late".to_owned(),
+        format!("a session ends with {}", sessions.rules.join(", or ")),
+        format!(
+            "late events are taken for {} more; state at most {}, snapshot every {}",
+            show_duration(sessions.allowed_lateness),
+            show_size(sessions.memory),
+            show_duration(sessions.snapshot_every),
+        ),
+    ]
 }
 
 fn of_enricher(enricher: &Enricher) -> Vec<String> {
