@@ -44,7 +44,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// `root` is made when the first object is written.
+    /// `root` is made when the first object is written; the directory it lies in must be there, and be durable.
     pub fn new(fs: Arc<dyn Fs>, root: &Path) -> Directory {
         Directory { fs, root: root.to_owned(), made: Mutex::default() }
     }
