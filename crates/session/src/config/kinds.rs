@@ -106,12 +106,7 @@ impl Default for TypeRules {
         // Segment: `revenue` is without shipping and tax, so it is asked for first. GA4 says `value`, others `amount`.
         let value = ValueRule {
             types: owned(&["Order Completed", "purchase"]),
-            amounts: owned(&[
-                "/properties/revenue",
-                "/properties/total",
-                "/properties/value",
-                "/properties/amount",
-            ]),
+            amounts: owned(&["/properties/revenue", "/properties/total", "/properties/value", "/properties/amount"]),
             currency: "/properties/currency".into(),
         };
         TypeRules { views: owned(VIEWS), key_events: owned(KEY_EVENTS), items: items.collect(), values: vec![value] }
