@@ -139,7 +139,7 @@ fn keep(table: &mut Table, visitor: &str, run: &[&Sent]) {
         end: run[run.len() - 1].at,
         events: run.len() as u64,
         amount: run.iter().map(|e| e.amount.unwrap_or(0)).sum(),
-        last: pages.last().unwrap_or(entry.clone()),
+        last: pages.next_back().unwrap_or(entry.clone()),
         entry,
         types,
     };
