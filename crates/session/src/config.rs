@@ -115,9 +115,7 @@ impl SessionsConfig {
         let ga4 = SessionsConfig::default();
         match preset {
             Preset::Ga4 => ga4,
-            Preset::UniversalAnalytics => {
-                SessionsConfig { midnight: Some("UTC".into()), campaign_change: true, ..ga4 }
-            }
+            Preset::UniversalAnalytics => SessionsConfig { midnight: Some("UTC".into()), campaign_change: true, ..ga4 },
             Preset::Snowplow => SessionsConfig { client_session: true, ..ga4 },
         }
     }

@@ -1,5 +1,5 @@
 //! The bytes of a visitor's state: a version, then varints, texts and ids in a fixed order. Times of a session are counted
-//! from its start.
+//! from its start. Bytes that are no state give `None` or a state that makes no sense, never a panic.
 
 use event::Micros;
 
@@ -32,7 +32,7 @@ impl<'a> Visitor<'a> {
         let mut out = Vec::with_capacity(64 + self.sessions.len() * 512 + waiting);
         let last_kept = self.sessions.iter().any(|s| s.id == self.last_id);
         out.push(STATE_VERSION);
-        out.push(u8::from(last_kept) * LAST_KEPT | u8::from(self.updated_at.is_some()) * UPDATED);
+        out.push((u8::from(last_kept) * LAST_KEPT) | (u8::from(self.updated_at.is_some()) * UPDATED));
         put_varint(u64::from(self.opened), &mut out);
         put_signed(self.last_end.0, &mut out);
         if let Some(at) = self.updated_at {
@@ -79,7 +79,7 @@ impl<'a> Visitor<'a> {
         };
         let mut at = visitor.last_end.0;
         for _ in 0..r.count()? {
-            at += r.signed()?;
+            at = at.wrapping_add(r.signed()?);
             visitor.waiting.push(Waiting { at: Micros(at), facts: r.text()? });
         }
         r.is_empty().then_some(visitor)
@@ -161,7 +161,7 @@ fn decode_session<'a>(r: &mut Reader<'a>) -> Option<Session<'a>> {
     }
     s.start = Micros(r.signed()?);
     let start = s.start.0;
-    let offset = |r: &mut Reader<'a>| Some(Micros(start + r.signed()?));
+    let offset = |r: &mut Reader<'a>| Some(Micros(start.wrapping_add(r.signed()?)));
     s.end = offset(r)?;
     for n in [&mut s.index, &mut s.finals, &mut s.events, &mut s.views, &mut s.key_events] {
         *n = r.count()?;
@@ -222,4 +222,70 @@ fn decode_texts<'a>(texts: &mut [Text<'a>; 7], r: &mut Reader<'a>) -> Option<()>
         }
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ItemKind;
+    use crate::facts::{Facts, Marks};
+
+    fn visitor() -> Visitor<'static> {
+        let facts = |at, text: &'static [u8]| Facts {
+            at: Micros(at),
+            id: 7,
+            kind: text.into(),
+            marks: Marks(Marks::VIEW | Marks::BOT),
+            origin: std::array::from_fn(|n| text[n % 2..].into()),
+            user: text.into(),
+            client_session: 9,
+            place: text.into(),
+            items: vec![(ItemKind::Liked, text.into())],
+            value: Some((text.into(), -5)),
+            ..Facts::default()
+        };
+        let mut visitor = Visitor { opened: 3, last_id: 11, last_end: Micros(1_000), ..Visitor::default() };
+        for n in 0..3 {
+            let mut session = Session { id: 10 + n, previous: n, index: n as u32, ..Session::default() };
+            session.take(&facts(5_000_000 * n as i64, b"abc"));
+            if n > 0 {
+                session.take(&facts(-3_000, b"de"));
+                session.cut = Some(Reason::Midnight);
+                session.day_end = Some(Micros(9));
+                (session.campaign, session.late_joined, session.values_over) = (4, 1, true);
+            }
+            visitor.sessions.push(session);
+        }
+        visitor.updated_at = Some(Micros(77));
+        visitor.wait(Micros(2_000), vec![1, 2, 3]);
+        visitor.wait(Micros(-2_000), vec![]);
+        visitor
+    }
+
+    #[test]
+    fn a_state_reads_back_and_its_bytes_are_canonical() {
+        let mut visitor = visitor();
+        for last_id in [11, 99] {
+            visitor.last_id = last_id;
+            let bytes = visitor.encode();
+            let read = Visitor::decode(&bytes).expect("a state");
+            assert_eq!(read, visitor);
+            assert_eq!(read.encode(), bytes);
+        }
+        visitor.sessions.clear();
+        assert_eq!(Visitor::decode(&visitor.encode()), Some(visitor));
+    }
+
+    #[test]
+    fn damaged_bytes_end_without_a_panic() {
+        let bytes = visitor().encode();
+        for n in 0..bytes.len() {
+            assert_eq!(Visitor::decode(&bytes[..n]), None, "cut at {n}");
+            for flip in [1, 0x40, 0x80, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[n] ^= flip;
+                let _ = Visitor::decode(&damaged);
+            }
+        }
+    }
 }

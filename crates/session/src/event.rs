@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use event::{Field, Flags, HeaderRef, Micros, Source};
+use wire::json::text;
 use wire::json::walk::Members;
-use wire::json::{Kind, kind, text};
 
-use crate::config::kinds::{Items, Value};
+use crate::config::kinds::{Inside, Items, Value};
 use crate::facts::{
     CAMPAIGN_MEDIUM, CAMPAIGN_NAME, CAMPAIGN_SOURCE, Facts, ITEMS_PER_EVENT, Marks, PAGE, PAGE_MAX, REFERRER,
     REFERRER_MAX, REFERRER_MEDIUM, REFERRER_SOURCE, TEXT_MAX, Text, USER_MAX, cut,
@@ -64,111 +64,120 @@ impl<'a> Event<'a> {
             facts.client_session = if session.is_empty() { 0 } else { event::key::hash64(&session).max(1) };
         }
         for member in Members::of(self.enriched(sessions)) {
+            // What enrichers and lookups wrote comes before it.
+            if member.raw_name == b"visitor" {
+                break;
+            }
             enriched_member(member.raw_name, member.value, &mut facts);
         }
         if let Some(role) = sessions.types.of(self.header.type_hash()) {
             facts.marks.0 |= role.marks;
-            role.items.iter().for_each(|items| self.items(items, &mut facts));
-            facts.value = role.value.as_ref().and_then(|value| self.amount(value));
+            let mut inside = Inside::new(self.value);
+            role.items.iter().for_each(|items| take_items(items, &mut inside, &mut facts));
+            facts.value = role.value.as_ref().and_then(|value| amount(value, &mut inside));
         }
         facts
     }
 
-    /// The member that enrich spliced in, which is the last one: what begins like it and ends at the event's last brace.
-    /// Empty where there is none.
+    /// The member that enrich spliced in; empty where there is none. Its beginning is nowhere else in most events, since
+    /// quotes within texts are escaped. Where it is, the member is the one that ends at the event's last brace.
     fn enriched(&self, sessions: &Sessions) -> &'a [u8] {
         let value = self.value.trim_ascii_end();
         let inside = value.strip_suffix(b"}").unwrap_or(value).trim_ascii_end();
-        for at in sessions.opening.find_iter(inside) {
-            let object = &inside[at + sessions.opening.needle().len() - 1..];
-            let end = Members::of(object).last().map_or(1, |last| {
-                // Where the last member ends in the object that it is borrowed from.
-                last.value.as_ptr() as usize - object.as_ptr() as usize + last.value.len()
-            });
-            if object[end..].trim_ascii() == b"}" {
-                return object;
+        let mut found =
+            sessions.opening.find_iter(inside).map(|at| &inside[at + sessions.opening.needle().len() - 1..]);
+        match (found.next(), found.next()) {
+            (None, _) => &[],
+            (Some(object), None) => object,
+            (Some(first), Some(second)) => {
+                [first, second].into_iter().chain(found).find(|object| is_whole(object)).unwrap_or_default()
             }
         }
-        &[]
     }
+}
 
-    fn items(&self, items: &Items, facts: &mut Facts<'a>) {
-        if let Some((path, wanted)) = &items.only
-            && path.first(self.value).and_then(text).as_deref() != Some(wanted)
-        {
+/// Whether a text that begins with an object ends with it.
+fn is_whole(object: &[u8]) -> bool {
+    let end = Members::of(object).last().map_or(1, |last| {
+        // Where the last member ends in the object that it is borrowed from.
+        last.value.as_ptr() as usize - object.as_ptr() as usize + last.value.len()
+    });
+    object[end..].trim_ascii() == b"}"
+}
+
+fn take_items<'a>(items: &Items, inside: &mut Inside<'a>, facts: &mut Facts<'a>) {
+    if let Some((path, wanted)) = &items.only
+        && inside.first(path).and_then(text).as_deref() != Some(wanted)
+    {
+        return;
+    }
+    for path in &items.ids {
+        let before = facts.items.len();
+        inside.each(path, &mut |json| {
+            if let Some(id) = text(json).filter(|id| !id.is_empty()) {
+                facts.items.push((items.what, cut(id, TEXT_MAX)));
+            }
+            facts.items.len() < before + ITEMS_PER_EVENT
+        });
+        if facts.items.len() > before {
             return;
         }
-        for path in &items.ids {
-            let before = facts.items.len();
-            path.each(self.value, &mut |json| {
-                if let Some(id) = text(json).filter(|id| !id.is_empty()) {
-                    facts.items.push((items.what, cut(id, TEXT_MAX)));
-                }
-                facts.items.len() < before + ITEMS_PER_EVENT
-            });
-            if facts.items.len() > before {
-                return;
-            }
-        }
     }
+}
 
-    fn amount(&self, value: &Value) -> Option<(Text<'a>, i64)> {
-        let number = |json: &'a [u8]| text(json).and_then(|t| millionths(&t));
-        let amount = value.amounts.iter().find_map(|path| path.first(self.value).and_then(number))?;
-        let currency = value.currency.first(self.value).and_then(text).unwrap_or_default();
-        Some((cut(currency, TEXT_MAX), amount))
-    }
+fn amount<'a>(value: &Value, inside: &mut Inside<'a>) -> Option<(Text<'a>, i64)> {
+    let number = |json: &'a [u8]| text(json).and_then(|t| millionths(&t));
+    let amount = value.amounts.iter().find_map(|path| inside.first(path).and_then(number))?;
+    let currency = inside.first(&value.currency).and_then(text).unwrap_or_default();
+    Some((cut(currency, TEXT_MAX), amount))
 }
 
 /// What is kept of one member of `enriched`.
 fn enriched_member<'a>(name: &[u8], value: &'a [u8], facts: &mut Facts<'a>) {
-    let short = |json: &'a [u8]| cut(text(json).unwrap_or_default(), TEXT_MAX);
     match name {
         b"geo" => {
-            let (mut country, mut city): (Text<'a>, Text<'a>) = Default::default();
-            for m in Members::of(value) {
-                match m.raw_name {
-                    b"country" => country = short(m.value),
-                    b"city" => city = short(m.value),
-                    _ => {}
-                }
-            }
+            let [country, city] = texts([b"country", b"city"], value);
             if !country.is_empty() || !city.is_empty() {
                 facts.place = Cow::Owned([&country[..], &city[..]].join(&0));
             }
         }
-        b"device" => facts.device = member(value, b"kind").map(short).unwrap_or_default(),
-        b"network" => facts.network = member(value, b"kind").map(short).unwrap_or_default(),
-        b"bot" if member(value, b"is_bot") == Some(b"true") => {
-            facts.marks.0 |= Marks::BOT;
-            facts.bot = member(value, b"name").map(short).unwrap_or_default();
+        b"device" => [facts.device] = texts([b"kind"], value),
+        b"network" => [facts.network] = texts([b"kind"], value),
+        b"bot" => {
+            let [is_bot, name] = texts([b"is_bot", b"name"], value);
+            if *is_bot == *b"true" {
+                facts.marks.0 |= Marks::BOT;
+                facts.bot = name;
+            }
         }
         b"referrer" => {
-            for m in Members::of(value) {
-                match m.raw_name {
-                    b"medium" => facts.origin[REFERRER_MEDIUM] = short(m.value),
-                    b"source" => facts.origin[REFERRER_SOURCE] = short(m.value),
-                    _ => {}
-                }
-            }
+            let [medium, source] = texts([b"medium", b"source"], value);
+            (facts.origin[REFERRER_MEDIUM], facts.origin[REFERRER_SOURCE]) = (medium, source);
         }
         b"campaign" => {
-            for m in Members::of(value) {
-                match m.raw_name {
-                    b"source" => facts.origin[CAMPAIGN_SOURCE] = short(m.value),
-                    b"medium" => facts.origin[CAMPAIGN_MEDIUM] = short(m.value),
-                    b"name" => facts.origin[CAMPAIGN_NAME] = short(m.value),
-                    _ => {}
-                }
-            }
+            let [source, medium, name] = texts([b"source", b"medium", b"name"], value);
+            facts.origin[CAMPAIGN_SOURCE] = source;
+            facts.origin[CAMPAIGN_MEDIUM] = medium;
+            facts.origin[CAMPAIGN_NAME] = name;
         }
         _ => {}
     }
 }
 
-fn member<'a>(object: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    debug_assert!(kind(object) != Kind::Array);
-    Members::of(object).find(|m| m.raw_name == name).map(|m| m.value)
+/// The texts of some members of an object; empty for those that are not there. Looks no further than the last of them.
+fn texts<'a, const N: usize>(names: [&[u8]; N], object: &'a [u8]) -> [Text<'a>; N] {
+    let mut all: [Text<'a>; N] = std::array::from_fn(|_| Text::default());
+    let mut left = N;
+    for member in Members::of(object) {
+        if let Some(n) = names.iter().position(|name| *name == member.raw_name) {
+            all[n] = cut(text(member.value).unwrap_or_default(), TEXT_MAX);
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+    }
+    all
 }
 
 /// A decimal number in millionths, exactly, so that sums do not depend on their order; digits beyond are cut. `None` for

@@ -144,7 +144,7 @@ impl<'a> Facets<'a> {
         let mut all = Vec::with_capacity((len + 4).min(FacetKind::ALL.iter().map(|k| k.bound()).sum()));
         for _ in 0..len {
             let kind = *FacetKind::ALL.get(usize::from(r.byte()?))?;
-            all.push(Facet { kind, first_ms: start_ms + r.varint()? as i64, text: r.text()? });
+            all.push(Facet { kind, first_ms: start_ms.wrapping_add(r.varint()? as i64), text: r.text()? });
         }
         Some(Facets { all, over })
     }

@@ -160,14 +160,8 @@ impl<'a> Facts<'a> {
 
     fn texts_mut(&mut self) -> [&mut Text<'a>; 13] {
         let [page, referrer, medium, source, c_source, c_medium, c_name] = &mut self.origin;
-        let [kind, user, place, device, network, bot] = [
-            &mut self.kind,
-            &mut self.user,
-            &mut self.place,
-            &mut self.device,
-            &mut self.network,
-            &mut self.bot,
-        ];
+        let [kind, user, place, device, network, bot] =
+            [&mut self.kind, &mut self.user, &mut self.place, &mut self.device, &mut self.network, &mut self.bot];
         [kind, user, page, place, device, network, referrer, medium, source, c_source, c_medium, c_name, bot]
     }
 }
@@ -213,7 +207,8 @@ mod tests {
 
     #[test]
     fn texts_are_cut_between_characters() {
-        for (text, max, want) in [("abc", 3, "abc"), ("abc", 2, "ab"), ("aé", 2, "a"), ("é😀", 5, "é"), ("é", 1, "")] {
+        for (text, max, want) in [("abc", 3, "abc"), ("abc", 2, "ab"), ("aé", 2, "a"), ("é😀", 5, "é"), ("é", 1, "")]
+        {
             assert_eq!(*cut(Cow::Borrowed(text.as_bytes()), max), *want.as_bytes(), "{text} {max}");
             assert_eq!(*cut(Cow::Owned(text.as_bytes().to_vec()), max), *want.as_bytes(), "{text} {max}");
         }

@@ -78,11 +78,9 @@ impl<'a> Session<'a> {
         self.meet(at, &facts.user);
         self.count_type(&facts.kind, 1);
         let ms = at.0.div_euclid(1000);
-        for (kind, text) in [
-            (FacetKind::Place, &facts.place),
-            (FacetKind::Device, &facts.device),
-            (FacetKind::Network, &facts.network),
-        ] {
+        for (kind, text) in
+            [(FacetKind::Place, &facts.place), (FacetKind::Device, &facts.device), (FacetKind::Network, &facts.network)]
+        {
             if !text.is_empty() {
                 self.facets.add(kind, ms, text);
             }

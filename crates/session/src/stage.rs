@@ -275,9 +275,8 @@ impl<'a, S: Sink> Run<'a, S> {
         let due = |s: &Session<'_>| if s.closed { rules.forget_at(s) } else { rules.final_at(s) };
         let sessions = self.visitor.sessions.iter().map(due).min();
         let waiting = self.visitor.waiting.first().map(|w| w.at);
-        let remembered = || {
-            (self.visitor.opened > 0).then(|| Micros(self.visitor.last_end.0 + rules.config.remember_us))
-        };
+        let remembered =
+            || (self.visitor.opened > 0).then(|| Micros(self.visitor.last_end.0 + rules.config.remember_us));
         match (sessions, waiting) {
             (None, None) => remembered(),
             (a, b) => a.into_iter().chain(b).min(),

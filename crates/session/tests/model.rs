@@ -8,8 +8,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use event::Micros;
-use serde_json::Value;
 use ouzel_session::{Kind, SessionsConfig};
+use serde_json::Value;
 use support::{Chance, Drive, Said, Sent};
 
 const SECOND: i64 = 1_000_000;
@@ -65,7 +65,14 @@ impl Rules {
 
     fn is_ordered(&self) -> bool {
         let Rules { max_length, max_events, zone, campaign, starts, ends, user, client, .. } = self;
-        max_length.is_some() || max_events.is_some() || zone.is_some() || *campaign || *starts || *ends || *user || *client
+        max_length.is_some()
+            || max_events.is_some()
+            || zone.is_some()
+            || *campaign
+            || *starts
+            || *ends
+            || *user
+            || *client
     }
 }
 
@@ -132,7 +139,7 @@ fn keep(table: &mut Table, visitor: &str, run: &[&Sent]) {
         end: run[run.len() - 1].at,
         events: run.len() as u64,
         amount: run.iter().map(|e| e.amount.unwrap_or(0)).sum(),
-        last: pages.last().unwrap_or(entry.clone()),
+        last: pages.next_back().unwrap_or(entry.clone()),
         entry,
         types,
     };
@@ -166,12 +173,12 @@ fn read(said: &[Said]) -> (Table, usize) {
             }
         }
     }
-    let mut order: Vec<&Said> = last.into_values().collect();
-    order.sort_by_key(|one| one.value()["session_index"].as_u64());
+    let mut order: Vec<(&Said, Value)> = last.into_values().map(|one| (one, one.value())).collect();
+    order.sort_by_key(|(_, v)| v["session_index"].as_u64());
     let mut table = Table::new();
-    for one in order {
-        let v = one.value();
-        let time = |name: &str| Micros::parse_rfc3339(v[name].as_str().expect("a time").as_bytes()).expect("RFC 3339").0;
+    for (one, v) in order {
+        let time =
+            |name: &str| Micros::parse_rfc3339(v[name].as_str().expect("a time").as_bytes()).expect("RFC 3339").0;
         let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
         let types = v["types"].as_object().expect("an object");
         let seen = Seen {
@@ -288,8 +295,44 @@ fn size(chance: &mut Chance) -> usize {
     20 + if chance.one_in(6) { chance.below(481) } else { chance.below(60) } as usize
 }
 
+/// What cases came across: a property that meets no hard case proves nothing.
+#[derive(Default, Debug)]
+struct Met {
+    distances: usize,
+    near_a_limit: usize,
+    merges: usize,
+    revised: usize,
+    cut: usize,
+}
+
+impl Met {
+    fn case(&mut self, events: &[Sent], rules: &Rules, said: &[Said]) {
+        let mut last: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+        let mut sorted: Vec<&Sent> = events.iter().collect();
+        sorted.sort_by_key(|e| e.at);
+        for event in sorted {
+            let Some((start, before)) = last.insert(&event.visitor, (event.at, event.at)) else { continue };
+            let distance = event.at - before;
+            let start = if distance > rules.gap { event.at } else { start };
+            last.insert(&event.visitor, (start, event.at));
+            let near = |from: i64, to: i64| (from - to).abs() <= SECOND;
+            let midnight = |zone| day(zone, event.at - SECOND - 1) != day(zone, event.at + SECOND);
+            self.distances += 1;
+            self.near_a_limit += usize::from(
+                near(distance, rules.gap)
+                    || rules.max_length.is_some_and(|max| near(event.at - start, max))
+                    || rules.zone.is_some_and(midnight),
+            );
+        }
+        self.merges += said.iter().filter(|s| s.kind == Some(Kind::Merge)).count();
+        let finals = said.iter().filter(|s| s.kind == Some(Kind::Final));
+        self.revised += finals.clone().filter(|s| s.revision > 0).count();
+        self.cut += finals.filter(|s| !s.json.windows(17).any(|w| w == b"\"closed_by\":\"gap\"")).count();
+    }
+}
+
 /// One case within the bounds in which nothing may differ.
-fn equals_the_model(case: u64) {
+fn equals_the_model(case: u64, met: &mut Met) {
     let mut chance = Chance::new(case + 1);
     let rules = rules(case, &mut chance);
     let out_of_order = *chance.pick(&[10 * SECOND, MINUTE, 10 * MINUTE]);
@@ -310,6 +353,7 @@ fn equals_the_model(case: u64) {
     assert!(drive.visitors.is_empty(), "case {case}: all timers fire at the end");
     let said = drive.take();
     check_updates(&said);
+    met.case(&events, &rules, &said);
     let (got, late) = read(&said);
     let want = model(&events, &rules);
     assert_eq!(late, 0, "case {case}: nothing was late by more than is allowed: {rules:?}");
@@ -341,10 +385,10 @@ fn loses_nothing(case: u64) {
             drive.close();
         }
         drive.send(event);
-        if let Some((state, _)) = drive.visitors.get(&event.visitor) {
+        if let Some((state, _)) = drive.visitors.get(&event.visitor).filter(|_| n % 8 == 0) {
             let mut view = Vec::new();
             drive.sessions.show(event.visitor.as_bytes(), state, &drive.clocks, &mut view);
-            assert!(n % 8 > 0 || serde_json::from_slice::<Value>(&view).is_ok());
+            assert!(serde_json::from_slice::<Value>(&view).is_ok());
             drive.nudge(&event.visitor);
         }
     }
@@ -365,17 +409,24 @@ fn loses_nothing(case: u64) {
 
 // In parts, so that they run beside each other.
 
+fn all_equal_the_model(cases: std::ops::Range<u64>) {
+    let mut met = Met::default();
+    cases.for_each(|case| equals_the_model(case, &mut met));
+    assert!(met.near_a_limit * 5 >= met.distances, "a fifth of the distances is near a limit: {met:?}");
+    assert!(met.merges > 1_000 && met.revised > 1_000 && met.cut > 10_000, "hard cases were met: {met:?}");
+}
+
 #[test]
 fn sessions_equal_the_model_part_1() {
-    (0..5_000).for_each(equals_the_model);
+    all_equal_the_model(0..5_000);
 }
 
 #[test]
 fn sessions_equal_the_model_part_2() {
-    (5_000..10_000).for_each(equals_the_model);
+    all_equal_the_model(5_000..10_000);
 }
 
 #[test]
 fn no_event_is_in_two_sessions_or_in_none() {
-    (0..3_000).for_each(loses_nothing);
+    (0..2_000).for_each(loses_nothing);
 }

@@ -1,7 +1,7 @@
 //! Which types of events mean what, and where in them items and amounts are.
 
 use event::key::hash64;
-use wire::json::walk::{Elements, Members};
+use wire::json::walk::{Elements, Member, Members};
 use wire::json::{Kind, kind};
 
 use super::{ConfigError, ItemKind};
@@ -106,12 +106,7 @@ impl Default for TypeRules {
         // Segment: `revenue` is without shipping and tax, so it is asked for first. GA4 says `value`, others `amount`.
         let value = ValueRule {
             types: owned(&["Order Completed", "purchase"]),
-            amounts: owned(&[
-                "/properties/revenue",
-                "/properties/total",
-                "/properties/value",
-                "/properties/amount",
-            ]),
+            amounts: owned(&["/properties/revenue", "/properties/total", "/properties/value", "/properties/amount"]),
             currency: "/properties/currency".into(),
         };
         TypeRules { views: owned(VIEWS), key_events: owned(KEY_EVENTS), items: items.collect(), values: vec![value] }
@@ -200,16 +195,44 @@ impl Path {
             None => Err(ConfigError::Pointer { pointer: pointer.to_owned() }),
         }
     }
+}
+
+/// An event that paths are followed in. Most of them lead through the same member, so its members are noted.
+pub(crate) struct Inside<'j> {
+    event: &'j [u8],
+    noted: Option<(&'j [u8], Vec<Member<'j>>)>,
+}
+
+impl<'j> Inside<'j> {
+    pub fn new(event: &'j [u8]) -> Inside<'j> {
+        Inside { event, noted: None }
+    }
 
     /// Calls `visit` with every value the path leads to, in their order, until it says to stop with `false`.
-    pub fn each<'j>(&self, json: &'j [u8], visit: &mut impl FnMut(&'j [u8]) -> bool) {
-        each(&self.0, json, visit);
+    pub fn each(&mut self, path: &Path, visit: &mut impl FnMut(&'j [u8]) -> bool) {
+        let [first, second, rest @ ..] = &path.0[..] else {
+            each(&path.0, self.event, visit);
+            return;
+        };
+        if self.noted.as_ref().is_none_or(|(name, _)| *name != first.as_bytes()) {
+            // The first level has no name twice.
+            let Some(member) = Members::of(self.event).find(|m| m.raw_name == first.as_bytes()) else { return };
+            if kind(member.value) != Kind::Object {
+                each(&path.0[1..], member.value, visit);
+                return;
+            }
+            self.noted = Some((member.raw_name, Members::of(member.value).collect()));
+        }
+        let (_, members) = self.noted.as_ref().expect("it was noted");
+        if let Some(member) = members.iter().find(|m| m.raw_name == second.as_bytes()) {
+            each(rest, member.value, visit);
+        }
     }
 
     /// The first value the path leads to.
-    pub fn first<'j>(&self, json: &'j [u8]) -> Option<&'j [u8]> {
+    pub fn first(&mut self, path: &Path) -> Option<&'j [u8]> {
         let mut first = None;
-        self.each(json, &mut |value| {
+        self.each(path, &mut |value| {
             first = Some(value);
             false
         });
@@ -252,7 +275,7 @@ mod tests {
             ("/b", &[]),
         ] {
             let mut got = Vec::new();
-            Path::parse(pointer).expect("a pointer").each(json, &mut |v| {
+            Inside::new(json).each(&Path::parse(pointer).expect("a pointer"), &mut |v| {
                 got.push(String::from_utf8_lossy(v).into_owned());
                 true
             });

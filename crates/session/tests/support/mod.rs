@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use event::key::hash64;
 use event::{Field, Flags, Header, HeaderRef, Micros, Source, Span};
-use serde_json::Value;
 use ouzel_session::{Clocks, Event, Kind, Sessions, Sink};
+use serde_json::Value;
 
 /// An event to be sent. Empty texts: it does not have them.
 #[derive(Clone, Debug, Default)]
