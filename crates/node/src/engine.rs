@@ -24,7 +24,7 @@ use wire::Decoder;
 
 use crate::config::{self, Config, SourceKind};
 use crate::output::{Output, OutputError, OutputProgress, To};
-use crate::parts::{decoder, input_config, journal_config, sources, worker_count};
+use crate::parts::{decoder, dedup, input_config, journal_config, sources, worker_count};
 use crate::pipeline::operator;
 use crate::stage::{EnrichWorker, StageStatus};
 use crate::status::{InputStatus, Status, Sums};
@@ -197,7 +197,7 @@ impl Engine {
                     clock: world.clock.clone(),
                     fs: world.fs.clone(),
                     data: config.data.dir.clone(),
-                    dedup_memory: config.dedup.memory / u64::from(partitions),
+                    dedup: dedup(config).share(partitions),
                     status: stage.clone(),
                     stop: stop_workers.clone(),
                 };

@@ -8,7 +8,7 @@
 //! * [`plan`]: what would run, drawn; [`paragraph`]: texts kept within a width
 //! * [`stage`]: runs the enrich stage's state machines
 //! * [`facts`]: answers what a batch asks
-//! * [`runs`]: dedup's sealed runs on disk
+//! * [`runs`]: dedup's older pairs on disk
 //! * [`assets`]: reference data that is fetched once, and the directory it lies in
 //! * [`output`]: writes `--output`
 //! * [`status`]: readiness, metrics, the two sums

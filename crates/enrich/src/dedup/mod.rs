@@ -92,11 +92,7 @@ impl DedupConfig {
         let affordable = (rest / Ranks::bytes(generation)).min(self.disk / run::bytes(generation));
         // A run stays until all of it is beyond the horizon, and one that is being made is there beside what it is made of.
         let biggest = [FAN * FAN, FAN].into_iter().find(|b| b * 6 <= affordable).unwrap_or(1);
-        Plan {
-            table: (held * generation) as usize,
-            most: affordable.saturating_sub(2 * biggest).max(1),
-            biggest,
-        }
+        Plan { table: (held * generation) as usize, most: affordable.saturating_sub(2 * biggest).max(1), biggest }
     }
 }
 

@@ -229,6 +229,16 @@ pub static RULES: &[Rule] = &[
         (Free, "duplicates are told over a longer time, as new ids come"),
         (FromNowOn, "duplicates are told over a shorter time: an old event that is sent again may count twice"),
     ),
+    either(
+        "dedup.disk",
+        (Free, "duplicates are told over a longer time, as new ids come"),
+        (FromNowOn, "duplicates are told over a shorter time: an old event that is sent again may count twice"),
+    ),
+    either(
+        "dedup.horizon",
+        (Free, "duplicates are told over a longer time; the next start may read more of raw"),
+        (FromNowOn, "duplicates are told over a shorter time: an old event that is sent again may count twice"),
+    ),
     any("time.out_of_order", (FromNowOn, "it decides which events are late")),
 ];
 
@@ -484,6 +494,10 @@ mod tests {
             ("", "data.max_bytes = \"1TiB\"", &[("data.max_bytes", Free, "more is kept")]),
             ("", "dedup.memory = \"1MiB\"", &[("dedup.memory", FromNowOn, "shorter time")]),
             ("", "dedup.memory = \"1GiB\"", &[("dedup.memory", Free, "longer time")]),
+            ("", "dedup.disk = \"1GiB\"", &[("dedup.disk", FromNowOn, "shorter time")]),
+            ("", "dedup.disk = \"8GiB\"", &[("dedup.disk", Free, "longer time")]),
+            ("", "dedup.horizon = \"10m\"", &[("dedup.horizon", FromNowOn, "shorter time")]),
+            ("", "dedup.horizon = \"2h\"", &[("dedup.horizon", Free, "longer time")]),
             ("", "limits.event = \"512B\"", &[("limits.event", FromNowOn, "above 512B are refused")]),
             ("", "http.listen = \"127.0.0.1:1\"", &[("http.listen", Restart, "new address")]),
             ("", "geo.database = \"a\"", &[("geo.database", FromNowOn, "stay as they are")]),
