@@ -221,10 +221,11 @@ impl Dedup {
         self.trouble.as_deref()
     }
 
-    /// Whether a batch may be read: the table has room for it without forgetting what is not on disk yet.
-    pub fn has_room(&self) -> bool {
+    /// Whether the table has room for so many generations without forgetting what is not on disk yet. One is more than a
+    /// batch takes; without it, none may be read.
+    pub fn has_room_for(&self, generations: u64) -> bool {
         let kept = self.table.len() - self.table.below(self.covered);
-        kept as u64 + self.generations.size() <= self.table.capacity() as u64
+        kept as u64 + generations * self.generations.size() <= self.table.capacity() as u64
     }
 
     /// The next generation that lies below the committed position and was not handed out yet. [`Dedup::cover`] is due when

@@ -109,7 +109,7 @@ fn judge(dedup: &mut Dedup, offset: usize, records: &[Record]) -> Verdict {
 
 /// Hands out what may be handed out; sometimes the disk takes its time.
 fn seal(dedup: &mut Dedup, disk: &Disk, committed: usize, chance: &mut Chance) {
-    while !dedup.has_room() || chance.below(3) > 0 {
+    while !dedup.has_room_for(1) || chance.below(3) > 0 {
         let Some(sealed) = dedup.seal(committed as Offset) else { return };
         dedup.cover(sealed.head.to);
         assert!(sealed.pairs.iter().all(|p| p.offset < committed as Offset && p.offset >= sealed.head.from));

@@ -26,20 +26,22 @@ use file::OpenRun;
 use sealer::Task;
 pub use sealer::{Cost, Sealer};
 pub use shelf::Shelf;
-use shelf::{Done, RUNS_MAX};
+use shelf::{Done, RUNS_MANY, RUNS_MAX};
 
 /// The runs of one partition.
 pub struct Runs {
     dir: PathBuf,
     shelf: Shelf,
     merging: bool,
+    /// It was said that this partition is about to wait.
+    behind: bool,
 }
 
 impl Runs {
     pub fn open(fs: &Arc<dyn Fs>, data: &Path, partition: u32) -> io::Result<Runs> {
         let dir = data.join("dedup").join(partition.to_string());
         fs.create_dir_all(&dir)?;
-        Ok(Runs { dir, shelf: Shelf::new(fs.clone()), merging: false })
+        Ok(Runs { dir, shelf: Shelf::new(fs.clone()), merging: false, behind: false })
     }
 
     /// What [`Dedup`] asks for older pairs.
@@ -127,7 +129,13 @@ impl Runs {
         if expired > 0 {
             sealer.send(Task::Remove(held.runs.drain(..expired).map(|r| r.path.clone()).collect()));
         }
-        Ok(dedup.has_room() && held.runs.len() <= RUNS_MAX)
+        let runs = held.runs.len();
+        drop(held);
+        let behind = !dedup.has_room_for(2) || runs > RUNS_MANY;
+        if behind != std::mem::replace(&mut self.behind, behind) {
+            sealer.set_behind(behind);
+        }
+        Ok(dedup.has_room_for(1) && runs <= RUNS_MAX)
     }
 
     /// (runs, bytes in memory, bytes on disk)

@@ -1,10 +1,11 @@
-//! The thread that writes runs and merges them, out of the way of events.
+//! The thread that writes runs and merges them, out of the way of events. Seals go first, because the stage waits for them
+//! when its table is full; merges get their share between them, or runs would become too many.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,9 +22,11 @@ use super::shelf::{Done, Shelf};
 /// which the journal syncs.
 const SLICE: usize = 64 * 1024;
 const SLICE_PAUSE: Duration = Duration::from_millis(5);
-/// Tasks waiting from which on there are no pauses: 3 MB/s are written at 27,800 events a second, a sixth of what is
-/// possible with pauses; who sends more than six times that wants throughput.
-const BUSY: usize = 4;
+/// A slice while a stage waits for the disk: then throughput is what is wanted.
+const BEHIND_SLICE: usize = 512 * 1024;
+/// Bytes of merges that may be written after a sealed generation before the next one, which waits meanwhile: twice its size
+/// is what merging costs in the long run.
+const MERGE_SHARE: u64 = 3 << 20;
 /// Between two tries when the disk takes nothing.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Sealer {
     tasks: Option<mpsc::Sender<Task>>,
     hurry: Arc<AtomicBool>,
+    behind: Arc<AtomicUsize>,
     cost: Arc<Cost>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,23 +64,34 @@ impl Sealer {
     pub(super) fn with_pauses(fs: Arc<dyn Fs>, pause: Duration) -> io::Result<Sealer> {
         let (tasks, queue) = mpsc::channel::<Task>();
         let hurry = Arc::new(AtomicBool::new(false));
+        let behind = Arc::new(AtomicUsize::new(0));
         let cost = Arc::new(Cost::default());
         let mut worker = Worker {
             fs,
             queue,
             hurry: hurry.clone(),
+            behind: behind.clone(),
             pause,
             cost: cost.clone(),
             seals: VecDeque::new(),
             merges: VecDeque::new(),
             merging: None,
+            merge_share: 0,
         };
         let thread = std::thread::Builder::new().name("sealer".to_owned()).spawn(move || worker.run())?;
-        Ok(Sealer { tasks: Some(tasks), hurry, cost, thread: Some(thread) })
+        Ok(Sealer { tasks: Some(tasks), hurry, behind, cost, thread: Some(thread) })
     }
 
     pub fn cost(&self) -> &Cost {
         &self.cost
+    }
+
+    /// Says that one partition more, or one less, is about to wait for the disk.
+    pub(super) fn set_behind(&self, behind: bool) {
+        match behind {
+            true => self.behind.fetch_add(1, Relaxed),
+            false => self.behind.fetch_sub(1, Relaxed),
+        };
     }
 
     pub(super) fn send(&self, task: Task) {
@@ -99,12 +114,15 @@ struct Worker {
     fs: Arc<dyn Fs>,
     queue: mpsc::Receiver<Task>,
     hurry: Arc<AtomicBool>,
+    /// Partitions that are about to wait.
+    behind: Arc<AtomicUsize>,
     pause: Duration,
     cost: Arc<Cost>,
-    /// They go first: the stage waits for them when its table is full.
     seals: VecDeque<(PathBuf, Shelf, Sealed)>,
     merges: VecDeque<(PathBuf, Shelf, Head, Vec<Arc<OpenRun>>)>,
     merging: Option<Merging>,
+    /// Bytes of merges that go before the next seal.
+    merge_share: u64,
 }
 
 impl Worker {
@@ -131,10 +149,16 @@ impl Worker {
     }
 
     fn work(&mut self) {
-        if let Some((dir, shelf, sealed)) = self.seals.pop_front() {
+        let merges_wait = self.merging.is_some() || !self.merges.is_empty();
+        if (self.merge_share == 0 || !merges_wait)
+            && let Some((dir, shelf, sealed)) = self.seals.pop_front()
+        {
             self.seal(&dir, &shelf, sealed);
+            self.merge_share = MERGE_SHARE;
         } else if let Some(mut merging) = self.merging.take() {
-            match merging.step(&*self.fs) {
+            let slice = self.slice();
+            self.merge_share = self.merge_share.saturating_sub(slice as u64);
+            match merging.step(&*self.fs, slice) {
                 Ok(None) => self.merging = Some(merging),
                 Ok(Some(done)) => {
                     self.cost.merges.fetch_add(1, Relaxed);
@@ -189,14 +213,14 @@ impl Worker {
         let mut writer = RunWriter::new(sealed.head.clone(), sealed.pairs.len() as u64);
         for pair in &sealed.pairs {
             writer.push(*pair);
-            if writer.out.len() >= SLICE {
+            if writer.out.len() >= self.slice() {
                 out.slice(&writer.out)?;
                 writer.out.clear();
                 self.pause();
             }
         }
         let (index, rest) = writer.finish();
-        for slice in rest.chunks(SLICE) {
+        for slice in rest.chunks(self.slice()) {
             out.slice(slice)?;
             self.pause();
         }
@@ -218,10 +242,14 @@ impl Worker {
     }
 
     fn pause(&self) {
-        let busy = self.seals.len() + self.merges.len() >= BUSY;
-        if !busy && !self.hurry.load(Relaxed) {
+        if self.behind.load(Relaxed) == 0 && !self.hurry.load(Relaxed) {
             std::thread::sleep(self.pause);
         }
+    }
+
+    /// Bytes to be written at once.
+    fn slice(&self) -> usize {
+        if self.behind.load(Relaxed) == 0 { SLICE } else { BEHIND_SLICE }
     }
 
     fn wait(&self) {
@@ -313,9 +341,9 @@ impl Merging {
     }
 
     /// Writes a slice. Answers what to report when it was the last one.
-    fn step(&mut self, fs: &dyn Fs) -> Result<Option<Done>, Failed> {
+    fn step(&mut self, fs: &dyn Fs, slice: usize) -> Result<Option<Done>, Failed> {
         if let Some(mut writer) = self.writer.take() {
-            while writer.out.len() < SLICE {
+            while writer.out.len() < slice {
                 let Some(pair) = self.merge.next(|n| self.readers[n].next(fs))? else {
                     self.rest = Some(writer.finish());
                     return Ok(None);
@@ -328,7 +356,7 @@ impl Merging {
             return Ok(None);
         }
         let (index, rest) = self.rest.take().expect("a merge writes pairs, then the rest");
-        let end = rest.len().min(self.rest_at + SLICE);
+        let end = rest.len().min(self.rest_at + slice);
         self.out.slice(&rest[self.rest_at..end])?;
         self.rest_at = end;
         if end < rest.len() {

@@ -9,7 +9,9 @@ use seam::Fs;
 use super::file::OpenRun;
 
 /// Runs of one partition beyond which no more is read until some are merged: each is asked for every record.
-pub const RUNS_MAX: usize = 64;
+pub const RUNS_MAX: usize = 48;
+/// Runs of one partition beyond which merging is no longer held back; in the long run there are 20 at most.
+pub const RUNS_MANY: usize = 28;
 
 #[derive(Clone)]
 pub struct Shelf {
