@@ -4,7 +4,7 @@
 //! * [`stage`]: the operator
 //! * [`enricher`]: the trait of one enricher, and **their order as one list**; one file each below it
 //! * [`condition`], [`path`], [`order`]: when a lookup is made, what it reads, and in which round of asks
-//! * [`dedup`]: the table of (source, id) pairs that were passed on
+//! * [`dedup`]: the (source, id) pairs that were passed on, in memory and on disk
 //! * [`address`]: an address as people write it
 //! * [`url`]: the parts of a URL, and what is in its query
 //! * [`splice`]: adding a member to a JSON object without writing it anew
@@ -21,6 +21,6 @@ pub mod splice;
 pub mod stage;
 pub mod url;
 
-pub use dedup::{Dedup, Run};
+pub use dedup::{Dedup, DedupConfig};
 pub use enricher::Enricher;
 pub use stage::{Enrich, EnrichConfig, Outline, StatusMode};

@@ -279,7 +279,7 @@ impl Operator for Enrich {
         if record.value.is_none() {
             return Verdict::Control;
         }
-        prefix.judge(header.id_hash(), header.payload_hash(), offset)
+        prefix.judge(header.id_hash(), header.payload_hash(), offset, header.received_time())
     }
 
     fn rounds(&self) -> usize {

@@ -27,7 +27,7 @@ use wire::Decoder;
 use crate::config::{self, Config, SourceKind};
 use crate::lookahead::Lookahead;
 use crate::output::{Output, OutputError, OutputProgress, To};
-use crate::parts::{decoder, input_config, journal_config, sources, worker_count};
+use crate::parts::{decoder, dedup, input_config, journal_config, sources, worker_count};
 use crate::pipeline::operator;
 use crate::sessions::{Sessions, Worker};
 use crate::stage::{EnrichWorker, StageStatus};
@@ -222,7 +222,7 @@ impl Engine {
                     clock: world.clock.clone(),
                     fs: world.fs.clone(),
                     data: config.data.dir.clone(),
-                    dedup_memory: config.dedup.memory / u64::from(partitions),
+                    dedup: dedup(config).share(partitions),
                     punctuation: punctuation.clone(),
                     lookahead: lookahead.clone(),
                     status: stage.clone(),

@@ -11,7 +11,7 @@
 //! * [`sessions`]: the sessions stage as a part of the process
 //! * [`lookahead`]: reads `raw` ahead for links between users and visitors
 //! * [`facts`]: answers what a batch asks
-//! * [`runs`]: dedup's sealed runs on disk
+//! * [`runs`]: dedup's older pairs on disk
 //! * [`assets`]: reference data that is fetched once, and the directory it lies in
 //! * [`output`]: writes `--output`
 //! * [`status`]: readiness, metrics, the two sums

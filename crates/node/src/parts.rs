@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use door::input;
+use enrich::DedupConfig;
+use enrich::dedup::GENERATION;
 use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, LATE, RAW, SESSIONS};
 use log::journal::{self, JournalConfig, MinFree};
@@ -19,6 +21,16 @@ use crate::assets::{Asset, Installed};
 use crate::config::{self, Config, SourceKind};
 use crate::engine::StartError;
 use crate::facts::Sources;
+
+/// What the process may spend on telling duplicates.
+pub fn dedup(config: &Config) -> DedupConfig {
+    DedupConfig {
+        memory: config.dedup.memory,
+        disk: config.dedup.disk,
+        horizon_us: i64::try_from(config.dedup.horizon.as_micros()).unwrap_or(i64::MAX),
+        generation: GENERATION,
+    }
+}
 
 /// The journal's part of the configuration.
 pub fn journal_config(config: &Config) -> JournalConfig {

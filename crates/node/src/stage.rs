@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use door::http::Histogram;
 use drive::{Action, Driver, Input, Phase, Settled};
-use enrich::{Dedup, Enrich};
+use enrich::{Dedup, DedupConfig, Enrich};
 use event::record::Chunk;
 use event::topic::{ENRICHED, RAW};
 use event::{Block, BlockBuilder, Micros, Offset, TopicId, TopicPartition};
@@ -44,6 +44,8 @@ struct PartitionStatus {
     progress: Mutex<(Progress, Offset)>,
     /// Positions back from the newest record within which a duplicate is told.
     horizon: AtomicU64,
+    /// The same in received time, in microseconds.
+    reach: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +107,11 @@ impl StageStatus {
         self.partitions.iter().map(|p| p.horizon.load(Relaxed)).min().unwrap_or(0)
     }
 
+    /// Within how much received time a duplicate is told, in seconds: the shortest of all partitions.
+    pub fn horizon_seconds(&self) -> f64 {
+        self.partitions.iter().map(|p| p.reach.load(Relaxed)).min().unwrap_or(0) as f64 / 1e6
+    }
+
     pub fn trouble(&self) -> Option<Trouble> {
         self.trouble.lock().expect("no panic while held").clone()
     }
@@ -132,7 +139,8 @@ pub struct EnrichWorker {
     pub clock: Arc<dyn Clock>,
     pub fs: Arc<dyn Fs>,
     pub data: std::path::PathBuf,
-    pub dedup_memory: u64,
+    /// What one partition may spend on telling duplicates.
+    pub dedup: DedupConfig,
     /// What is said of time, by all workers of the stage.
     pub punctuation: Arc<Mutex<Punctuation>>,
     /// Where the links between users and visitors come from, if they are wanted.
@@ -183,7 +191,7 @@ impl EnrichWorker {
             // Everything is read before anything is processed: what the records of one partition say of time must not
             // pass by those that wait in another.
             for part in &mut parts {
-                self.read(part, reading)?;
+                self.read(part, &sealer, reading)?;
             }
             let now = self.clock.now();
             let mut commit = Commit { generation: Some(self.generation), ..Commit::default() };
@@ -207,7 +215,7 @@ impl EnrichWorker {
                 // One commit at a time: an abort does not abort what was submitted behind it.
                 let ticket = self.log.submit(commit);
                 point("enrich.submitted");
-                let full = self.settle(&mut parts, &sealer, ticket, &of)?;
+                let full = self.settle(&mut parts, ticket, &of)?;
                 // Told to stop, nobody waits for room: the next start does this batch again.
                 if full && !reading {
                     return Ok(());
@@ -222,7 +230,8 @@ impl EnrichWorker {
     }
 
     /// Lets a driver go on until it wants records, and reads those for it.
-    fn read(&self, part: &mut Part, reading: bool) -> Result<(), String> {
+    fn read(&self, part: &mut Part, sealer: &Sealer, reading: bool) -> Result<(), String> {
+        part.at_end = false;
         while let Some(action) = part.driver.next_action() {
             match action {
                 Action::ReadPosition => self.read_position(part)?,
@@ -231,9 +240,15 @@ impl EnrichWorker {
                     return Ok(());
                 }
                 Action::Read { from } => {
+                    let committed = part.driver.committed().1;
+                    if !part.runs.keep_up(sealer, part.driver.prefix(), committed)? {
+                        part.driver.read_nothing();
+                        return Ok(());
+                    }
                     let fetch = self.fetch(part.driver.input(), from)?;
                     if fetch.chunks.is_empty() && fetch.next <= from {
                         part.driver.read_nothing();
+                        part.at_end = true;
                         return Ok(());
                     }
                     part.fetched = Some(Fetched { from, fetch });
@@ -334,7 +349,6 @@ impl EnrichWorker {
         of: &mut Vec<(usize, u64)>,
     ) -> Result<(), String> {
         part.wrote.clear();
-        part.at_end = part.fetched.is_none();
         let Some(Fetched { from, fetch }) = part.fetched.take() else { return Ok(()) };
         let input = part.driver.input();
         part.received.clear();
@@ -347,6 +361,9 @@ impl EnrichWorker {
                 part.received.extend(records.filter_map(|(_, r)| r.header()).map(|h| h.received_time()));
             }
             part.driver.handle(Input::Records { chunks: fetch.chunks, at: self.clock.now() });
+            if let Some(why) = part.driver.prefix().trouble() {
+                return Err(format!("enrich stopped at {input}: {why}"));
+            }
         }
         while part.driver.is_processing()
             && let Some(action) = part.driver.next_action()
@@ -389,7 +406,7 @@ impl EnrichWorker {
 
     /// Waits for a commit and tells every driver in it, by (place in `parts`, its number of the commit), how it ended.
     /// Answers whether there was no room for it.
-    fn settle(&self, parts: &mut [Part], sealer: &Sealer, ticket: Ticket, of: &[(usize, u64)]) -> Result<bool, String> {
+    fn settle(&self, parts: &mut [Part], ticket: Ticket, of: &[(usize, u64)]) -> Result<bool, String> {
         let mut full = false;
         let settled = match ticket.wait() {
             Outcome::Committed(_) => {
@@ -426,20 +443,27 @@ impl EnrichWorker {
             *self.status.partitions[partition].progress.lock().expect("no panic while held") = (progress, next);
             let horizon = part.driver.prefix().horizon();
             self.status.partitions[partition].horizon.store(horizon.end - horizon.start, Relaxed);
-            part.runs.seal(sealer, part.driver.prefix(), next);
+            self.status.partitions[partition].reach.store(part.driver.prefix().reach() as u64, Relaxed);
         }
         Ok(full)
     }
 
+    /// When the first record at or above a position was received.
+    fn received(&self, input: TopicPartition, offset: Offset) -> Option<Micros> {
+        let fetch = self.log.fetch(input, offset, 1).ok()?;
+        let records = fetch.chunks.iter().flat_map(Chunk::records).flatten();
+        records.filter(|(at, _)| *at >= offset).find_map(|(_, r)| r.header()).map(|h| h.received_time())
+    }
+
     fn open(&self, input: TopicPartition) -> Result<Part, String> {
-        let (start, end) = self.log.bounds(input).map_err(|e| e.to_string())?;
+        let (start, _) = self.log.bounds(input).map_err(|e| e.to_string())?;
         let at = log::Input::Topic(input);
         let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
         let committed = stored.map_or(start, |p| p.next);
-        let mut dedup = Dedup::new(self.dedup_memory);
-        let fs = &*self.fs;
-        let runs = Runs::open(fs, &self.data, input.partition).map_err(|e| e.to_string())?;
-        let from = runs.restore(fs, &mut dedup, committed, start, end).map_err(|e| e.to_string())?;
+        let runs = Runs::open(&self.fs, &self.data, input.partition).map_err(|e| e.to_string())?;
+        let mut dedup = Dedup::with_older(&self.dedup, Box::new(runs.shelf()));
+        let received = |offset| self.received(input, offset);
+        let from = runs.restore(&*self.fs, &mut dedup, committed, start, received).map_err(|e| e.to_string())?;
         if planted(Bug::DedupOffByOne) {
             // The bug: the rebuild reads one record too many, and takes it for one that was passed on.
             dedup.plant_off_by_one();
@@ -447,7 +471,7 @@ impl EnrichWorker {
                 if let Some(Ok((offset, record))) = chunk.records().next()
                     && let Some(header) = record.header()
                 {
-                    dedup.judge(header.id_hash(), header.payload_hash(), offset);
+                    dedup.judge(header.id_hash(), header.payload_hash(), offset, header.received_time());
                 }
             }
         }

@@ -257,6 +257,8 @@ impl Site for Status {
         metric("ouzel_events_in_flight", "gauge", "Events accepted and not enriched yet.", sums.in_flight as f64);
         let help = "Within how many events of a partition a duplicate is told, the smallest of all partitions.";
         metric("ouzel_dedup_horizon_events", "gauge", help, self.enrich.horizon() as f64);
+        let help = "Within how much received time a duplicate is told, the shortest of all partitions.";
+        metric("ouzel_dedup_horizon_seconds", "gauge", help, self.enrich.horizon_seconds());
         metric("ouzel_events_rate", "gauge", "Events enriched a second.", self.rate());
         let ready = self.ready().is_empty();
         metric("ouzel_ready", "gauge", "1 when /readyz has no reason against it.", f64::from(u8::from(ready)));

@@ -368,7 +368,12 @@ impl Building<'_> {
     }
 
     fn dedup(&mut self, at: &At<'_>) -> Dedup {
-        Dedup { memory: self.reader.size(at, "memory").expect(DEFAULT) }
+        let r = &mut self.reader;
+        Dedup {
+            memory: r.size(at, "memory").expect(DEFAULT),
+            disk: r.size(at, "disk").expect(DEFAULT),
+            horizon: r.duration(at, "horizon").expect(DEFAULT),
+        }
     }
 
     fn time(&mut self, at: &At<'_>) -> Time {

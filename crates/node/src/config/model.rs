@@ -231,6 +231,10 @@ pub enum Status {
 pub struct Dedup {
     /// Bytes.
     pub memory: u64,
+    /// Bytes.
+    pub disk: u64,
+    /// Received time over which duplicates are told.
+    pub horizon: Duration,
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -709,7 +709,23 @@ pub static KEYS: &[Key] = &[
         Is("\"256MiB\""),
         "\"1GiB\"",
         &["cache", "size"],
-        "Memory for all that is remembered to tell duplicates, for the whole process: about 3.4 million ids in 256MiB. The horizon really reached is exported (`ouzel_dedup_horizon_events`).",
+        "Memory for all that tells duplicates, for the whole process: the newest ids, and filters over those on disk. 256MiB are enough for an hour at 27,800 events a second. The horizon really reached is exported (`ouzel_dedup_horizon_seconds`, `ouzel_dedup_horizon_events`).",
+    ),
+    key(
+        "dedup.disk",
+        Size { min: MIB, max: TIB },
+        Is("\"4GiB\""),
+        "\"16GiB\"",
+        &["max_bytes", "storage"],
+        "Disk for the ids that tell duplicates, for the whole process, in the data directory: 29 bytes an id, and room for merging. What does not fit any more is forgotten, the oldest first.",
+    ),
+    key(
+        "dedup.horizon",
+        Duration { min_ms: 1000, max_ms: 30 * DAY },
+        Is("\"1h\""),
+        "\"6h\"",
+        &["window", "ttl"],
+        "How long an id is remembered, by the time of receipt, if `dedup.memory` and `dedup.disk` suffice: an event that is sent again within that time is not counted twice.",
     ),
     // [time]
     key(

@@ -1,5 +1,6 @@
 //! `ouzel bench`: measures this machine with this program. Figures that are compared come from one run.
 
+mod dedup;
 mod enrich;
 mod river;
 mod sender;
@@ -19,6 +20,8 @@ pub struct BenchArgs {
 enum What {
     /// The enrich stage alone, on one core, beside the floor: validate, find 12 members, copy
     Enrich(EnrichArgs),
+    /// An hour of distinct ids, told from duplicates in memory and on disk
+    Dedup(DedupArgs),
     /// The whole program: HTTP in batches and a file, as fast as it goes; then at a fixed rate, for latency
     Run(RunArgs),
 }
@@ -28,6 +31,16 @@ pub struct EnrichArgs {
     /// How long to measure
     #[arg(long, default_value_t = 10)]
     secs: u64,
+}
+
+#[derive(clap::Args, Clone)]
+pub struct DedupArgs {
+    /// Distinct ids in the hour
+    #[arg(long, default_value_t = 100_000_000)]
+    pairs: u64,
+    /// Partitions they are spread over
+    #[arg(long, default_value_t = 8)]
+    partitions: u32,
 }
 
 #[derive(clap::Args, Clone)]
@@ -54,6 +67,7 @@ pub fn run(global: &Global, args: BenchArgs) -> Result {
         eprintln!("this is a debug build: its figures say nothing about a release build");
     }
     match args.what {
+        What::Dedup(args) => dedup::run(global, &args),
         What::Enrich(args) => enrich::run(global, &args),
         What::Run(args) => river::run(global, &args),
     }

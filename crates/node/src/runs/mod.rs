@@ -1,0 +1,256 @@
+//! Dedup's older pairs on disk: `dedup/<partition>/<from>-<to>.run`, written and merged by a thread of their own.
+//!
+//! * [`file`]: a run as a file
+//! * [`shelf`]: the runs that can be asked
+//! * [`sealer`]: the thread
+//!
+//! `raw` is the truth, and a run a saving: one that is not whole at start is thrown away, and what it covered is read from
+//! `raw` again, as far as that still goes back.
+
+mod file;
+mod sealer;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use enrich::Dedup;
+use enrich::dedup::{FAN, Head};
+use event::{Micros, Offset};
+use seam::Fs;
+
+use file::OpenRun;
+use sealer::Task;
+pub use sealer::{Cost, Sealer};
+pub use shelf::Shelf;
+use shelf::{Done, RUNS_MANY, RUNS_MAX};
+
+/// The runs of one partition.
+pub struct Runs {
+    dir: PathBuf,
+    shelf: Shelf,
+    merging: bool,
+    /// It was said that this partition is about to wait.
+    behind: bool,
+}
+
+impl Runs {
+    pub fn open(fs: &Arc<dyn Fs>, data: &Path, partition: u32) -> io::Result<Runs> {
+        let dir = data.join("dedup").join(partition.to_string());
+        fs.create_dir_all(&dir)?;
+        Ok(Runs { dir, shelf: Shelf::new(fs.clone()), merging: false, behind: false })
+    }
+
+    /// What [`Dedup`] asks for older pairs.
+    pub fn shelf(&self) -> Shelf {
+        self.shelf.clone()
+    }
+
+    /// Tells `dedup` of the runs on disk for a start at `committed`, and gives the position from which `raw` is to be read
+    /// again. `kept_from`, `end`: the positions `raw` still has. `received` says when the record at a position, or the next
+    /// one above it, was received; `None` if there is none.
+    pub fn restore(
+        &self,
+        fs: &dyn Fs,
+        dedup: &mut Dedup,
+        committed: Offset,
+        kept_from: Offset,
+        mut received: impl FnMut(Offset) -> Option<Micros>,
+    ) -> io::Result<Offset> {
+        let generation = dedup.generation();
+        let runs = chain(self.whole(fs, committed)?, kept_from);
+        let wanted = wanted_from(dedup, committed, kept_from, &mut received);
+        let (runs, from) = match (runs.first(), runs.last()) {
+            // The wanted position is known to a generation, and runs are removed whole.
+            (Some(first), Some(last)) if first.from() <= wanted + 2 * generation => {
+                let reached = last.to();
+                runs.iter().for_each(|r| dedup.restore(&r.index.head));
+                (runs, reached)
+            }
+            // More counts than the runs go back, and raw has it: then it is told from there, and the runs are made again.
+            _ => {
+                dedup.begin_at(wanted);
+                (Vec::new(), wanted)
+            }
+        };
+        self.keep_only(fs, &runs)?;
+        if committed.saturating_sub(from) >= 2 * generation {
+            tracing::info!(from, committed, "raw is read again for what tells duplicates");
+        }
+        self.shelf.held().runs = runs.into_iter().map(Arc::new).collect();
+        Ok(from)
+    }
+
+    /// Hands what can be sealed below `committed` to the sealer, takes in what it has done, and has neighbours merged and
+    /// what is beyond the horizon removed. Call before each reading. Answers whether more may be read at present: not when
+    /// the disk lags so far behind that the table would forget what is nowhere else.
+    ///
+    /// # Errors
+    /// A run that cannot be read, for people.
+    pub fn keep_up(&mut self, sealer: &Sealer, dedup: &mut Dedup, committed: Offset) -> Result<bool, String> {
+        let shelf = self.shelf.clone();
+        let mut held = shelf.held();
+        for done in std::mem::take(&mut held.done) {
+            match done {
+                Done::Sealed(run) => {
+                    dedup.cover(run.to());
+                    held.runs.push(run);
+                }
+                Done::Merged { inputs, into } => {
+                    self.merging = false;
+                    // Some may have been removed meanwhile; what they became is removed when all of it may be.
+                    let at = held.runs.partition_point(|r| r.from() < into.from());
+                    let until = held.runs.partition_point(|r| r.to() <= into.to());
+                    held.runs.splice(at..until, [into]);
+                    sealer.send(Task::Remove(inputs.iter().map(|r| r.path.clone()).collect()));
+                }
+                Done::Postponed => self.merging = false,
+                Done::Unreadable(why) => return Err(why),
+            }
+        }
+        if dedup.all_covered()
+            && let Some(sealed) = dedup.seal(committed)
+        {
+            sealer.send(Task::Seal { dir: self.dir.clone(), shelf: shelf.clone(), sealed });
+        }
+        let needed = dedup.needed_from(committed);
+        let merge = match self.merging {
+            true => None,
+            false => mergeable(&held.runs, needed, dedup.generation(), dedup.biggest_run()),
+        };
+        if let Some((head, runs)) = merge {
+            self.merging = true;
+            sealer.send(Task::Merge { dir: self.dir.clone(), shelf: shelf.clone(), head, runs });
+        }
+        let expired = held.runs.partition_point(|r| r.to() <= needed);
+        if expired > 0 {
+            sealer.send(Task::Remove(held.runs.drain(..expired).map(|r| r.path.clone()).collect()));
+        }
+        let runs = held.runs.len();
+        drop(held);
+        let behind = !dedup.has_room_for(2) || runs > RUNS_MANY;
+        if behind != std::mem::replace(&mut self.behind, behind) {
+            sealer.set_behind(behind);
+        }
+        Ok(dedup.has_room_for(1) && runs <= RUNS_MAX)
+    }
+
+    /// (runs, bytes in memory, bytes on disk)
+    pub fn sizes(&self) -> (usize, u64, u64) {
+        let held = self.shelf.held();
+        let sum = |of: &dyn Fn(&OpenRun) -> u64| held.runs.iter().map(|r| of(r)).sum();
+        (held.runs.len(), sum(&|r| r.index.bytes()), sum(&|r| r.bytes))
+    }
+
+    /// (pages read because an index said so, how many of these held the pair)
+    pub fn asked(&self) -> (u64, u64) {
+        let held = self.shelf.held();
+        (held.asked, held.found)
+    }
+
+    /// The runs on disk that are whole and of what was committed.
+    fn whole(&self, fs: &dyn Fs, committed: Offset) -> io::Result<Vec<OpenRun>> {
+        let mut runs = Vec::new();
+        for name in fs.list(&self.dir)? {
+            if !name.ends_with(".run") {
+                continue;
+            }
+            let path = self.dir.join(&name);
+            match OpenRun::open(fs, path.clone())? {
+                // One that reaches beyond what was committed is of another history.
+                Some(run) if run.to() <= committed && file::name(run.from(), run.to()) == name => runs.push(run),
+                Some(_) => {}
+                None => {
+                    tracing::warn!(file = %path.display(), "a dedup run is not whole; raw is read again instead");
+                }
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Removes all files but these, before anything is appended to the log.
+    fn keep_only(&self, fs: &dyn Fs, runs: &[OpenRun]) -> io::Result<()> {
+        let mut removed = false;
+        for name in fs.list(&self.dir)? {
+            let path = self.dir.join(&name);
+            if !name.ends_with(".damaged") && !runs.iter().any(|r| r.path == path) {
+                fs.remove(&path)?;
+                removed = true;
+            }
+        }
+        if removed { fs.sync_dir(&self.dir) } else { Ok(()) }
+    }
+}
+
+/// The runs that follow each other without a hole. Of several that begin at the same place the longest, which the others
+/// were merged into. What a hole covered is read again if `raw` has it still, with all above it; else what lies below the
+/// hole is given up, and the horizon is shorter.
+fn chain(mut runs: Vec<OpenRun>, kept_from: Offset) -> Vec<OpenRun> {
+    runs.sort_by_key(|r| (r.from(), std::cmp::Reverse(r.to())));
+    let mut chain: Vec<OpenRun> = Vec::new();
+    for run in runs {
+        let reached = chain.last().map_or(run.from(), |r| r.to());
+        if run.from() < reached {
+            continue;
+        }
+        if run.from() > reached {
+            if kept_from <= reached {
+                break;
+            }
+            chain.clear();
+        }
+        chain.push(run);
+    }
+    if chain.last().is_some_and(|r| r.to() < kept_from) {
+        chain.clear();
+    }
+    chain
+}
+
+/// The first generation that may count at `committed`, by halving over the received times, as far as `raw` has it.
+fn wanted_from(
+    dedup: &Dedup,
+    committed: Offset,
+    kept_from: Offset,
+    received: &mut impl FnMut(Offset) -> Option<Micros>,
+) -> Offset {
+    let generation = dedup.generation();
+    let kept_from = kept_from.min(committed);
+    let (mut from, mut to) = (dedup.reaches_to(committed).max(kept_from), committed);
+    // What counts hangs on when the generation of the record that asks began.
+    let Some(begin) = received((committed / generation * generation).max(kept_from)) else { return from };
+    let cut = begin.0.saturating_sub(dedup.horizon_us());
+    while to.saturating_sub(from) > generation {
+        let middle = from.midpoint(to);
+        match received(middle) {
+            Some(at) if at.0 < cut => from = middle,
+            _ => to = middle,
+        }
+    }
+    (from / generation * generation).max(kept_from)
+}
+
+/// The first eight neighbours of one size that all count, if they make a run of at most `biggest` positions.
+fn mergeable(
+    runs: &[Arc<OpenRun>],
+    needed: Offset,
+    generation: Offset,
+    biggest: Offset,
+) -> Option<(Head, Vec<Arc<OpenRun>>)> {
+    let class = |run: &OpenRun| ((run.to() - run.from()) / generation).max(1).ilog(FAN);
+    let fan = FAN as usize;
+    let mut windows = runs.windows(fan);
+    windows.find_map(|window| {
+        let fits = window[fan - 1].to() - window[0].from() <= biggest;
+        let same = window.iter().all(|r| class(r) == class(&window[0]) && r.from() >= needed);
+        let next_to_each_other = window.windows(2).all(|w| w[0].to() == w[1].from());
+        if !(fits && same && next_to_each_other) {
+            return None;
+        }
+        let head = Head::merged(window.iter().map(|r| &r.index.head))?;
+        Some((head, window.to_vec()))
+    })
+}
