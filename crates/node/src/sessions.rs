@@ -30,6 +30,10 @@ pub struct Sessions {
     _member: Mutex<Box<dyn Membership>>,
 }
 
+/// The state is being restored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restoring;
+
 /// The thread of a stage, with why it stopped.
 pub type Worker = JoinHandle<Result<(), String>>;
 
@@ -96,8 +100,8 @@ impl Sessions {
         (0..).zip(self.status.partitions()).map(of).sum()
     }
 
-    /// The open sessions of a visitor as JSON; `None` for one it knows nothing of, or while its state is restored.
-    pub fn open(&self, visitor: &[u8]) -> Option<Vec<u8>> {
+    /// The open sessions of a visitor as JSON; `None` for one it knows nothing of.
+    pub fn open(&self, visitor: &[u8]) -> Result<Option<Vec<u8>>, Restoring> {
         let partition = partition_of(visitor, self.partitions);
         let show = |driver: &drive::Driver<SessionStage>| {
             let state = driver.state().value(visitor)?;
@@ -105,7 +109,7 @@ impl Sessions {
             self.operator.sessions().show(visitor, state, &clocks(driver.clocks()), &mut out);
             Some(out)
         };
-        self.parts.look(partition, show).flatten()
+        self.parts.look(partition, show).ok_or(Restoring)
     }
 
     pub fn group(&self) -> &'static str {

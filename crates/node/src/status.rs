@@ -194,6 +194,21 @@ impl Status {
         self.rate.store(rate.to_bits(), Relaxed);
     }
 
+    /// The open sessions of a visitor, with a status for HTTP.
+    fn open_sessions(&self, visitor: &[u8]) -> (u16, String) {
+        let error = |status, code: &str, message: &str| {
+            (status, json!({"code": code, "message": message}).to_string() + "\n")
+        };
+        let Some(sessions) = self.sessions.get() else {
+            return error(404, "no_sessions", "no sessions are made here: sessions.enabled is false");
+        };
+        match sessions.open(visitor) {
+            Ok(Some(json)) => (200, String::from_utf8_lossy(&json).into_owned() + "\n"),
+            Ok(None) => error(404, "no_visitor", "nothing is known of this visitor; its sessions of before are in the topic `sessions`"),
+            Err(_) => error(503, "restoring", "the state of this visitor's partition is being restored; ask again in a moment"),
+        }
+    }
+
     /// p50 and p99 from receipt to readable in `enriched`, since the start.
     pub fn latency(&self) -> (Option<Duration>, Option<Duration>) {
         (self.enrich.latency.quantile(0.5), self.enrich.latency.quantile(0.99))
@@ -330,6 +345,13 @@ impl Site for Status {
                        "watermark": watermark(s.status.totals().watermark)})
             }),
         })
+    }
+
+    fn look(&self, at: &str, name: &[u8]) -> Option<(u16, String)> {
+        match at {
+            "/v1/sessions/" => Some(self.open_sessions(name)),
+            _ => None,
+        }
     }
 
     fn admin(&self, _: &str, _: &str, _: &str, _: Option<&str>, _: &[u8]) -> Option<(u16, String)> {

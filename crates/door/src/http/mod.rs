@@ -61,10 +61,19 @@ pub trait Site: Send + Sync + 'static {
     /// and `topics` are added where it does not have them.
     fn status(&self) -> Value;
 
+    /// Answers a question that the log alone cannot: what is below [`LOOKS`], with a status and JSON. `name` is what stands
+    /// behind it in the path, decoded. Called on a thread that may block.
+    fn look(&self, _at: &str, _name: &[u8]) -> Option<(u16, String)> {
+        None
+    }
+
     /// Answers a request below `/admin/` with a status and JSON; `None` when there is no such thing. `token` is what the
     /// `Authorization: Bearer` header gave. Called on a thread that may block.
     fn admin(&self, method: &str, path: &str, query: &str, token: Option<&str>, body: &[u8]) -> Option<(u16, String)>;
 }
+
+/// What the site is asked for by name ([`Site::look`]).
+pub const LOOKS: [&str; 2] = ["/v1/sessions/", "/v1/explain/"];
 
 /// Whether a connection's address and agent say something about the events in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,6 +165,7 @@ impl Front {
         }
         match route {
             Route::Events => events::post(self, request, peer).await,
+            Route::Look(at, name) => self.look(at, percent_decoded(name)).await,
             Route::Records(topic) => topics::records(self, topic, request.uri().query().unwrap_or("")).await,
             Route::Topics => topics::list(self).await,
             Route::Health => answer::whole(StatusCode::OK, answer::TEXT, "ok\n"),
@@ -179,6 +189,18 @@ impl Front {
         let body = json!({ "ready": reasons.is_empty(), "reasons": reasons, "degraded": self.site.degraded() });
         let body = body.to_string() + "\n";
         answer::whole(status, answer::JSON, body)
+    }
+
+    async fn look(self: &Arc<Front>, at: &'static str, name: Vec<u8>) -> Answer {
+        let site = Arc::clone(&self.site);
+        match tokio::task::spawn_blocking(move || site.look(at, &name)).await {
+            Ok(Some((status, body))) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                answer::whole(status, answer::JSON, body)
+            }
+            Ok(None) => not_found(at),
+            Err(_) => answer::error(StatusCode::INTERNAL_SERVER_ERROR, "bug", "the request failed; see the log"),
+        }
     }
 
     async fn admin(self: &Arc<Front>, request: Request<Incoming>) -> Answer {
@@ -210,6 +232,8 @@ impl Front {
 #[derive(Clone, Copy)]
 enum Route<'a> {
     Events,
+    /// One of [`LOOKS`], and the name behind it.
+    Look(&'static str, &'a str),
     Topics,
     Records(&'a str),
     Health,
@@ -220,10 +244,12 @@ enum Route<'a> {
 }
 
 /// As shown to who asks for something else.
-const ROUTES: [&str; 8] = [
+const ROUTES: [&str; 10] = [
     "POST /v1/events",
     "GET /v1/topics",
     "GET /v1/topics/{topic}/records",
+    "GET /v1/sessions/{visitor}",
+    "GET /v1/explain/{event id}",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -242,6 +268,10 @@ impl Route<'_> {
             "/" => Route::Page,
             "/status.json" => Route::Status,
             _ => {
+                let look = |at: &&'static str| Some((*at, path.strip_prefix(*at)?));
+                if let Some((at, name)) = LOOKS.iter().find_map(look).filter(|(_, name)| !name.is_empty()) {
+                    return Some(Route::Look(at, name));
+                }
                 let topic = path.strip_prefix("/v1/topics/")?.strip_suffix("/records")?;
                 (!topic.contains('/')).then_some(Route::Records(topic))?
             }
@@ -254,6 +284,26 @@ impl Route<'_> {
             _ => "GET, HEAD",
         }
     }
+}
+
+/// A name in a path as it is meant. What is no escape stands for itself.
+fn percent_decoded(name: &str) -> Vec<u8> {
+    let bytes = name.as_bytes();
+    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16)).map(|d| d as u8);
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at += 3;
+            }
+            (other, ..) => {
+                out.push(other);
+                at += 1;
+            }
+        }
+    }
+    out
 }
 
 fn not_found(path: &str) -> Answer {
@@ -311,6 +361,13 @@ impl<T> Pool<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_in_a_path_is_decoded() {
+        for (name, means) in [("v-81", "v-81"), ("user%3aU%201", "user:U 1"), ("100%", "100%"), ("%zz%4", "%zz%4")] {
+            assert_eq!(percent_decoded(name), means.as_bytes());
+        }
+    }
 
     #[test]
     fn a_host_is_local_when_it_is_an_address_or_localhost() {
