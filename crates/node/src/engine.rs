@@ -417,14 +417,17 @@ pub enum Accept {
 
 /// The generation under which a member may commit.
 pub(crate) fn granted(member: &mut dyn Membership) -> Generation {
-    member
-        .poll()
-        .into_iter()
-        .find_map(|a| match a {
+    loop {
+        let granted = member.poll().into_iter().find_map(|a| match a {
             Assignment::Granted { generation, .. } => Some(generation),
             Assignment::Revoked { .. } => None,
-        })
-        .expect("the journal grants all partitions at once")
+        });
+        match granted {
+            Some(generation) => return generation,
+            // It waits for the commits that are on their way; others work already.
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 fn operator_group(operator: &Enrich) -> &'static str {
