@@ -404,6 +404,19 @@ fn a_late_event_joins_without_cutting_anew() {
 }
 
 #[test]
+fn a_late_event_in_a_session_that_a_rule_closed_makes_it_final_again_at_once() {
+    let config = SessionsConfig { end_events: vec!["end".into()], ..SessionsConfig::default() };
+    let mut drive = with(config);
+    drive.send(&page(noon()));
+    drive.send(&Sent { kind: "end".into(), ..page(noon() + MINUTE) });
+    drive.take();
+    drive.place(&late_by(MINUTE, noon() + 1));
+    let said = drive.take();
+    assert_eq!(kinds(&said), [(FINAL, 1)]);
+    assert_eq!((&said[0].value()["closed_by"], &said[0].value()["late_joined"]), (&"end_event".into(), &1.into()));
+}
+
+#[test]
 fn a_visitor_is_remembered_and_then_forgotten() {
     let week = 7 * 24 * 60 * MINUTE;
     for (back, index) in [(week - 1, 2), (week, 1)] {
