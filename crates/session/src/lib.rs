@@ -19,6 +19,7 @@ mod facets;
 mod facts;
 mod free;
 mod ordered;
+mod scan;
 mod session;
 mod stage;
 mod visitor;

@@ -299,9 +299,11 @@ fn a_session_of_max_length_takes_its_last_event_and_one_microsecond_more_opens_a
 fn the_last_event_that_fits_closes_a_session_of_max_events() {
     let config = SessionsConfig { max_events: Some(2), ..SessionsConfig::default() };
     let mut drive = with(config);
-    (0..5).for_each(|n| drive.send(&page(noon() + n)));
+    (0..2).for_each(|n| drive.send(&page(noon() + n)));
+    assert_eq!(counts(&drive.take()), [2], "at once, not with the third");
+    (2..5).for_each(|n| drive.send(&page(noon() + n)));
     let said = drive.take();
-    assert_eq!(counts(&said), [2, 2]);
+    assert_eq!(counts(&said), [2]);
     assert!(finals(&said).iter().all(|f| f["closed_by"] == "max_events"));
     drive.close();
     assert_eq!(counts(&drive.take()), [1]);
@@ -400,6 +402,21 @@ fn a_late_event_joins_without_cutting_anew() {
         let want = |n: u64, alone: u64| (Value::from(n), Value::from(n - alone));
         assert_eq!(of(1).unwrap_or(want(2, 2)), want(first, 2), "{at}");
         assert_eq!(of(2).unwrap_or(want(2, 2)), want(second, 2), "{at}");
+    }
+}
+
+#[test]
+fn an_event_at_the_watermark_is_late_and_one_a_microsecond_newer_waits() {
+    let config = SessionsConfig { start_events: vec!["start".into()], ..SessionsConfig::default() };
+    for (at, want) in [(noon() + MINUTE, vec![2]), (noon() + MINUTE + 1, vec![1, 1])] {
+        let mut drive = with(config.clone());
+        drive.send(&page(noon()));
+        drive.watermark(noon() + MINUTE);
+        drive.send(&Sent { kind: "start".into(), ..page(at) });
+        drive.close();
+        let all = finals(&drive.take());
+        assert_eq!(all.iter().map(|f| f["events"].as_u64().expect("a count")).collect::<Vec<_>>(), want);
+        assert_eq!(all[0]["late_joined"], u64::from(want.len() == 1));
     }
 }
 
