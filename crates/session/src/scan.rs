@@ -120,22 +120,43 @@ impl<'j> Scan<'j> {
         let start = self.at + 1;
         let mut at = start;
         let mut escaped = false;
-        while let Some(b) = self.json.get(at) {
-            match b {
-                b'"' => {
+        loop {
+            at += plain(self.json.get(at..).unwrap_or_default());
+            match self.json.get(at) {
+                Some(b'"') => {
                     self.at = at + 1;
                     return (start, at, escaped);
                 }
-                b'\\' => {
+                Some(_) => {
                     escaped = true;
                     at += 2;
                 }
-                _ => at += 1,
+                None => {
+                    self.at = self.json.len();
+                    return (start, self.json.len(), escaped);
+                }
             }
         }
-        self.at = self.json.len();
-        (start, self.json.len(), escaped)
     }
+}
+
+/// How many bytes come before the first quote or backslash, looking at eight of them at a time.
+#[inline(always)]
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    let mut at = 0;
+    while let Some(block) = bytes.get(at..).and_then(|b| b.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*block);
+        // The high bit of a byte is set where the byte is zero (Mycroft's test); a borrow can set it by mistake only above
+        // the first one that is true.
+        let zero = |x: u64| x.wrapping_sub(ONES) & !x & (ONES << 7);
+        let marks = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
+        if marks != 0 {
+            return at + marks.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().take_while(|b| !matches!(b, b'"' | b'\\')).count()
 }
 
 #[cfg(test)]
@@ -165,6 +186,7 @@ mod tests {
             "{ }",
             r#"{"a":{"b":"x","c":[1,"]",{"d":"}"}],"e":null},"f":"","g\"":-1.5e3,"h":true}"#,
             "{ \"a\" : { \"b\" : \"\\u00e9\\\\\" , \"c\" : { } } ,\n \"d\" : [ ] , \"e\" : 7 }",
+            r#"{"longer than eight":{"and longer than sixteen":"a text of more\n than \\ sixteen \" bytes"},"x":"12345678"}"#,
             r#"{"a":{},"b":{"c":{"d":{"e":1}},"f":"\"}"}}"#,
         ] {
             both(json.as_bytes(), 0, &mut Scan::of(json.as_bytes()));

@@ -380,13 +380,13 @@ fn a_late_event_joins_without_cutting_anew() {
     let event = |at: i64, kind: &str| Sent { kind: kind.into(), ..page(noon() + at) };
     for (at, first, second) in [
         // Covered by the first; though it would have ended it.
-        (1, 3, 2),
+        (1, 3, 3),
         // After the first one's end, within the gap: into that one, although the second starts sooner after.
-        (3 * MINUTE, 3, 2),
+        (3 * MINUTE, 3, 3),
         // Covered by the second.
-        (5 * MINUTE + 1, 2, 3),
+        (5 * MINUTE + 1, 2, 4),
         // Before both: into the one that starts within the gap.
-        (-GAP, 3, 2),
+        (-GAP, 3, 3),
     ] {
         let mut drive = with(config.clone());
         for e in [event(0, "page"), event(2 * MINUTE, "end"), event(5 * MINUTE, "page"), event(6 * MINUTE, "page")] {
@@ -394,14 +394,18 @@ fn a_late_event_joins_without_cutting_anew() {
         }
         drive.take();
         drive.place(&Sent { kind: "end".into(), ..late_by(10 * MINUTE, noon() + at) });
-        drive.watermark(noon() + 6 * MINUTE + GAP);
+        // In order again: the second session goes on.
+        drive.send(&page(noon() + 7 * MINUTE));
+        drive.watermark(noon() + 7 * MINUTE + GAP);
         let all = finals(&drive.take());
         let of = |index: u64| {
             all.iter().rfind(|f| f["session_index"] == index).map(|f| (f["events"].clone(), f["late_joined"].clone()))
         };
-        let want = |n: u64, alone: u64| (Value::from(n), Value::from(n - alone));
-        assert_eq!(of(1).unwrap_or(want(2, 2)), want(first, 2), "{at}");
-        assert_eq!(of(2).unwrap_or(want(2, 2)), want(second, 2), "{at}");
+        assert_eq!(of(2), Some((second.into(), (second - 3).into())), "{at}");
+        match first {
+            2 => assert_eq!(of(1), None, "{at}: its final was sent before"),
+            n => assert_eq!(of(1), Some((n.into(), 1.into())), "{at}"),
+        }
     }
 }
 
@@ -513,6 +517,23 @@ fn a_final_says_all_of_an_order() {
     }
     let names: Vec<&String> = f.as_object().expect("an object").keys().collect();
     assert_eq!(names[..5], ["v", "kind", "session_id", "visitor", "closed_by"]);
+}
+
+#[test]
+fn engaged_is_more_than_ten_seconds_or_two_views_or_a_key_event() {
+    let event = |at: i64, kind: &str| Sent { kind: kind.into(), ..page(noon() + at) };
+    for (events, want) in [
+        (vec![event(0, "page")], false),
+        (vec![event(0, "page"), event(1, "page")], true),
+        (vec![event(0, "page"), event(10 * SECOND, "click")], false),
+        (vec![event(0, "page"), event(10 * SECOND + 1, "click")], true),
+        (vec![event(0, "Sign Up")], true),
+    ] {
+        let mut drive = gap_only();
+        events.iter().for_each(|e| drive.send(e));
+        drive.close();
+        assert_eq!(finals(&drive.take())[0]["engaged"], want, "{events:?}");
+    }
 }
 
 #[test]
