@@ -342,6 +342,9 @@ fn retention_never_deletes_what_a_manifest_of_the_last_hour_names() {
                 known.insert(manifest(position), Known { position, written_at, parts });
             }
         }
+        // Another writer is at work; or it was, long ago.
+        let unnamed: Vec<String> = (0..positions).map(|n| part(n).replace("-x-x-", "-x-y-")).collect();
+        names.extend(unnamed.iter().cloned());
         let readable = known.iter().map(|(name, known)| (name.as_str(), known)).collect();
         let gone = retired(now, KEEP, &readable, &names);
         let mut newest: Vec<&Known> = known.values().collect();
@@ -351,6 +354,10 @@ fn retention_never_deletes_what_a_manifest_of_the_last_hour_names() {
             assert_eq!(gone.contains(name), !needed(&known), "seed {seed}, {name}");
             let parts_kept = !known.parts.iter().any(|part| gone.contains(part));
             assert!(!needed(&known) || parts_kept, "seed {seed}, {name}");
+        }
+        let floor = known.values().filter(|k| now.0 - k.written_at.0 >= hour).map(|k| k.position).max();
+        for name in unnamed.iter().chain(names.iter().filter(|n| is_manifest(n) && !known.contains_key(*n))) {
+            assert_eq!(gone.contains(name), position_of(name) < floor, "seed {seed}, {name}");
         }
         // What only old ones named is gone too.
         for (name, known) in known.iter().filter(|(_, k)| !needed(k)) {
