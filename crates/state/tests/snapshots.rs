@@ -529,3 +529,17 @@ fn a_writer_that_is_dropped_has_written_what_was_ended() {
     check(&newest.expect("there"), &stage.at, "dropped");
     assert!(store.names().iter().all(|n| position_of(n) == Some(1)), "what was not ended left nothing");
 }
+
+#[test]
+fn two_snapshots_of_one_position_are_two() {
+    let store = Arc::new(Memory::default());
+    let mut chance = Chance(5);
+    for random in [1, 2] {
+        let mut stage = Stage::new(store.clone(), Hand::new(), writing(random));
+        for _ in 0..2 {
+            stage.take_as(&mut chance, true);
+            assert!(!stage.writer.next_is_full() && stage.writer.completed() == Some(0), "writer {random}");
+        }
+    }
+    assert_eq!(store.names().iter().filter(|n| is_manifest(n)).count(), 4);
+}
