@@ -277,9 +277,10 @@ impl Dedup {
         (committed / size).saturating_sub(self.generations.most()) * size
     }
 
-    /// Runs that end here or below count for no record at or above the committed position.
-    pub fn needed_from(&self, committed: Offset) -> Offset {
-        self.generations.floor_at(committed)
+    /// Runs that end here or below are needed no more. A rebuild begins where the newest run ends, and must decide there as
+    /// it was decided: so what counted there is kept, which is a little more than what counts now.
+    pub fn needed_from(&self) -> Offset {
+        self.generations.floor_at(self.covered)
     }
 
     /// Received time over which a duplicate is told if nothing else ends it, in microseconds.
