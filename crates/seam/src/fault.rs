@@ -25,6 +25,8 @@ pub const POINTS: &[&str] = &[
     "enrich.committed",
     "dedup.run.written",
     "dedup.run.renamed",
+    "dedup.merge.written",
+    "dedup.merge.renamed",
     "input.submitted",
     "input.committed",
     "output.written",
