@@ -172,7 +172,7 @@ impl EnrichWorker {
             let reading = !self.stop.load(Relaxed);
             for (n, part) in parts.iter_mut().enumerate() {
                 while let Some(action) = part.driver.next_action() {
-                    match self.perform(n, part, &sealer, action, reading, &mut commit, &mut of)? {
+                    match self.perform((n, part), &sealer, action, reading, &mut commit, &mut of)? {
                         Did::Something => busy = true,
                         Did::FoundNothing => break,
                     }
@@ -199,8 +199,7 @@ impl EnrichWorker {
 
     fn perform(
         &self,
-        n: usize,
-        part: &mut Part,
+        (n, part): (usize, &mut Part),
         sealer: &Sealer,
         action: Action,
         reading: bool,
