@@ -113,7 +113,7 @@ mod cases {
     pub fn unknown_topic(case: &mut Case) {
         events(case, "events.ndjson", 0..3);
         read(case, "events.ndjson");
-        assert_eq!(case.run(&["tail", "sessions", "--data", "$DIR/data"]).status.code(), Some(2));
+        assert_eq!(case.run(&["tail", "sesions", "--data", "$DIR/data"]).status.code(), Some(2));
         assert_eq!(case.run(&["tail", "--partition", "9", "--data", "$DIR/data"]).status.code(), Some(2));
     }
 

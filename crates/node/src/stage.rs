@@ -427,7 +427,11 @@ impl EnrichWorker {
             Outcome::Unknown => Settled::Unknown,
         };
         if settled != Settled::Committed {
-            self.punctuation().forget(parts.iter().map(|p| p.driver.input().partition));
+            let mut punctuation = self.punctuation();
+            for part in parts.iter() {
+                let (committed, _) = part.driver.committed();
+                punctuation.take_back(part.driver.input().partition, committed.watermark);
+            }
         }
         let now = self.clock.now();
         for &(n, seq) in of {
