@@ -126,6 +126,8 @@ pub struct Driver<O: Operator> {
     accept_divergence: bool,
     /// Whether the replay did differ, and was told to go on.
     diverged: bool,
+    /// What the replay made since it was last taken, if somebody wants to see it.
+    replayed: Option<Vec<Block>>,
     /// Next record to read.
     next: Offset,
     /// As of the committed position.
@@ -201,6 +203,7 @@ impl<O: Operator> Driver<O> {
             restored: false,
             accept_divergence: false,
             diverged: false,
+            replayed: None,
             next: 0,
             committed: Known { progress: Progress::default(), clocks: Clocks::new(0), guilty: Vec::new() },
             committed_next: 0,
@@ -295,6 +298,22 @@ impl<O: Operator> Driver<O> {
     /// Whether a replay made other outputs than those that are stored, and was told to go on.
     pub fn diverged(&self) -> bool {
         self.diverged
+    }
+
+    /// Keeps what the replay makes, for [`Driver::take_replayed`]: to be called before the first action.
+    pub fn keep_replayed(&mut self) {
+        self.replayed = Some(Vec::new());
+    }
+
+    /// The outputs that the replay made since this was last called, batch after batch; within a batch a block for each
+    /// partition.
+    pub fn take_replayed(&mut self) -> Vec<Block> {
+        self.replayed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Where the replay is: all below was made again.
+    pub fn replayed_to(&self) -> Offset {
+        self.next
     }
 
     /// Begins a snapshot of the state at the committed position, if no commit is open: its position and metadata.
@@ -528,7 +547,10 @@ impl<O: Operator> Driver<O> {
             from = at + 1;
         }
         out.progress.lost += lost;
-        let (_, progress, clocks) = out.finish();
+        let (blocks, progress, clocks) = out.finish();
+        if let Some(kept) = &mut self.replayed {
+            kept.extend(blocks);
+        }
         self.tip.progress = progress;
         self.tip.clocks = clocks;
         self.state.merge_oldest();
