@@ -66,10 +66,14 @@ pub fn card(session: &Value) -> String {
             let _ = writeln!(out, "  {name:<9} {}", parts.join(" \u{b7} "));
         }
     };
-    let number = |name: &str, of: &str| session[name].as_u64().map_or(String::new(), |n| format!("{} {of}", term::count(n)));
+    let number = |name: &str, of: &str| match session[name].as_u64() {
+        None => String::new(),
+        Some(n) => format!("{} {of}{}", term::count(n), if n == 1 { "" } else { "s" }),
+    };
     let nth = session["session_index"].as_u64().map_or(String::new(), |n| format!("number {n} of this visitor"));
-    line("id", vec![plain(&session["session_id"]).to_owned(), nth, number("revision", "revisions before")]);
-    line("length", vec![duration(session), number("events", "events"), number("views", "views"), number("key_events", "key events")]);
+    let revised = session["revision"].as_u64().filter(|n| *n > 0).map_or(String::new(), |n| format!("revision {n}"));
+    line("id", vec![plain(&session["session_id"]).to_owned(), nth, revised]);
+    line("length", vec![duration(session), number("events", "event"), number("views", "view"), number("key_events", "key event")]);
     if session["engaged"] == true {
         line("engaged", vec!["yes".to_owned()]);
     }

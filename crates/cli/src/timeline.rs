@@ -27,7 +27,7 @@ pub fn text(told: &Value) -> String {
 fn event(e: &Value) -> String {
     let mut out = format!("{}   {}   from {}\n", short(plain(&e["id"])), short(plain(&e["type"])), short(plain(&e["source"])));
     let mut line = |at: &str, what: &str, says: String| {
-        let _ = writeln!(out, "  {at:<26} {what:<10} {says}");
+        let _ = writeln!(out, "  {}", format!("{at:<26} {what:<10} {says}").trim_end());
     };
     let flags: Vec<&str> = e["flags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     line(&time(&e["event_time"]), "happened", flags.join(", "));
@@ -108,7 +108,7 @@ fn letter(letter: &Value, what: &str, line: &mut impl FnMut(&str, &str, String))
 fn refusal(letter_of: &Value) -> String {
     let mut out = format!("refused   from {}\n", short(plain(&letter_of["source"])));
     let mut line = |at: &str, what: &str, says: String| {
-        let _ = writeln!(out, "  {at:<26} {what:<10} {says}");
+        let _ = writeln!(out, "  {}", format!("{at:<26} {what:<10} {says}").trim_end());
     };
     line(&time(&letter_of["received_at"]), "received", short(plain(&letter_of["position"])));
     letter(letter_of, "refused", &mut line);

@@ -188,14 +188,14 @@ fn the_newest_sessions_are_a_table_and_each_is_there_once() {
 /// Clicks of many visitors, killed without a snapshot in between.
 fn killed(place: &Place) {
     let mut lines = String::new();
-    for n in 0..6_000u32 {
+    for n in 0..40_000u32 {
         let time = format!("{:02}:{:02}:{:02}", n / 3600, n / 60 % 60, n % 60);
         lines += &event(&format!("e{n}"), &format!("v{}", n % 701), &time);
     }
     fs::write(place.path("events.ndjson"), lines).expect("written");
     let mut run = ouzel();
     run.args(["run", "--set", "state.snapshot_every=1h", "--input"]).arg(place.path("events.ndjson"));
-    run.arg("--data").arg(place.data()).env("OUZEL_KILL_AT", "sessions.committed:6").stderr(Stdio::null());
+    run.arg("--data").arg(place.data()).env("OUZEL_KILL_AT", "sessions.committed:3").stderr(Stdio::null());
     assert!(!output(&mut run).status.success(), "it is killed");
 }
 

@@ -418,16 +418,20 @@ pub enum Accept {
     Divergence,
 }
 
-/// The generation under which a member may commit.
+/// The generation under which a member may commit. The journal grants all partitions at once, when it is done with the frame
+/// that it is writing: another stage may be at work already.
 pub(crate) fn granted(member: &mut dyn Membership) -> Generation {
-    member
-        .poll()
-        .into_iter()
-        .find_map(|a| match a {
-            Assignment::Granted { generation, .. } => Some(generation),
-            Assignment::Revoked { .. } => None,
-        })
-        .expect("the journal grants all partitions at once")
+    /// A frame takes milliseconds; a disk that hangs, longer.
+    const TRIES: u32 = 60_000;
+    for _ in 0..TRIES {
+        for news in member.poll() {
+            if let Assignment::Granted { generation, .. } = news {
+                return generation;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("the journal grants all partitions to the one member there is")
 }
 
 fn operator_group(operator: &Enrich) -> &'static str {

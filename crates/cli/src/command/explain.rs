@@ -9,7 +9,6 @@ use node::config::RunArgs;
 use node::divergence::{Compared, compare};
 use node::engine::World;
 use node::explain::{Asked, Searched, explain};
-use seam::Clock as _;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failed, Result, with_help};

@@ -7,7 +7,6 @@ use log::journal::Holder;
 use node::admin;
 use node::engine::World;
 use node::savepoint::{name_for, of_stopped};
-use seam::Clock as _;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failed, Result, with_help};
