@@ -47,10 +47,16 @@ fn main() {
     }
     println!("value()           {:>6} ns ({found} found)", each(start, KEYS));
 
-    snapshot(&mut keyed, &mut chance, true);
+    let base = snapshot(&mut keyed, &mut chance, true);
     rewrite(&mut keyed, &mut chance, 139_000);
-    snapshot(&mut keyed, &mut chance, false);
-    println!("resident          {:>6} MiB at the end", (resident() - before) >> 20);
+    drop(snapshot(&mut keyed, &mut chance, false));
+    println!("resident          {:>6} MiB, with the base beside it", (resident() - before) >> 20);
+
+    let start = Instant::now();
+    let mut again = Keyed::default();
+    base.iter().for_each(|entries| again.load(entries).expect("it was written whole"));
+    println!("load              {:>6} ns a key", each(start, again.len() as u64));
+    drop((base, again));
 
     let start = Instant::now();
     let mut fired = 0;
@@ -86,28 +92,27 @@ fn rewrite(keyed: &mut Keyed, chance: &mut Chance, writes: u64) {
     keyed.merge_oldest();
 }
 
-fn snapshot(keyed: &mut Keyed, chance: &mut Chance, full: bool) {
+fn snapshot(keyed: &mut Keyed, chance: &mut Chance, full: bool) -> Vec<Vec<u8>> {
     let start = Instant::now();
     assert!(keyed.begin_snapshot(full));
     let begin = start.elapsed();
-    let (mut slices, mut bytes, mut longest, mut sum) = (0u32, 0, Duration::ZERO, Duration::ZERO);
+    let (mut slices, mut longest, mut sum) = (Vec::new(), Duration::ZERO, Duration::ZERO);
     loop {
         let mut out = Vec::with_capacity(SLICE + VALUE * 2);
         let start = Instant::now();
         let done = keyed.snapshot_slice(SLICE, &mut out);
         longest = longest.max(start.elapsed());
         sum += start.elapsed();
-        slices += 1;
-        bytes += out.len();
+        slices.push(out);
         if done {
             break;
         }
         rewrite(keyed, chance, 100);
     }
-    println!(
-        "snapshot          begin {begin:?}, {slices} slices, longest {longest:?}, mean {:?}, {bytes} bytes",
-        sum / slices
-    );
+    let bytes: usize = slices.iter().map(Vec::len).sum();
+    let (count, mean) = (slices.len(), sum / slices.len() as u32);
+    println!("snapshot          begin {begin:?}, {count} slices, longest {longest:?}, mean {mean:?}, {bytes} bytes");
+    slices
 }
 
 /// Sessions end at times of whole seconds, about 30,000 in each.

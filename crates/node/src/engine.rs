@@ -421,17 +421,17 @@ pub enum Accept {
 /// The generation under which a member may commit. The journal grants all partitions at once, when it is done with the frame
 /// that it is writing: another stage may be at work already.
 pub(crate) fn granted(member: &mut dyn Membership) -> Generation {
-    /// A frame takes milliseconds; a disk that hangs, longer.
-    const TRIES: u32 = 60_000;
-    for _ in 0..TRIES {
-        for news in member.poll() {
-            if let Assignment::Granted { generation, .. } = news {
-                return generation;
-            }
+    loop {
+        let granted = member.poll().into_iter().find_map(|a| match a {
+            Assignment::Granted { generation, .. } => Some(generation),
+            Assignment::Revoked { .. } => None,
+        });
+        match granted {
+            Some(generation) => return generation,
+            // It waits for the commits that are on their way; others work already.
+            None => std::thread::sleep(Duration::from_millis(1)),
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("the journal grants all partitions to the one member there is")
 }
 
 fn operator_group(operator: &Enrich) -> &'static str {

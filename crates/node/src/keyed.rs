@@ -66,17 +66,13 @@ pub struct KeyedParts<O: Operator> {
 struct Part<O: Operator> {
     driver: Driver<O>,
     writer: Writer,
-    /// The snapshot that is being taken.
-    taking: Option<Taking>,
+    /// A snapshot was begun, and not all of its slices were taken.
+    taking: bool,
     /// When the last one was begun, and for which position.
     begun: (Duration, Offset),
     /// Positions from here on are needed to come back: what `enriched` must keep.
     held: Offset,
     received: Vec<Micros>,
-}
-
-struct Taking {
-    position: Offset,
 }
 
 impl<O: Operator> KeyedParts<O> {
@@ -229,14 +225,8 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
                 Action::Commit { seq, blocks, next, metadata, .. } => {
                     commit.blocks.extend(blocks);
                     let group: Arc<str> = self.operator.group().into();
-                    let stored = log::Input::Topic(input);
-                    commit.positions.push(Position { group, input: stored.clone(), next, metadata: metadata.into() });
-                    // What a start reads again must be kept: it stands as a position of its own.
-                    if let Some(completed) = part.writer.completed().filter(|at| *at > part.held) {
-                        part.held = completed;
-                        let group: Arc<str> = format!("{}.snapshot", self.operator.group()).into();
-                        commit.positions.push(Position { group, input: stored, next: completed, metadata: Bytes::new() });
-                    }
+                    let at = log::Input::Topic(input);
+                    commit.positions.push(Position { group, input: at, next, metadata: metadata.into() });
                     of.push((input.partition, seq));
                 }
                 Action::Ask { .. } => unreachable!("a deterministic stage asks nobody"),
@@ -304,7 +294,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
 
     /// Begins a snapshot when it is time, or takes a slice of the one that was begun. Says whether there is more to take.
     fn snapshot(&self, part: &mut Part<O>) -> bool {
-        if part.taking.is_some() {
+        if let Some(completed) = part.writer.completed().filter(|at| *at > part.held) {
+            self.hold(part, completed);
+        }
+        if part.taking {
             return part.writer.has_room() && self.slice(part);
         }
         let now = self.clock.elapsed();
@@ -312,7 +305,19 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every && next > part.begun.1 && part.writer.is_idle() {
             self.begin(part, now);
         }
-        part.taking.is_some()
+        part.taking
+    }
+
+    /// A snapshot is complete: what a start would read again is kept by a position of its own, which says nothing of who
+    /// works on the partition.
+    fn hold(&self, part: &mut Part<O>, completed: Offset) {
+        part.held = completed;
+        part.driver.snapshot_done(completed);
+        let group = format!("{}.snapshot", self.operator.group()).into();
+        let input = log::Input::Topic(part.driver.input());
+        let position = Position { group, input, next: completed, metadata: Bytes::new() };
+        // Nobody waits for it: until it is there, more is kept than is needed.
+        drop(self.log.submit(Commit { positions: vec![position], ..Commit::default() }));
     }
 
     fn begin(&self, part: &mut Part<O>, now: Duration) {
@@ -320,7 +325,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         let Some((position, metadata)) = part.driver.begin_snapshot(full) else { return };
         let keys = part.driver.state().len() as u64;
         part.writer.begin(Begin { full, position, metadata: metadata.encode(), keys });
-        part.taking = Some(Taking { position });
+        part.taking = true;
         part.begun = (now, position);
     }
 
@@ -331,9 +336,8 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         part.writer.slice(bytes);
         if done {
             part.writer.end();
-            let taken = part.taking.take().expect("a snapshot that is taken");
+            part.taking = false;
             point("snapshot.taken");
-            part.driver.snapshot_done(part.writer.completed().unwrap_or(0).min(taken.position));
         }
         !done
     }
@@ -342,7 +346,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
     /// dropped.
     fn last_snapshot(&self, partition: u32) {
         let Some(mut part) = self.part(partition).take() else { return };
-        while part.taking.is_some() {
+        while part.taking {
             self.slice(&mut part);
         }
         let (_, next) = part.driver.committed();
@@ -351,7 +355,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
                 std::thread::sleep(Duration::from_millis(1));
             }
             self.begin(&mut part, self.clock.elapsed());
-            while part.taking.is_some() {
+            while part.taking {
                 self.slice(&mut part);
             }
         }
@@ -368,7 +372,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         part.writer.hurry(Hurry::Yes);
         // The second is a full one, should the first be one that adds to what could not be written.
         for _ in 0..2 {
-            while part.taking.is_some() {
+            while part.taking {
                 self.slice(part);
             }
             while !part.writer.is_idle() {
@@ -378,7 +382,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
                 break;
             }
             self.begin(part, self.clock.elapsed());
-            while part.taking.is_some() {
+            while part.taking {
                 self.slice(part);
             }
             while !part.writer.is_idle() {
@@ -443,7 +447,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         let part = Part {
             driver,
             writer,
-            taking: None,
+            taking: false,
             begun: (self.clock.elapsed(), position),
             held: 0,
             received: Vec::new(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use door::http::Histogram;
 use drive::{Action, Driver, Input, Phase, Settled};
+use enrich::dedup::Pair;
 use enrich::{Dedup, DedupConfig, Enrich};
 use event::record::Chunk;
 use event::topic::{ENRICHED, RAW};
@@ -466,12 +467,11 @@ impl EnrichWorker {
         let from = runs.restore(&*self.fs, &mut dedup, committed, start, received).map_err(|e| e.to_string())?;
         if planted(Bug::DedupOffByOne) {
             // The bug: the rebuild reads one record too many, and takes it for one that was passed on.
-            dedup.plant_off_by_one();
             for chunk in self.fetch(input, committed)?.chunks.iter().take(1) {
-                if let Some(Ok((offset, record))) = chunk.records().next()
+                if let Some((offset, record)) = chunk.records().flatten().find(|(at, _)| *at >= committed)
                     && let Some(header) = record.header()
                 {
-                    dedup.judge(header.id_hash(), header.payload_hash(), offset, header.received_time());
+                    dedup.plant_off_by_one(Pair { id: header.id_hash(), payload: header.payload_hash(), offset });
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! What a step costs: nanoseconds an event and bytes a state, for visits like the generator's (1.2 KB an event and 0.9 KB
-//! of `enriched`): `cargo run --release -p ouzel-session --example apply_cost`
+//! of `enriched`): `cargo run --release -p ouzel-session --example apply_cost [visits]`
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros, reason = "a measurement")]
 
@@ -10,7 +10,6 @@ use event::key::hash64;
 use event::{Field, Header, HeaderRef, Micros, Source, Span};
 use ouzel_session::{Clocks, Event, Kind, Preset, Sessions, SessionsConfig, Sink};
 
-const VISITS: usize = 20_000;
 const ROUNDS: usize = 5;
 const SECOND: i64 = 1_000_000;
 
@@ -92,13 +91,13 @@ fn record(kind: &str, at: i64, id: u128, listing: usize) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Nanoseconds an event, and the last state of a visit.
-fn measure(sessions: &Sessions, events: &[(i64, Vec<u8>, Vec<u8>)], out: &mut Count) -> (f64, Vec<u8>) {
+fn measure(sessions: &Sessions, visits: usize, events: &[(i64, Vec<u8>, Vec<u8>)], out: &mut Count) -> (f64, Vec<u8>) {
     let visitor = b"0195f1c2-7a31-7c1e-9b7a-2f1d3c4b5a69";
     let mut last = Vec::new();
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let started = Instant::now();
-            for _ in 0..VISITS {
+            for _ in 0..visits {
                 let mut state: Option<Vec<u8>> = None;
                 for (at, header, value) in events {
                     let clocks = Clocks {
@@ -112,7 +111,7 @@ fn measure(sessions: &Sessions, events: &[(i64, Vec<u8>, Vec<u8>)], out: &mut Co
                 }
                 last = black_box(state.expect("an open session"));
             }
-            started.elapsed().as_nanos() as f64 / (VISITS * events.len()) as f64
+            started.elapsed().as_nanos() as f64 / (visits * events.len()) as f64
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
@@ -121,6 +120,7 @@ fn measure(sessions: &Sessions, events: &[(i64, Vec<u8>, Vec<u8>)], out: &mut Co
 }
 
 fn main() {
+    let visits = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(20_000);
     let events = visit();
     let bytes: usize = events.iter().map(|e| e.2.len()).sum();
     println!("{} events a visit, {} bytes each", events.len(), bytes / events.len());
@@ -133,8 +133,8 @@ fn main() {
         let config = SessionsConfig { update_every_us, ..SessionsConfig::preset(preset) };
         let sessions = config.build().expect("good rules");
         let mut count = Count::default();
-        let (ns, state) = measure(&sessions, &events, &mut count);
-        let steps = (VISITS * events.len() * ROUNDS) as f64;
+        let (ns, state) = measure(&sessions, visits, &events, &mut count);
+        let steps = (visits * events.len() * ROUNDS) as f64;
         println!(
             "{ns:>6.0} ns an event  {:>4} bytes a state  {:.2} updates an event  ({name})",
             state.len(),
@@ -143,10 +143,10 @@ fn main() {
         let closing = Clocks { watermark: Micros::MIN, log_time: Micros::MIN, closing: true };
         let started = Instant::now();
         let mut finals = Count::default();
-        for _ in 0..VISITS {
+        for _ in 0..visits {
             black_box(sessions.advance(b"0195f1c2-7a31-7c1e-9b7a-2f1d3c4b5a69", &state, &closing, &mut finals));
         }
-        let each = started.elapsed().as_nanos() as f64 / VISITS as f64;
+        let each = started.elapsed().as_nanos() as f64 / visits as f64;
         println!("{each:>6.0} ns a final  {:>5} bytes", finals.final_bytes / finals.finals.max(1));
     }
 }

@@ -11,6 +11,7 @@ use crate::facts::{
     CAMPAIGN_MEDIUM, CAMPAIGN_NAME, CAMPAIGN_SOURCE, Facts, ITEMS_PER_EVENT, Marks, PAGE, PAGE_MAX, REFERRER,
     REFERRER_MAX, REFERRER_MEDIUM, REFERRER_SOURCE, TEXT_MAX, Text, USER_MAX, cut,
 };
+use crate::scan::Scan;
 use crate::stage::Sessions;
 
 /// A record of `enriched`. Nothing is read before it is needed.
@@ -63,13 +64,7 @@ impl<'a> Event<'a> {
             let session = self.text(Field::SESSION);
             facts.client_session = if session.is_empty() { 0 } else { event::key::hash64(&session).max(1) };
         }
-        for member in Members::of(self.enriched(sessions)) {
-            // What enrichers and lookups wrote comes before it.
-            if member.raw_name == b"visitor" {
-                break;
-            }
-            enriched_member(member.raw_name, member.value, &mut facts);
-        }
+        enriched(&mut Scan::of(self.enriched(sessions)), &mut facts);
         if let Some(role) = sessions.types.of(self.header.type_hash()) {
             facts.marks.0 |= role.marks;
             let mut inside = Inside::new(self.value);
@@ -132,48 +127,50 @@ fn amount<'a>(value: &Value, inside: &mut Inside<'a>) -> Option<(Text<'a>, i64)>
     Some((cut(currency, TEXT_MAX), amount))
 }
 
-/// What is kept of one member of `enriched`.
-fn enriched_member<'a>(name: &[u8], value: &'a [u8], facts: &mut Facts<'a>) {
-    match name {
-        b"geo" => {
-            let [country, city] = texts([b"country", b"city"], value);
-            if !country.is_empty() || !city.is_empty() {
-                facts.place = Cow::Owned([&country[..], &city[..]].join(&0));
+/// What is kept of `enriched`.
+fn enriched<'a>(scan: &mut Scan<'a>, facts: &mut Facts<'a>) {
+    while let Some(name) = scan.name() {
+        match name {
+            b"geo" => {
+                let [country, city] = texts([b"country", b"city"], scan);
+                if !country.is_empty() || !city.is_empty() {
+                    facts.place = Cow::Owned([&country[..], &city[..]].join(&0));
+                }
             }
-        }
-        b"device" => [facts.device] = texts([b"kind"], value),
-        b"network" => [facts.network] = texts([b"kind"], value),
-        b"bot" => {
-            let [is_bot, name] = texts([b"is_bot", b"name"], value);
-            if *is_bot == *b"true" {
-                facts.marks.0 |= Marks::BOT;
-                facts.bot = name;
+            b"device" => [facts.device] = texts([b"kind"], scan),
+            b"network" => [facts.network] = texts([b"kind"], scan),
+            b"bot" => {
+                let [is_bot, name] = texts([b"is_bot", b"name"], scan);
+                if *is_bot == *b"true" {
+                    facts.marks.0 |= Marks::BOT;
+                    facts.bot = name;
+                }
             }
+            b"referrer" => {
+                let [medium, source] = texts([b"medium", b"source"], scan);
+                (facts.origin[REFERRER_MEDIUM], facts.origin[REFERRER_SOURCE]) = (medium, source);
+            }
+            b"campaign" => {
+                let [source, medium, name] = texts([b"source", b"medium", b"name"], scan);
+                facts.origin[CAMPAIGN_SOURCE] = source;
+                facts.origin[CAMPAIGN_MEDIUM] = medium;
+                facts.origin[CAMPAIGN_NAME] = name;
+            }
+            // What enrichers and lookups wrote comes before it.
+            b"visitor" => return,
+            _ => scan.skip(),
         }
-        b"referrer" => {
-            let [medium, source] = texts([b"medium", b"source"], value);
-            (facts.origin[REFERRER_MEDIUM], facts.origin[REFERRER_SOURCE]) = (medium, source);
-        }
-        b"campaign" => {
-            let [source, medium, name] = texts([b"source", b"medium", b"name"], value);
-            facts.origin[CAMPAIGN_SOURCE] = source;
-            facts.origin[CAMPAIGN_MEDIUM] = medium;
-            facts.origin[CAMPAIGN_NAME] = name;
-        }
-        _ => {}
     }
 }
 
-/// The texts of some members of an object; empty for those that are not there. Looks no further than the last of them.
-fn texts<'a, const N: usize>(names: [&[u8]; N], object: &'a [u8]) -> [Text<'a>; N] {
+/// The texts of some members of the object that begins here; empty for those that are not there.
+fn texts<'a, const N: usize>(names: [&[u8]; N], scan: &mut Scan<'a>) -> [Text<'a>; N] {
     let mut all: [Text<'a>; N] = std::array::from_fn(|_| Text::default());
-    let mut left = N;
-    for member in Members::of(object) {
-        if let Some(n) = names.iter().position(|name| *name == member.raw_name) {
-            all[n] = cut(text(member.value).unwrap_or_default(), TEXT_MAX);
-            left -= 1;
-            if left == 0 {
-                break;
+    if scan.enter() {
+        while let Some(name) = scan.name() {
+            match names.iter().position(|wanted| *wanted == name) {
+                Some(n) => all[n] = cut(scan.text(), TEXT_MAX),
+                None => scan.skip(),
             }
         }
     }

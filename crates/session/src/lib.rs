@@ -21,6 +21,7 @@ mod facts;
 mod free;
 pub mod operator;
 mod ordered;
+mod scan;
 mod session;
 mod stage;
 mod visitor;

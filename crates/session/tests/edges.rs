@@ -1,75 +1,12 @@
-//! The edges, each a story.
+//! The edges of what belongs to a session, each a story.
 
 mod support;
 
 use event::Micros;
-use ouzel_session::{Kind, Preset, SessionsConfig};
+use ouzel_session::{Preset, SessionsConfig};
 use serde_json::Value;
-use support::{Drive, Said, Sent};
-
-const SECOND: i64 = 1_000_000;
-const MINUTE: i64 = 60 * SECOND;
-const GAP: i64 = 30 * MINUTE;
-const LATENESS: i64 = 10 * MINUTE;
-/// Noon of a day on which no clock is set.
-const NOON: &str = "2026-11-22T12:00:00Z";
-
-fn time(text: &str) -> i64 {
-    Micros::parse_rfc3339(text.as_bytes()).expect("a time").0
-}
-
-fn noon() -> i64 {
-    time(NOON)
-}
-
-/// A page view of the one visitor. Its id is its time.
-fn page(at: i64) -> Sent {
-    Sent {
-        visitor: "v".into(),
-        id: at as u128,
-        at,
-        received: at,
-        kind: "page".into(),
-        page: format!("/{}", at - noon()),
-        ..Sent::default()
-    }
-}
-
-fn late_by(delay: i64, at: i64) -> Sent {
-    Sent { received: at + delay, ..page(at) }
-}
-
-fn gap_only() -> Drive {
-    Drive::new(SessionsConfig::default().build().expect("good"), 0)
-}
-
-fn with(config: SessionsConfig) -> Drive {
-    Drive::new(config.build().expect("good"), 0)
-}
-
-fn finals(said: &[Said]) -> Vec<Value> {
-    said.iter().filter(|s| s.kind == Some(Kind::Final)).map(Said::value).collect()
-}
-
-fn counts(said: &[Said]) -> Vec<u64> {
-    finals(said).iter().map(|f| f["events"].as_u64().expect("a count")).collect()
-}
-
-fn kinds(said: &[Said]) -> Vec<(Option<Kind>, u32)> {
-    said.iter().map(|s| (s.kind, s.revision)).collect()
-}
-
-const UPDATE: Option<Kind> = Some(Kind::Update);
-const FINAL: Option<Kind> = Some(Kind::Final);
-const MERGE: Option<Kind> = Some(Kind::Merge);
-
-/// Sends, closes, and gives the counts of the finals.
-fn cut_into(config: SessionsConfig, events: &[Sent]) -> Vec<u64> {
-    let mut drive = Drive::new(config.build().expect("good"), 10 * SECOND);
-    events.iter().for_each(|e| drive.send(e));
-    drive.close();
-    counts(&drive.take())
-}
+use support::edge::*;
+use support::{Drive, Sent};
 
 #[test]
 fn an_event_exactly_the_gap_later_still_joins_and_one_microsecond_more_does_not() {
@@ -127,6 +64,28 @@ fn a_bridge_over_exactly_two_gaps_joins_and_one_microsecond_off_does_not() {
         drive.close();
         assert_eq!(counts(&drive.take()), want);
     }
+}
+
+#[test]
+fn a_session_opened_after_a_merge_is_linked_to_the_survivor() {
+    let mut drive = gap_only();
+    for at in [0, 50, 25, 100] {
+        drive.place(&page(noon() + at * MINUTE));
+    }
+    drive.close();
+    let all = finals(&drive.take());
+    assert_eq!(all[1]["previous_session_id"], all[0]["session_id"]);
+}
+
+#[test]
+fn finals_come_in_the_order_of_time_also_when_the_watermark_leaps() {
+    let config = SessionsConfig { end_events: vec!["end".into()], ..SessionsConfig::default() };
+    let mut drive = with(config);
+    drive.place(&page(noon()));
+    drive.place(&Sent { kind: "end".into(), ..page(noon() + 2 * GAP) });
+    drive.watermark(noon() + 2 * GAP);
+    let all = finals(&drive.take());
+    assert_eq!(all.iter().map(|f| f["session_index"].as_u64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
 }
 
 #[test]
@@ -233,20 +192,6 @@ fn an_event_is_too_late_when_gap_and_lateness_are_over_and_opens_its_session_one
 }
 
 #[test]
-fn what_is_late_says_by_how_much_and_where_it_is() {
-    let mut drive = gap_only();
-    drive.watermark(noon() + GAP + LATENESS + SECOND / 2);
-    drive.place(&late_by(GAP, noon()));
-    let said = drive.take();
-    let want = format!(
-        r#"{{"v":1,"kind":"late","id":"{:032x}","visitor":"v","type":"page","time":"2026-11-22T12:00:00.000000Z","watermark":"2026-11-22T12:40:00.500000Z","lateness_s":2400.5,"missed":["sessions"],"at":{{"topic":"enriched","partition":7,"offset":0}}}}"#,
-        noon()
-    );
-    assert_eq!(String::from_utf8_lossy(&said[0].json), want);
-    assert!(drive.visitors.is_empty(), "nothing is kept of a visitor that has no session");
-}
-
-#[test]
 fn nothing_is_late_while_the_watermark_is_undefined() {
     for config in [SessionsConfig::default(), SessionsConfig::preset(Preset::UniversalAnalytics)] {
         let mut drive = with(config);
@@ -276,18 +221,6 @@ fn a_clock_five_minutes_fast_counts_as_it_says_and_one_beyond_that_by_its_receip
 }
 
 #[test]
-fn updates_come_on_the_leading_edge_and_at_most_every_ten_seconds_of_log_time() {
-    let mut drive = gap_only();
-    for at in [0, 1, 9_999_999, 10_000_000, 10_000_001, 20_000_000] {
-        drive.send(&page(noon() + at));
-    }
-    let said = drive.take();
-    assert_eq!(said.iter().map(|s| s.log_time - noon()).collect::<Vec<_>>(), [0, 10_000_000, 20_000_000]);
-    let last = said[2].value();
-    assert_eq!((&last["events"], &last["views"], &last["last_page"]), (&6.into(), &6.into(), &"/20000000".into()));
-}
-
-#[test]
 fn a_session_of_max_length_takes_its_last_event_and_one_microsecond_more_opens_a_new_one() {
     let config = SessionsConfig { max_length_us: Some(40 * MINUTE), ..SessionsConfig::default() };
     let (a, b, c) = (page(noon()), page(noon() + 20 * MINUTE), page(noon() + 40 * MINUTE));
@@ -299,9 +232,11 @@ fn a_session_of_max_length_takes_its_last_event_and_one_microsecond_more_opens_a
 fn the_last_event_that_fits_closes_a_session_of_max_events() {
     let config = SessionsConfig { max_events: Some(2), ..SessionsConfig::default() };
     let mut drive = with(config);
-    (0..5).for_each(|n| drive.send(&page(noon() + n)));
+    (0..2).for_each(|n| drive.send(&page(noon() + n)));
+    assert_eq!(counts(&drive.take()), [2], "at once, not with the third");
+    (2..5).for_each(|n| drive.send(&page(noon() + n)));
     let said = drive.take();
-    assert_eq!(counts(&said), [2, 2]);
+    assert_eq!(counts(&said), [2]);
     assert!(finals(&said).iter().all(|f| f["closed_by"] == "max_events"));
     drive.close();
     assert_eq!(counts(&drive.take()), [1]);
@@ -335,26 +270,6 @@ fn another_campaign_user_or_client_session_splits_and_none_does_not() {
 }
 
 #[test]
-fn an_event_that_waits_is_shown_and_not_yet_told() {
-    let mut drive = Drive::new(SessionsConfig::preset(Preset::Snowplow).build().expect("good"), 10 * SECOND);
-    drive.send(&page(noon()));
-    drive.send(&page(noon() + 5 * SECOND));
-    assert!(drive.take().is_empty(), "updates are of applied events only");
-    let view = drive.show("v");
-    let open = &view["sessions"][0];
-    assert_eq!(
-        (&open["events"], &open["provisional"], &open["provisional_events"]),
-        (&2.into(), &true.into(), &2.into())
-    );
-    assert_eq!((&view["watermark"], &open["age_s"]), (&"2026-11-22T11:59:55.000000Z".into(), &0.into()));
-    drive.watermark(noon() + 5 * SECOND - 1);
-    assert_eq!(drive.take().len(), 1);
-    assert_eq!(drive.show("v")["sessions"][0]["provisional_events"], 1);
-    drive.watermark(noon() + 5 * SECOND);
-    assert_eq!(drive.show("v")["sessions"][0]["provisional_events"], 0);
-}
-
-#[test]
 fn what_is_too_much_for_the_buffer_is_taken_early_and_flagged() {
     let config = SessionsConfig { buffer: 2, ..SessionsConfig::preset(Preset::Snowplow) };
     let mut drive = Drive::new(config.build().expect("good"), MINUTE);
@@ -378,13 +293,13 @@ fn a_late_event_joins_without_cutting_anew() {
     let event = |at: i64, kind: &str| Sent { kind: kind.into(), ..page(noon() + at) };
     for (at, first, second) in [
         // Covered by the first; though it would have ended it.
-        (1, 3, 2),
+        (1, 3, 3),
         // After the first one's end, within the gap: into that one, although the second starts sooner after.
-        (3 * MINUTE, 3, 2),
+        (3 * MINUTE, 3, 3),
         // Covered by the second.
-        (5 * MINUTE + 1, 2, 3),
+        (5 * MINUTE + 1, 2, 4),
         // Before both: into the one that starts within the gap.
-        (-GAP, 3, 2),
+        (-GAP, 3, 3),
     ] {
         let mut drive = with(config.clone());
         for e in [event(0, "page"), event(2 * MINUTE, "end"), event(5 * MINUTE, "page"), event(6 * MINUTE, "page")] {
@@ -392,15 +307,47 @@ fn a_late_event_joins_without_cutting_anew() {
         }
         drive.take();
         drive.place(&Sent { kind: "end".into(), ..late_by(10 * MINUTE, noon() + at) });
-        drive.watermark(noon() + 6 * MINUTE + GAP);
+        // In order again: the second session goes on.
+        drive.send(&page(noon() + 7 * MINUTE));
+        drive.watermark(noon() + 7 * MINUTE + GAP);
         let all = finals(&drive.take());
         let of = |index: u64| {
             all.iter().rfind(|f| f["session_index"] == index).map(|f| (f["events"].clone(), f["late_joined"].clone()))
         };
-        let want = |n: u64, alone: u64| (Value::from(n), Value::from(n - alone));
-        assert_eq!(of(1).unwrap_or(want(2, 2)), want(first, 2), "{at}");
-        assert_eq!(of(2).unwrap_or(want(2, 2)), want(second, 2), "{at}");
+        assert_eq!(of(2), Some((second.into(), (second - 3).into())), "{at}");
+        match first {
+            2 => assert_eq!(of(1), None, "{at}: its final was sent before"),
+            n => assert_eq!(of(1), Some((n.into(), 1.into())), "{at}"),
+        }
     }
+}
+
+#[test]
+fn an_event_at_the_watermark_is_late_and_one_a_microsecond_newer_waits() {
+    let config = SessionsConfig { start_events: vec!["start".into()], ..SessionsConfig::default() };
+    for (at, want) in [(noon() + MINUTE, vec![2]), (noon() + MINUTE + 1, vec![1, 1])] {
+        let mut drive = with(config.clone());
+        drive.send(&page(noon()));
+        drive.watermark(noon() + MINUTE);
+        drive.send(&Sent { kind: "start".into(), ..page(at) });
+        drive.close();
+        let all = finals(&drive.take());
+        assert_eq!(all.iter().map(|f| f["events"].as_u64().expect("a count")).collect::<Vec<_>>(), want);
+        assert_eq!(all[0]["late_joined"], u64::from(want.len() == 1));
+    }
+}
+
+#[test]
+fn a_late_event_in_a_session_that_a_rule_closed_makes_it_final_again_at_once() {
+    let config = SessionsConfig { end_events: vec!["end".into()], ..SessionsConfig::default() };
+    let mut drive = with(config);
+    drive.send(&page(noon()));
+    drive.send(&Sent { kind: "end".into(), ..page(noon() + MINUTE) });
+    drive.take();
+    drive.place(&late_by(MINUTE, noon() + 1));
+    let said = drive.take();
+    assert_eq!(kinds(&said), [(FINAL, 1)]);
+    assert_eq!((&said[0].value()["closed_by"], &said[0].value()["late_joined"]), (&"end_event".into(), &1.into()));
 }
 
 #[test]
@@ -432,107 +379,5 @@ fn closing_ends_everything_and_later_events_are_judged_by_the_watermark_as_it_wa
         drive.place(&page(noon() + 1));
         drive.place(&late_by(0, noon() - 10 * SECOND - GAP - LATENESS));
         assert_eq!(kinds(&drive.take()), [(FINAL, 0), (None, 0)]);
-    }
-}
-
-#[test]
-fn a_final_says_all_of_an_order() {
-    let product =
-        r#","products":[{"product_id":"p-1","price":5},{"product_id":"p-2"}],"revenue":12.5,"currency":"EUR""#;
-    let geo = r#","geo":{"country":"DE","region":"x","city":"K\u00f6ln","lat":1.5},"network":{"asn":1,"kind":"hosting"},"device":{"kind":"mobile"},"referrer":{"medium":"search","source":"Google"},"bot":{"is_bot":true,"name":"Googlebot"}"#;
-    let listing = |kind: &str, id: &str, more: &str| Sent {
-        kind: kind.into(),
-        properties: format!(r#"{more},"listing":{{"id":"{id}","price":{{"amount":9}}}}"#),
-        ..page(noon() + 3)
-    };
-    let mut drive = gap_only();
-    drive.send(&Sent { enriched: geo.into(), user: "ann".into(), campaign: "spring".into(), ..page(noon()) });
-    drive.send(&listing("Listing Viewed", "l-9", ""));
-    drive.send(&listing("Listing Saved", "l-9", ""));
-    drive.send(&listing("Cart Updated", "l-8", r#","change":"added""#));
-    drive.send(&listing("Cart Updated", "l-7", r#","change":"removed""#));
-    drive.send(&Sent {
-        kind: "Product Viewed".into(),
-        properties: r#","product_id":7"#.into(),
-        ..page(noon() + 4_000)
-    });
-    drive.send(&Sent {
-        kind: "Order Completed".into(),
-        properties: product.into(),
-        page: "".into(),
-        ..page(noon() + 5_000)
-    });
-    drive.send(&Sent {
-        kind: "Order Completed".into(),
-        properties: r#","currency":"EUR","items":[{"listing":{"id":"l-8"},"quantity":1}]"#.into(),
-        amount: Some(100),
-        ..page(noon() + 6_000)
-    });
-    drive.close();
-    let f = &finals(&drive.take())[0];
-    let want: Value = serde_json::from_str(
-        r#"{"entry":{"page":"/0","referrer":{"url":null,"medium":"search","source":"Google"},"campaign":{"source":"mail","medium":null,"name":"spring"}},
-        "types":{"Cart Updated":2,"Listing Saved":1,"Listing Viewed":1,"Order Completed":2,"Product Viewed":1,"page":1},"other_types":0,
-        "places":[{"country":"DE","city":"Köln"}],"devices":["mobile"],"networks":["hosting"],"bot":{"is_bot":true,"names":["Googlebot"]},
-        "items":{"viewed":["l-9","7"],"liked":["l-9"],"carted":["l-8"],"bought":["p-1","p-2","l-8"]},
-        "value":[{"currency":"EUR","amount":112.5}],"cut":[],"events":8,"views":1,"key_events":2,"engaged":true,"user":"ann","last_page":"/6000"}"#,
-    )
-    .expect("JSON");
-    for (name, value) in want.as_object().expect("an object") {
-        assert_eq!(&f[name], value, "{name}");
-    }
-    let names: Vec<&String> = f.as_object().expect("an object").keys().collect();
-    assert_eq!(names[..5], ["v", "kind", "session_id", "visitor", "closed_by"]);
-}
-
-#[test]
-fn an_event_of_ones_own_that_looks_enriched_changes_nothing() {
-    let fake =
-        r#","a":{"enriched":{"v":1,"at":"x","geo":{"country":"XX"}}},"b":[{"enriched":{"geo":{"country":"YY"}}}]"#;
-    let inner = r#","user":{"enriched":{"geo":{"country":"ZZ"}}}"#;
-    let mut drive = gap_only();
-    drive.send(&Sent {
-        properties: fake.into(),
-        enriched: format!(r#","geo":{{"country":"DE"}}{inner}"#),
-        ..page(noon())
-    });
-    drive.send(&Sent { properties: fake.into(), enriched: inner.into(), ..page(noon() + 1) });
-    drive.close();
-    assert_eq!(finals(&drive.take())[0]["places"].to_string(), r#"[{"country":"DE","city":null}]"#);
-}
-
-#[test]
-fn lists_are_bounded_and_say_so() {
-    let mut drive = gap_only();
-    for n in 0..60 {
-        let properties = format!(r#","product_id":"p-{n}""#);
-        drive.place(&Sent {
-            kind: "Product Viewed".into(),
-            properties,
-            page: format!("/{}", "x".repeat(500)),
-            ..page(noon() + 59 - n)
-        });
-        drive.place(&Sent { kind: format!("type {n}"), ..page(noon() + n) });
-    }
-    let size = drive.visitors["v"].0.len();
-    assert!(size < 2_500, "{size} bytes for a session that has too much of everything");
-    drive.close();
-    let f = &finals(&drive.take())[0];
-    assert_eq!((&f["cut"][0], f["items"]["viewed"].as_array().map(Vec::len)), (&"viewed".into(), Some(20)));
-    assert_eq!((f["types"].as_object().map(|t| t.len()), &f["other_types"]), (Some(32), &29.into()));
-}
-
-#[test]
-fn rules_that_cannot_be_are_refused_with_their_key() {
-    let none = SessionsConfig::default;
-    for (config, says) in [
-        (SessionsConfig { gap_us: 0, ..none() }, "`gap` must be"),
-        (SessionsConfig { max_length_us: Some(-1), ..none() }, "`max_length` must be"),
-        (SessionsConfig { max_events: Some(0), ..none() }, "`max_events` must be at least 1"),
-        (SessionsConfig { buffer: 0, ..none() }, "`buffer` must be at least 1"),
-        (SessionsConfig { midnight: Some("Berlin".into()), ..none() }, "has no `Berlin`"),
-    ] {
-        let error = config.build().expect_err("refused").to_string();
-        assert!(error.contains(says), "{error}");
     }
 }

@@ -182,8 +182,9 @@ fn a_writer_that_dies_at_any_step_leaves_the_one_before() {
 
 #[test]
 fn one_that_fails_leaves_the_next_to_be_full_and_readable() {
-    for step in 0..40 {
-        let (store, clock) = (Arc::new(Memory::with(Fault::Once(step))), Hand::new());
+    for fault in (0..40).flat_map(|step| [Fault::Once(step), Fault::Unheard(step)]) {
+        let (Fault::Once(step) | Fault::Unheard(step)) = fault else { continue };
+        let (store, clock) = (Arc::new(Memory::with(fault)), Hand::new());
         let mut chance = Chance(step + 1);
         let mut stage = Stage::new(store.clone(), clock, writing(1));
         let mut failed = 0;
@@ -192,19 +193,51 @@ fn one_that_fails_leaves_the_next_to_be_full_and_readable() {
             let before = stage.writer.completed();
             stage.take(&mut chance);
             let begun = *stage.at.keys().next_back().expect("one was begun");
+            let what = format!("{fault:?}, round {round}");
             if stage.writer.completed() != Some(begun) {
                 failed += 1;
-                assert_eq!(stage.writer.completed(), before);
-                assert!(stage.writer.next_is_full(), "step {step}, round {round}");
+                assert_eq!(stage.writer.completed(), before, "{what}");
+                assert!(stage.writer.next_is_full(), "{what}");
             }
-            restore(store.clone(), u64::MAX).0.inspect(|n| check(n, &stage.at, &format!("step {step}, round {round}")));
+            // One whose manifest is there although nobody heard of it is a snapshot as any other.
+            let (newest, passed_over) = restore(store.clone(), u64::MAX);
+            assert_eq!(passed_over, Vec::<String>::new(), "{what}");
+            newest.inspect(|n| check(n, &stage.at, &what));
         }
-        assert_eq!(failed, usize::from(store.changes() > step), "step {step}");
+        assert_eq!(failed, usize::from(store.changes() > step), "{fault:?}");
         store.fails(None);
         stage.commit(&mut chance, 30);
         stage.take(&mut chance);
         assert_eq!(stage.writer.completed(), stage.at.keys().next_back().copied(), "all is well again");
     }
+}
+
+#[test]
+fn an_increment_on_one_that_fails_is_not_written() {
+    let store = Arc::new(Memory::default());
+    let mut chance = Chance(2);
+    let mut stage = Stage::new(store.clone(), Hand::new(), writing(1));
+    for _ in 0..50 {
+        stage.commit(&mut chance, 200);
+    }
+    stage.take(&mut chance);
+    // Two are begun at once, of which the first fails at its first part.
+    store.fails(Some(Fault::Once(store.changes())));
+    for _ in 0..2 {
+        stage.commit(&mut chance, 200);
+        assert!(stage.keyed.begin_snapshot(false));
+        let mut slice = Vec::new();
+        assert!(stage.keyed.snapshot_slice(1 << 20, &mut slice) && !slice.is_empty());
+        let metadata = stage.position.to_le_bytes().to_vec();
+        stage.writer.begin(Begin { full: false, position: stage.position, metadata, keys: 0 });
+        stage.writer.slice(slice);
+        stage.writer.end();
+    }
+    stage.wait();
+    let (newest, _) = restore(store.clone(), u64::MAX);
+    check(&newest.expect("the first of all"), &stage.at, "without the first increment there is no second");
+    assert!(stage.take(&mut chance), "a full one");
+    check(&restore(store, u64::MAX).0.expect("written"), &stage.at, "full again");
 }
 
 #[test]
@@ -309,6 +342,9 @@ fn retention_never_deletes_what_a_manifest_of_the_last_hour_names() {
                 known.insert(manifest(position), Known { position, written_at, parts });
             }
         }
+        // Another writer is at work; or it was, long ago.
+        let unnamed: Vec<String> = (0..positions).map(|n| part(n).replace("-x-x-", "-x-y-")).collect();
+        names.extend(unnamed.iter().cloned());
         let readable = known.iter().map(|(name, known)| (name.as_str(), known)).collect();
         let gone = retired(now, KEEP, &readable, &names);
         let mut newest: Vec<&Known> = known.values().collect();
@@ -318,6 +354,10 @@ fn retention_never_deletes_what_a_manifest_of_the_last_hour_names() {
             assert_eq!(gone.contains(name), !needed(&known), "seed {seed}, {name}");
             let parts_kept = !known.parts.iter().any(|part| gone.contains(part));
             assert!(!needed(&known) || parts_kept, "seed {seed}, {name}");
+        }
+        let floor = known.values().filter(|k| now.0 - k.written_at.0 >= hour).map(|k| k.position).max();
+        for name in unnamed.iter().chain(names.iter().filter(|n| is_manifest(n) && !known.contains_key(*n))) {
+            assert_eq!(gone.contains(name), position_of(name) < floor, "seed {seed}, {name}");
         }
         // What only old ones named is gone too.
         for (name, known) in known.iter().filter(|(_, k)| !needed(k)) {
@@ -396,9 +436,9 @@ fn a_directory_keeps_them_as_memory_does() {
     // What a writer that was killed leaves is no object, and in nobody's way.
     let path = |name: &str| root.join("sessions/7").join(name);
     seam::fs::write_atomically(&RealFs, &path("unfinished.tmp"), b"half").expect("written");
+    assert_eq!(store.list("sessions/7/").expect("it answers"), names);
     assert!(store.put_if_absent("sessions/7/x", b"whole", &hurry).expect("it answers"));
     assert_eq!(store.get("sessions/7/x").expect("it answers"), Some(b"whole".to_vec()));
-    assert!(!store.list("sessions/7/").expect("it answers").iter().any(|n| n.ends_with(".tmp")));
 }
 
 #[test]
@@ -500,4 +540,18 @@ fn a_writer_that_is_dropped_has_written_what_was_ended() {
     let (newest, _) = restore(store.clone(), u64::MAX);
     check(&newest.expect("there"), &stage.at, "dropped");
     assert!(store.names().iter().all(|n| position_of(n) == Some(1)), "what was not ended left nothing");
+}
+
+#[test]
+fn two_snapshots_of_one_position_are_two() {
+    let store = Arc::new(Memory::default());
+    let mut chance = Chance(5);
+    for random in [1, 2] {
+        let mut stage = Stage::new(store.clone(), Hand::new(), writing(random));
+        for _ in 0..2 {
+            stage.take_as(&mut chance, true);
+            assert!(!stage.writer.next_is_full() && stage.writer.completed() == Some(0), "writer {random}");
+        }
+    }
+    assert_eq!(store.names().iter().filter(|n| is_manifest(n)).count(), 4);
 }

@@ -120,8 +120,8 @@ pub struct Dedup {
     /// The position read last, plus one.
     next: Offset,
     trouble: Option<String>,
-    /// For tests that plant a bug: an entry at the record's own position counts as earlier.
-    own_position_counts: bool,
+    /// For tests that plant a bug: the entry at this record's own position counts as earlier.
+    planted: Option<Pair>,
 }
 
 /// The pairs of a generation, to be made a run of.
@@ -157,18 +157,18 @@ impl Dedup {
             covered: 0,
             next: 0,
             trouble: None,
-            own_position_counts: false,
+            planted: None,
         }
     }
 
-    /// Plants the off-by-one that the kill loop must find.
-    pub fn plant_off_by_one(&mut self) {
-        self.own_position_counts = true;
+    /// Plants the off-by-one that the kill loop must find: this pair is taken for one that was passed on before.
+    pub fn plant_off_by_one(&mut self, pair: Pair) {
+        self.planted = Some(pair);
     }
 
     /// Judges the pair at `offset` and remembers it. After [`Dedup::trouble`] the answer means nothing.
     pub fn judge(&mut self, id: u128, payload: u64, offset: Offset, received: Micros) -> Verdict {
-        if offset < self.next && !self.own_position_counts {
+        if offset < self.next {
             // A second reading: what the first one left from here on is not part of this record's prefix.
             self.table.undo(offset);
         }
@@ -187,9 +187,11 @@ impl Dedup {
 
     fn earlier(&mut self, id: u128, offset: Offset) -> Option<Seen> {
         let floor = self.generations.floor();
+        if let Some(planted) = self.planted.filter(|p| p.id == id && p.offset == offset) {
+            return Some(planted.into());
+        }
         if let Some(seen) = self.table.newest(id) {
-            let earlier = seen.offset < offset || self.own_position_counts;
-            return (earlier && seen.offset >= floor).then_some(seen);
+            return (seen.offset >= floor).then_some(seen);
         }
         let older = self.older.as_mut().filter(|_| floor < self.table_from)?;
         match older.find(id, floor) {
@@ -277,9 +279,10 @@ impl Dedup {
         (committed / size).saturating_sub(self.generations.most()) * size
     }
 
-    /// Runs that end here or below count for no record at or above the committed position.
-    pub fn needed_from(&self, committed: Offset) -> Offset {
-        self.generations.floor_at(committed)
+    /// Runs that end here or below are needed no more. A rebuild begins where the newest run ends, and must decide there as
+    /// it was decided: so what counted there is kept, which is a little more than what counts now.
+    pub fn needed_from(&self) -> Offset {
+        self.generations.floor_at(self.covered)
     }
 
     /// Received time over which a duplicate is told if nothing else ends it, in microseconds.

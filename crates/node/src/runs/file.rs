@@ -65,7 +65,7 @@ impl OpenRun {
     }
 
     /// Nothing is known of the pairs in a damaged page, and to say that they are not there would count an event twice: the
-    /// stage stops. The file is set aside, so that the next start reads `raw` in its place, which holds the truth; going on
+    /// stage stops. The file is set aside until then, so that the next start reads `raw` in its place, which holds the truth; going on
     /// at once is not possible, because that reading begins below what was judged since.
     fn damaged(&self, fs: &dyn Fs, number: u64) -> String {
         let path = self.path.display();

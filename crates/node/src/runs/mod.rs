@@ -5,7 +5,8 @@
 //! * [`sealer`]: the thread
 //!
 //! `raw` is the truth, and a run a saving: one that is not whole at start is thrown away, and what it covered is read from
-//! `raw` again, as far as that still goes back.
+//! `raw` again, as far as that still goes back. A rebuild from runs decides as the first reading did. One that had to begin
+//! within the horizon may remember a resend in place of its original, and so tell a duplicate longer; never shorter.
 
 mod file;
 mod sealer;
@@ -61,11 +62,14 @@ impl Runs {
         mut received: impl FnMut(Offset) -> Option<Micros>,
     ) -> io::Result<Offset> {
         let generation = dedup.generation();
-        let runs = chain(self.whole(fs, committed)?, kept_from);
+        let (runs, lost) = self.whole(fs, committed)?;
+        let runs = chain(runs, kept_from);
         let wanted = wanted_from(dedup, committed, kept_from, &mut received);
+        // Times that overlap at the ends of generations may have let a run go that would be wanted now. What is lost by it
+        // is seconds at the far end of the horizon, what is saved is reading an hour of raw; but not when a file was lost.
+        let enough = wanted + if lost { 0 } else { 2 * generation };
         let (runs, from) = match (runs.first(), runs.last()) {
-            // The wanted position is known to a generation, and runs are removed whole.
-            (Some(first), Some(last)) if first.from() <= wanted + 2 * generation => {
+            (Some(first), Some(last)) if first.from() <= enough => {
                 let reached = last.to();
                 runs.iter().for_each(|r| dedup.restore(&r.index.head));
                 (runs, reached)
@@ -116,7 +120,7 @@ impl Runs {
         {
             sealer.send(Task::Seal { dir: self.dir.clone(), shelf: shelf.clone(), sealed });
         }
-        let needed = dedup.needed_from(committed);
+        let needed = dedup.needed_from();
         let merge = match self.merging {
             true => None,
             false => mergeable(&held.runs, needed, dedup.generation(), dedup.biggest_run()),
@@ -151,10 +155,11 @@ impl Runs {
         (held.asked, held.found)
     }
 
-    /// The runs on disk that are whole and of what was committed.
-    fn whole(&self, fs: &dyn Fs, committed: Offset) -> io::Result<Vec<OpenRun>> {
-        let mut runs = Vec::new();
+    /// The runs on disk that are whole and of what was committed, and whether there were others that should have been.
+    fn whole(&self, fs: &dyn Fs, committed: Offset) -> io::Result<(Vec<OpenRun>, bool)> {
+        let (mut runs, mut lost) = (Vec::new(), false);
         for name in fs.list(&self.dir)? {
+            lost |= name.ends_with(".damaged");
             if !name.ends_with(".run") {
                 continue;
             }
@@ -164,11 +169,12 @@ impl Runs {
                 Some(run) if run.to() <= committed && file::name(run.from(), run.to()) == name => runs.push(run),
                 Some(_) => {}
                 None => {
+                    lost = true;
                     tracing::warn!(file = %path.display(), "a dedup run is not whole; raw is read again instead");
                 }
             }
         }
-        Ok(runs)
+        Ok((runs, lost))
     }
 
     /// Removes all files but these, before anything is appended to the log.
@@ -176,7 +182,7 @@ impl Runs {
         let mut removed = false;
         for name in fs.list(&self.dir)? {
             let path = self.dir.join(&name);
-            if !name.ends_with(".damaged") && !runs.iter().any(|r| r.path == path) {
+            if !runs.iter().any(|r| r.path == path) {
                 fs.remove(&path)?;
                 removed = true;
             }
@@ -210,7 +216,8 @@ fn chain(mut runs: Vec<OpenRun>, kept_from: Offset) -> Vec<OpenRun> {
     chain
 }
 
-/// The first generation that may count at `committed`, by halving over the received times, as far as `raw` has it.
+/// The first position that counts at `committed`, as far as `raw` has it, by halving over the times at which generations
+/// begin.
 fn wanted_from(
     dedup: &Dedup,
     committed: Offset,
@@ -219,18 +226,18 @@ fn wanted_from(
 ) -> Offset {
     let generation = dedup.generation();
     let kept_from = kept_from.min(committed);
-    let (mut from, mut to) = (dedup.reaches_to(committed).max(kept_from), committed);
-    // What counts hangs on when the generation of the record that asks began.
-    let Some(begin) = received((committed / generation * generation).max(kept_from)) else { return from };
+    let lowest = dedup.reaches_to(committed).max(kept_from);
+    let (mut from, mut to) = (lowest / generation, committed.saturating_sub(1).max(lowest) / generation);
+    let Some(begin) = received((to * generation).max(kept_from)) else { return lowest };
     let cut = begin.0.saturating_sub(dedup.horizon_us());
-    while to.saturating_sub(from) > generation {
+    while from < to {
         let middle = from.midpoint(to);
-        match received(middle) {
-            Some(at) if at.0 < cut => from = middle,
+        match received((middle + 1) * generation) {
+            Some(at) if at.0 <= cut => from = middle + 1,
             _ => to = middle,
         }
     }
-    (from / generation * generation).max(kept_from)
+    (from * generation).max(kept_from)
 }
 
 /// The first eight neighbours of one size that all count, if they make a run of at most `biggest` positions.
