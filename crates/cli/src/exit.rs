@@ -185,10 +185,9 @@ impl From<node::savepoint::SavepointError> for Failed {
             }
             SavepointError::There(_) => (Exit::Usage, "nothing is written over: name another place"),
             SavepointError::Unfinished(_) => (Exit::Usage, "nobody needs it: remove it, then restore again"),
-            SavepointError::Nothing => (
-                Exit::Failed,
-                "no sessions were made yet, or `sessions.enabled` is false: there is nothing to save",
-            ),
+            SavepointError::Nothing => {
+                (Exit::Failed, "no sessions were made yet, or `sessions.enabled` is false: there is nothing to save")
+            }
             SavepointError::NotClean { .. } => (
                 Exit::Failed,
                 "start it (`ouzel run`), and ask again while it runs or after it was stopped with Ctrl-C or SIGTERM; \

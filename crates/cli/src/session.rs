@@ -73,7 +73,10 @@ pub fn card(session: &Value) -> String {
     let nth = session["session_index"].as_u64().map_or(String::new(), |n| format!("number {n} of this visitor"));
     let revised = session["revision"].as_u64().filter(|n| *n > 0).map_or(String::new(), |n| format!("revision {n}"));
     line("id", vec![plain(&session["session_id"]).to_owned(), nth, revised]);
-    line("length", vec![duration(session), number("events", "event"), number("views", "view"), number("key_events", "key event")]);
+    line(
+        "length",
+        vec![duration(session), number("events", "event"), number("views", "view"), number("key_events", "key event")],
+    );
     if session["engaged"] == true {
         line("engaged", vec!["yes".to_owned()]);
     }
@@ -99,7 +102,12 @@ fn list(of: &Value) -> Vec<String> {
 
 fn came_from(session: &Value) -> String {
     let entry = &session["entry"];
-    let named = [&entry["campaign"]["name"], &entry["campaign"]["source"], &entry["referrer"]["source"], &entry["referrer"]["medium"]];
+    let named = [
+        &entry["campaign"]["name"],
+        &entry["campaign"]["source"],
+        &entry["referrer"]["source"],
+        &entry["referrer"]["medium"],
+    ];
     named.into_iter().find_map(Value::as_str).map_or("-".to_owned(), text)
 }
 

@@ -25,13 +25,18 @@ pub fn text(told: &Value) -> String {
 }
 
 fn event(e: &Value) -> String {
-    let mut out = format!("{}   {}   from {}\n", short(plain(&e["id"])), short(plain(&e["type"])), short(plain(&e["source"])));
+    let mut out =
+        format!("{}   {}   from {}\n", short(plain(&e["id"])), short(plain(&e["type"])), short(plain(&e["source"])));
     let mut line = |at: &str, what: &str, says: String| {
         let _ = writeln!(out, "  {}", format!("{at:<26} {what:<10} {says}").trim_end());
     };
     let flags: Vec<&str> = e["flags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     line(&time(&e["event_time"]), "happened", flags.join(", "));
-    line(&time(&e["received_at"]), "received", format!("{}, visitor {}", place(&e["raw"]), visitor(&e["raw"]["visitor"])));
+    line(
+        &time(&e["received_at"]),
+        "received",
+        format!("{}, visitor {}", place(&e["raw"]), visitor(&e["raw"]["visitor"])),
+    );
     match plain(&e["outcome"]) {
         "enriched" => {
             let enriched = &e["enriched"];
@@ -101,8 +106,13 @@ fn of_session(s: &Value) -> String {
 }
 
 fn letter(letter: &Value, what: &str, line: &mut impl FnMut(&str, &str, String)) {
-    let pointer = letter["pointer"].as_str().filter(|p| !p.is_empty()).map_or(String::new(), |p| format!(" at {}", short(p)));
-    line("", what, format!("{}: {}{pointer}: {}", place(letter), plain(&letter["code"]), short(plain(&letter["message"]))));
+    let pointer =
+        letter["pointer"].as_str().filter(|p| !p.is_empty()).map_or(String::new(), |p| format!(" at {}", short(p)));
+    line(
+        "",
+        what,
+        format!("{}: {}{pointer}: {}", place(letter), plain(&letter["code"]), short(plain(&letter["message"]))),
+    );
 }
 
 fn refusal(letter_of: &Value) -> String {

@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Running, fine, json, ouzel, output, text};
+use support::{Running, fine, json, output, ouzel, text};
 
 struct Place {
     tmp: tempfile::TempDir,
@@ -45,7 +45,9 @@ impl Place {
 }
 
 fn event(id: &str, visitor: &str, time: &str) -> String {
-    format!("{{\"messageId\":\"{id}\",\"event\":\"Page Viewed\",\"anonymousId\":\"{visitor}\",\"timestamp\":\"2026-01-01T{time}Z\"}}\n")
+    format!(
+        "{{\"messageId\":\"{id}\",\"event\":\"Page Viewed\",\"anonymousId\":\"{visitor}\",\"timestamp\":\"2026-01-01T{time}Z\"}}\n"
+    )
 }
 
 /// Reads these lines as a file of their own, to the end.
@@ -59,7 +61,10 @@ fn read(place: &Place, name: &str, lines: &str, more: &[&str]) {
 #[test]
 fn the_way_of_an_event_is_told_from_its_receipt_to_its_session() {
     let place = Place::new();
-    let lines = event("a", "v-1", "00:00:00") + &event("b", "v-1", "00:05:00") + &event("c", "v-2", "00:06:00") + &event("a", "v-1", "00:00:00");
+    let lines = event("a", "v-1", "00:00:00")
+        + &event("b", "v-1", "00:05:00")
+        + &event("c", "v-2", "00:06:00")
+        + &event("a", "v-1", "00:00:00");
     read(&place, "events.ndjson", &lines, &["--close"]);
     let told = place.explain(&["b"]);
     let events = told["events"].as_array().expect("a list");
@@ -100,8 +105,11 @@ fn what_was_refused_set_aside_or_late_is_told_with_its_reason() {
     let place = Place::new();
     let conflict = event("a", "v-1", "02:00:00").replace("Page Viewed", "Other");
     let refused = "{\"messageId\":\"no-type\",\"anonymousId\":\"v-1\"}\n";
-    let lines = event("a", "v-1", "02:00:00") + &event("far", "v-2", "09:00:00") + &event("far", "v-1", "09:00:00")
-        + &conflict + refused;
+    let lines = event("a", "v-1", "02:00:00")
+        + &event("far", "v-2", "09:00:00")
+        + &event("far", "v-1", "09:00:00")
+        + &conflict
+        + refused;
     read(&place, "events.ndjson", &lines, &[]);
     read(&place, "more.ndjson", &event("old", "v-1", "03:00:00"), &["--set", "time.idle_after=100ms"]);
     let a = place.explain(&["a"]);
@@ -109,7 +117,11 @@ fn what_was_refused_set_aside_or_late_is_told_with_its_reason() {
     assert_eq!(a["events"][1]["dead_letter"]["code"], "conflicting_duplicate");
     let refused = place.explain(&["no-type"]);
     assert_eq!(refused["events"].as_array().map(Vec::len), Some(0));
-    assert_eq!((&refused["refused"][0]["code"], &refused["refused"][0]["pointer"]), (&"missing_field".into(), &"/event".into()), "{refused}");
+    assert_eq!(
+        (&refused["refused"][0]["code"], &refused["refused"][0]["pointer"]),
+        (&"missing_field".into(), &"/type".into()),
+        "{refused}"
+    );
     let (_, out, _) = place.ask(&["explain", "no-type"]);
     assert!(out.contains("refused") && out.contains("missing_field"), "{out}");
     // The id of two visitors: both are told.
@@ -118,7 +130,9 @@ fn what_was_refused_set_aside_or_late_is_told_with_its_reason() {
     let old = place.explain(&["old"]);
     let old = &old["events"][0];
     assert_eq!(old["outcome"], "enriched");
-    assert!(!old["late"].is_null() || !old["session"].is_null(), "{old}");
+    assert!(old["late"]["lateness_s"].as_f64().is_some_and(|s| s > 20_000.0) && old["session"].is_null(), "{old}");
+    let (_, out, _) = place.ask(&["explain", "old"]);
+    assert!(out.contains("behind the watermark, no session took it"), "{out}");
 }
 
 #[test]
@@ -167,7 +181,9 @@ fn a_running_process_tells_the_same_and_what_is_open() {
 fn the_newest_sessions_are_a_table_and_each_is_there_once() {
     let place = Place::new();
     // v-1: two sessions that a late event joins; the gap is 30 minutes.
-    let lines = event("a", "v-1", "00:00:00") + &event("b", "v-1", "00:50:00") + &event("c", "v-2", "01:30:00")
+    let lines = event("a", "v-1", "00:00:00")
+        + &event("b", "v-1", "00:50:00")
+        + &event("c", "v-2", "01:30:00")
         + &event("d", "v-3", "09:00:00");
     read(&place, "events.ndjson", &lines, &["--set", "sessions.allowed_lateness=12h"]);
     read(&place, "more.ndjson", &event("e", "v-1", "00:25:00"), &["--close", "--set", "sessions.allowed_lateness=12h"]);
@@ -175,7 +191,10 @@ fn the_newest_sessions_are_a_table_and_each_is_there_once() {
     assert_eq!(code, 0, "{err}");
     let all: Vec<Value> = out.lines().map(|l| json(l.as_bytes())).collect();
     let of = |s: &Value| (s["visitor"].as_str().expect("a visitor").to_owned(), s["events"].as_u64().expect("a count"));
-    assert_eq!(all.iter().map(of).collect::<Vec<_>>(), [("v-1".to_owned(), 3), ("v-2".to_owned(), 1), ("v-3".to_owned(), 1)]);
+    assert_eq!(
+        all.iter().map(of).collect::<Vec<_>>(),
+        [("v-1".to_owned(), 3), ("v-2".to_owned(), 1), ("v-3".to_owned(), 1)]
+    );
     let (_, out, _) = place.ask(&["sessions", "-n", "2"]);
     assert_eq!(out.lines().count(), 3, "a head and two rows: {out}");
     assert!(out.lines().next().is_some_and(|l| l.starts_with("start")) && !out.contains("v-1"), "{out}");
@@ -235,7 +254,10 @@ fn a_build_with_other_decisions_is_told_its_first_other_record() {
     command.args(["explain", "divergence", "--partition", &only, "--data"]).arg(place.data());
     let out = output(command.env("OUZEL_PLANT", "other_decisions"));
     let said = text(&out.stdout);
-    assert!(said.contains("differs") && said.contains("  stored  sessions/") && said.contains("  made    nothing"), "{said}");
+    assert!(
+        said.contains("differs") && said.contains("  stored  sessions/") && said.contains("  made    nothing"),
+        "{said}"
+    );
     // Other rules are told as what they are.
     let (code, all, _) = divergence(&place, None, &["--set", "sessions.gap=10s"]);
     assert_eq!(code, 1);
@@ -249,7 +271,8 @@ fn a_build_with_other_decisions_is_told_its_first_other_record() {
 /// Of the updates in a partition of `sessions` of a session whose number 64 divides: made of what, and where the first is.
 fn first_left_out(data: &Path, partition: u64) -> (u64, u64) {
     let mut tail = ouzel();
-    tail.args(["tail", "sessions", "--json", "--from", "start", "--partition", &partition.to_string(), "--data"]).arg(data);
+    tail.args(["tail", "sessions", "--json", "--from", "start", "--partition", &partition.to_string(), "--data"])
+        .arg(data);
     let out = fine(&mut tail);
     let records = out.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(json);
     let mut left_out = records.filter(|r| {

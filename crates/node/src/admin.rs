@@ -43,13 +43,24 @@ impl Admin {
         token
     }
 
-    pub fn answer(&self, status: &Status, method: &str, path: &str, token: Option<&str>, body: &[u8]) -> Option<(u16, String)> {
+    pub fn answer(
+        &self,
+        status: &Status,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &[u8],
+    ) -> Option<(u16, String)> {
         if !matches!(path, "/admin/savepoint" | "/admin/stop") {
             return None;
         }
         let ready = self.ready.get().filter(|ready| token == Some(&ready.token));
         let Some(ready) = ready else {
-            return Some(error(401, "token", "this needs the token that stands in the file `lock` of the data directory"));
+            return Some(error(
+                401,
+                "token",
+                "this needs the token that stands in the file `lock` of the data directory",
+            ));
         };
         if method != "POST" {
             return Some(error(405, "method_not_allowed", &format!("{path} takes POST")));

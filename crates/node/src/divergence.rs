@@ -82,8 +82,7 @@ pub fn compare(
     let operator = Arc::new(stage(config));
     let (start, _) = log.bounds(input)?;
     let committed = log.committed(GROUP, &log::Input::Topic(input))?;
-    let mut compared =
-        Compared { input, from: start, to: None, same: 0, versions: None, first: None, trouble: None };
+    let mut compared = Compared { input, from: start, to: None, same: 0, versions: None, first: None, trouble: None };
     let Some(committed) = committed else { return Ok(compared) };
     compared.to = Some(committed.next);
     let store: Arc<dyn Store> = Arc::new(Directory::new(world.fs.clone(), &data.join(STATE_DIR)));
@@ -93,7 +92,10 @@ pub fn compare(
         Some(found) => {
             compared.from = found.manifest.position;
             let metadata = Metadata::decode(&found.manifest.metadata);
-            (found.keyed, Some(metadata.ok_or_else(|| beyond("its snapshot was written by another version of this program"))?))
+            (
+                found.keyed,
+                Some(metadata.ok_or_else(|| beyond("its snapshot was written by another version of this program"))?),
+            )
         }
         None if start > 0 => return Err(beyond("there is no snapshot, and the records before its first are gone")),
         None => (Keyed::default(), None),

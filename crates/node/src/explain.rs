@@ -20,8 +20,8 @@ use event::{Code, Field, Flags, Header, HeaderRef, Micros, Offset, RecordRef, So
 use log::{Log, LogError};
 use serde_json::{Map, Value, json};
 
-pub(crate) use scan::{each, seek};
 use scan::{Budget, Scan};
+pub(crate) use scan::{each, seek};
 
 /// What one request may read: some seconds of a disk.
 pub const BYTES_OF_A_REQUEST: u64 = 2 << 30;
@@ -83,10 +83,15 @@ impl Told {
             "searched": {"records": self.searched, "complete": self.complete},
         });
         if !self.is_found() {
-            let how_much = if self.complete { "all that is kept" } else { "the newest part, which is as much as one request reads" };
+            let how_much = if self.complete {
+                "all that is kept"
+            } else {
+                "the newest part, which is as much as one request reads"
+            };
             json["code"] = "no_event".into();
             json["message"] = format!(
-                "no event with the id `{}` is in raw or dlq; {how_much} was searched, {} records", self.id, self.searched
+                "no event with the id `{}` is in raw or dlq; {how_much} was searched, {} records",
+                self.id, self.searched
             )
             .into();
         }
@@ -313,7 +318,8 @@ fn letter(at: TopicPartition, offset: Offset, value: &[u8], body: bool) -> Value
     let code = letter["code"].as_str().and_then(Code::named);
     told["meaning"] = code.map_or(Value::Null, |c| c.meaning().into());
     if body {
-        told["event"] = if letter["event"].is_null() { letter["event_base64"].clone() } else { letter["event"].clone() };
+        told["event"] =
+            if letter["event"].is_null() { letter["event_base64"].clone() } else { letter["event"].clone() };
     }
     told
 }

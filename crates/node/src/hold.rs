@@ -48,8 +48,7 @@ impl Hold {
             }
             snapped = self.changed.wait_timeout(snapped, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let all: Result<BTreeMap<u32, Snapped>, String> =
-            snapped.iter().map(|(p, at)| Ok((*p, at.clone()?))).collect();
+        let all: Result<BTreeMap<u32, Snapped>, String> = snapped.iter().map(|(p, at)| Ok((*p, at.clone()?))).collect();
         drop(snapped);
         held.snapped = all?;
         Ok(held)

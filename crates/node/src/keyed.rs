@@ -78,7 +78,12 @@ struct Part<O: Operator> {
 impl<O: Operator> KeyedParts<O> {
     pub fn new(partitions: u32) -> KeyedParts<O> {
         let zeros = || (0..partitions).map(|_| AtomicU64::new(0)).collect();
-        KeyedParts { list: (0..partitions).map(|_| Mutex::new(None)).collect(), bytes: zeros(), keys: zeros(), hold: Hold::default() }
+        KeyedParts {
+            list: (0..partitions).map(|_| Mutex::new(None)).collect(),
+            bytes: zeros(),
+            keys: zeros(),
+            hold: Hold::default(),
+        }
     }
 
     /// Looks at the state of a partition; `None` while it is being restored.
@@ -302,7 +307,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         }
         let now = self.clock.elapsed();
         let (_, next) = part.driver.committed();
-        if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every && next > part.begun.1 && part.writer.is_idle() {
+        if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every
+            && next > part.begun.1
+            && part.writer.is_idle()
+        {
             self.begin(part, now);
         }
         part.taking

@@ -49,7 +49,9 @@ pub enum SavepointError {
     #[error("no stage has state here")]
     Nothing,
     /// Its newest snapshot is not of the committed position.
-    #[error("{input} was read up to {committed}, and the newest snapshot of its state is of {snapshot}: the process was not stopped cleanly")]
+    #[error(
+        "{input} was read up to {committed}, and the newest snapshot of its state is of {snapshot}: the process was not stopped cleanly"
+    )]
     NotClean { input: String, committed: Offset, snapshot: String },
     #[error("it holds the state of a stage that this program does not have: {0}")]
     OtherStage(String),
@@ -166,7 +168,8 @@ fn begin(from: &dyn Store, dir: &Path, journal: &Journal, world: &World) -> Resu
     let store = Directory::new(world.fs.clone(), &dir.join(STATE_DIR));
     let positions = Mutex::new(Vec::new());
     let metadata = |saved: &Saved, was: &[u8]| {
-        let was = Metadata::decode(was).ok_or("what was known beside it was written by another version of this program")?;
+        let was =
+            Metadata::decode(was).ok_or("what was known beside it was written by another version of this program")?;
         let is = at_the_beginning(was);
         let position = Position {
             group: GROUP.into(),

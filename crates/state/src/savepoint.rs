@@ -118,7 +118,10 @@ pub fn check(from: &dyn Store) -> Result<Savepoint, StateError> {
             return Err(StateError::damaged(&saved.manifest, format!("{SAVEPOINT} says something else of it")));
         }
         if manifest.partition >= savepoint.of {
-            return Err(StateError::damaged(SAVEPOINT, format!("it names partition {} of {}", manifest.partition, savepoint.of)));
+            return Err(StateError::damaged(
+                SAVEPOINT,
+                format!("it names partition {} of {}", manifest.partition, savepoint.of),
+            ));
         }
         for part in manifest.parts() {
             read_part(from, part)?;

@@ -458,7 +458,10 @@ fn a_savepoint_is_copied_whole_or_refused() {
     assert!(matches!(import(&to, &*store), Err(StateError::NotSavepoint { .. })));
     let saved = export(&*store, std::slice::from_ref(&newest.name), &to, 8, Micros(START)).expect("copied");
     assert_eq!((saved.partitions.len(), saved.partitions[0].position), (1, newest.manifest.position));
-    assert!(matches!(export(&*store, std::slice::from_ref(&newest.name), &to, 8, Micros(START)), Err(StateError::NotSavepoint { .. })));
+    assert!(matches!(
+        export(&*store, std::slice::from_ref(&newest.name), &to, 8, Micros(START)),
+        Err(StateError::NotSavepoint { .. })
+    ));
 
     let fresh = Arc::new(Memory::default());
     assert_eq!(import(&to, &*fresh).expect("whole"), saved);

@@ -98,7 +98,8 @@ fn event(global: &Global, id: &str, source: Option<&str>, body: bool) -> Result 
 
 /// Asks the running process; while it searches for long, says for how long.
 fn ask(global: &Global, look: &Look, id: &str, source: Option<&str>, body: bool) -> Result<Value> {
-    let mut query: Vec<String> = source.map(|s| format!("source={}", look::escaped(s.as_bytes()))).into_iter().collect();
+    let mut query: Vec<String> =
+        source.map(|s| format!("source={}", look::escaped(s.as_bytes()))).into_iter().collect();
     query.extend(body.then(|| "body".to_owned()));
     let path = format!("/v1/explain/{}?{}", look::escaped(id.as_bytes()), query.join("&"));
     let done = Arc::new(AtomicBool::new(false));
@@ -184,8 +185,10 @@ fn as_text(c: &Compared) -> String {
         (None, None) => out += &format!("{same} outputs, all the same\n"),
         (None, Some(why)) => out += &format!("{same} outputs are the same; then: {why}\n"),
         (Some(f), _) => {
-            out += &format!("after {same} outputs that are the same, what is made of {}@{} differs\n", c.input, f.made_of);
-            let stored = f.stored.as_ref().map(|(offset, text)| format!("{}@{offset}: {}", f.output, crate::card::shown(text)));
+            out +=
+                &format!("after {same} outputs that are the same, what is made of {}@{} differs\n", c.input, f.made_of);
+            let stored =
+                f.stored.as_ref().map(|(offset, text)| format!("{}@{offset}: {}", f.output, crate::card::shown(text)));
             out += &format!("  stored  {}\n", stored.unwrap_or_else(|| format!("nothing in {}", f.output)));
             let made = f.made.as_deref().map(|text| format!("for {}: {}", f.output, crate::card::shown(text)));
             out += &format!("  made    {}\n", made.unwrap_or_else(|| format!("nothing for {}", f.output)));

@@ -112,10 +112,14 @@ fn show(global: &Global, said: &Value) {
         partitions.len(),
         term::bytes(said["bytes"].as_u64().unwrap_or(0))
     );
-    let of = |p: &Value| format!("enriched/{} up to {}", p["partition"], term::count(p["position"].as_u64().unwrap_or(0)));
+    let of =
+        |p: &Value| format!("enriched/{} up to {}", p["partition"], term::count(p["position"].as_u64().unwrap_or(0)));
     println!("{}", partitions.iter().map(of).collect::<Vec<_>>().join(", "));
     if let Some(unread @ 1..) = said["unread"].as_u64() {
         println!("{} records of enriched were not read yet, and are not in it", term::count(unread));
     }
-    println!("`ouzel restore {} --to NEWDIR` makes a directory that begins with it", said["savepoint"].as_str().unwrap_or("SAVEPOINT"));
+    println!(
+        "`ouzel restore {} --to NEWDIR` makes a directory that begins with it",
+        said["savepoint"].as_str().unwrap_or("SAVEPOINT")
+    );
 }

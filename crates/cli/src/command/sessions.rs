@@ -47,7 +47,9 @@ pub fn run(global: &Global, args: SessionsArgs) -> Result {
         past.extend(last(&look, SESSIONS.partition(p), start, end, visitor, args.lines)?);
         next.push((SESSIONS.partition(p), end));
     }
-    past.sort_by(|a, b| (a["end"].as_str(), a["session_id"].as_str()).cmp(&(b["end"].as_str(), b["session_id"].as_str())));
+    past.sort_by(|a, b| {
+        (a["end"].as_str(), a["session_id"].as_str()).cmp(&(b["end"].as_str(), b["session_id"].as_str()))
+    });
     let skip = past.len().saturating_sub(args.lines);
     let past = &past[skip..];
     let open = visitor.map(|visitor| open(global, &look, &dir, visitor)).transpose()?.flatten();
@@ -83,8 +85,7 @@ fn show(global: &Global, visitor: Option<&str>, past: &[Value], open: Option<&Va
     let as_of = match open["as_of"]["position"].as_u64() {
         Some(position) => format!(
             "as of position {position} of enriched/{}, {} records behind what the stage had read",
-            open["as_of"]["partition"],
-            open["as_of"]["behind"]
+            open["as_of"]["partition"], open["as_of"]["behind"]
         ),
         None => format!("watermark {}", session::seconds(&open["watermark"])),
     };

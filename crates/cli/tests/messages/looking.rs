@@ -30,12 +30,15 @@ pub fn savepoint_refused(case: &mut Case) {
     assert_eq!(case.run(&["savepoint", "--data", "$DIR/nowhere"]).status.code(), Some(2));
     let running = case.start(&["--set", "state.snapshot_every=1h"]);
     assert_eq!(case.run(&["savepoint", "../up", "--data", "$DIR/data"]).status.code(), Some(2));
+    assert_eq!(case.post(&running, JSON, lines(10..20).as_bytes(), "(10 events)").0, 200);
+    running.quiet();
+    // Until the stage has committed, too.
+    std::thread::sleep(std::time::Duration::from_millis(500));
     super::support::fine(super::ouzel().args(["savepoint", "first", "--data"]).arg(case.path("data")));
     assert_eq!(case.run(&["savepoint", "first", "--data", "$DIR/data"]).status.code(), Some(2));
     assert_eq!(case.run(&["savepoint", "first", "--stop", "--data", "$DIR/data"]).status.code(), Some(2));
     assert_eq!(case.post(&running, JSON, lines(0..10).as_bytes(), "(10 events)").0, 200);
     running.quiet();
-    // Until the stage has committed, too.
     std::thread::sleep(std::time::Duration::from_millis(500));
     case.note("kill -9");
     assert_eq!(running.end("-KILL").1, "");
@@ -60,9 +63,11 @@ pub fn restore_refused(case: &mut Case) {
     case.note("A manifest is cut off.");
     case.file("data/savepoints/s/SAVEPOINT", &said);
     let dir = case.path("data/savepoints/s/sessions/0");
-    let manifest = std::fs::read_dir(dir).expect("there").flatten().map(|e| e.path()).find(|p| {
-        p.extension().is_some_and(|e| e == "manifest")
-    });
+    let manifest = std::fs::read_dir(dir)
+        .expect("there")
+        .flatten()
+        .map(|e| e.path())
+        .find(|p| p.extension().is_some_and(|e| e == "manifest"));
     let manifest = manifest.expect("there");
     let name = manifest.file_name().expect("a name").to_str().expect("text").to_owned();
     case.hide(name, "$MANIFEST");

@@ -94,7 +94,16 @@ impl Search<'_> {
     fn told(&self, offset: Offset, value: &Value) -> Value {
         let mut told = place(self.at, offset);
         let names = [
-            "kind", "session_id", "revision", "start", "end", "events", "closed_by", "absorbed", "survivor", "session_index",
+            "kind",
+            "session_id",
+            "revision",
+            "start",
+            "end",
+            "events",
+            "closed_by",
+            "absorbed",
+            "survivor",
+            "session_index",
         ];
         for name in names.into_iter().filter(|name| !value[*name].is_null()) {
             told[name] = value[name].clone();
