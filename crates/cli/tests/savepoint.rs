@@ -67,8 +67,10 @@ fn a_new_directory_goes_on_with_the_sessions_of_a_running_one() {
                 .replace('}', &format!(",\"timestamp\":\"{}\"}}", Micros(now.0 - 7_200_000_000)))
         })
         .collect();
-    assert_eq!(run.events(&format!("[{}]", old.join(","))).0, 200);
+    let ended = old[0].replace("v-0", "u-0").replace("\"v\"", "\"u\"");
+    assert_eq!(run.events(&format!("[{},{ended}]", old.join(","))).0, 200);
     let first = open(&run, "v", 3);
+    let of_u = open(&run, "u", 1);
     send(&run, 3..5, "v");
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -99,6 +101,17 @@ fn a_new_directory_goes_on_with_the_sessions_of_a_running_one() {
     let again = open(&run, "v", 3);
     assert_eq!(again["session_id"], second["session_id"], "the open session goes on: {again}");
     assert_eq!((&again["session_index"], &again["previous_session_id"]), (&2.into(), &first["session_id"]));
+    // Of a visitor whose session had ended the next one is the second, and what was late before is late here.
+    let late = old[0].replace("v-0", "late");
+    send(&run, 1..2, "u");
+    let next_of_u = open(&run, "u", 1);
+    assert_eq!((&next_of_u["session_index"], &next_of_u["previous_session_id"]), (&2.into(), &of_u["session_id"]));
+    assert_eq!(run.events(&format!("[{late}]")).0, 200);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !text(&output(ouzel().args(["explain", "late", "--data"]).arg(&new)).stdout).contains("no session took it") {
+        assert!(Instant::now() < deadline, "it is not late");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     assert_eq!(run.get("/v1/sessions/w").0, 404, "what came after the savepoint is not in it");
     assert_eq!(run.stop(), 0);
     // Once more, and with a snapshot of its own: a start from it.

@@ -11,6 +11,8 @@
 
 mod scan;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow::{Break, Continue};
 
