@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::card::text;
 use crate::term;
 
-/// The table's head. Times are UTC.
+/// The table's head. Times are UTC. A visitor is never cut: it is what one asks for next.
 pub fn head() -> String {
     row_of(["start", "duration", "visitor", "events", "views", "entry", "from", "ended by"])
 }
@@ -41,8 +41,7 @@ pub fn row(session: &Value) -> String {
 fn row_of(cells: [&str; 8]) -> String {
     let [start, duration, visitor, events, views, entry, from, ended] = cells;
     let line = format!(
-        "{start:<19}  {duration:>9}  {:<24} {events:>6} {views:>6}  {:<32} {:<20} {ended}",
-        cut(visitor, 24),
+        "{start:<19}  {duration:>12}  {visitor:<36} {events:>6} {views:>6}  {:<32} {:<20} {ended}",
         cut(entry, 32),
         cut(from, 20)
     );
@@ -161,7 +160,7 @@ mod tests {
         });
         assert_eq!(
             row(&session),
-            "2026-11-22 19:33:01  12 min 5 s  v-81                      1,200      3  /a\\u{1b}[2J                      Google               gap, revision 1"
+            "2026-11-22 19:33:01    12 min 5 s  v-81                                  1,200      3  /a\\u{1b}[2J                      Google               gap, revision 1"
         );
         let card = card(&session);
         assert!(card.starts_with("session final   2026-11-22 19:33:01 to 2026-11-22 19:45:06 UTC   v-81\n"), "{card}");

@@ -46,7 +46,9 @@ pub fn savepoint_refused(case: &mut Case) {
     assert_eq!(out.status.code(), Some(1));
     // How many control records there were is a matter of time.
     let said = text(&out.stderr);
-    for (before, placeholder) in [("read up to ", "read up to $COMMITTED"), ("its state is of ", "its state is of $SNAPSHOT")] {
+    for (before, placeholder) in
+        [("read up to ", "read up to $COMMITTED"), ("its state is of ", "its state is of $SNAPSHOT")]
+    {
         let at = said.find(before).expect("it is said") + before.len();
         let number: String = said[at..].chars().take_while(char::is_ascii_digit).collect();
         case.hide(format!("{before}{number}"), placeholder);

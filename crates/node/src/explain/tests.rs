@@ -55,7 +55,7 @@ fn journal(chance: &mut Chance, dir: &std::path::Path) -> (Arc<Journal>, Vec<Sou
 #[test]
 fn what_was_made_of_a_record_is_found_by_halving_as_by_reading_everything() {
     for seed in 1..=40 {
-        let mut chance = Chance(seed * 0x9e37_79b9_7f4a_7c15);
+        let mut chance = Chance(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
         let dir = tempfile::tempdir().expect("a directory");
         let (journal, sources) = journal(&mut chance, &dir.path().join("data"));
         let at = SESSIONS.partition(1);
