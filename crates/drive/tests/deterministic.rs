@@ -362,6 +362,36 @@ fn a_build_that_decides_otherwise_under_the_same_number_is_caught_by_the_replay(
 }
 
 #[test]
+fn what_a_replay_made_can_be_had_and_is_what_was_committed() {
+    let mut chance = Chance(79);
+    let mut world = World::new(input(&mut chance, 300));
+    let t = Treatment { batch_max: 30, snapshots: 30, ..STRAIGHT };
+    world.run(BUILD, &mut chance, &t, false).expect("it goes through");
+    // From the beginning, whatever batches there were then and are now.
+    world.snapshots.clear();
+    for kept in [true, false] {
+        let mut driver = world.start(BUILD, &mut chance, 1, false);
+        if kept {
+            driver.keep_replayed();
+        }
+        let mut made = Vec::new();
+        while driver.phase() != Phase::Running {
+            match driver.next_action() {
+                Some(Action::ReadPosition) => driver.handle(Input::Position(world.committed.clone())),
+                Some(Action::Read { from }) => {
+                    let chunks = world.chunks(from, 1 + chance.below(40));
+                    driver.handle(Input::Records { chunks, at: Micros(0) });
+                    made.extend(driver.take_replayed().iter().flat_map(|b| b.bytes.to_vec()));
+                }
+                _ => panic!("it replays"),
+            }
+        }
+        assert_eq!(driver.replayed_to(), 300);
+        assert_eq!(made, if kept { world.outputs.clone() } else { Vec::new() });
+    }
+}
+
+#[test]
 fn another_version_replays_nothing_but_takes_over_at_the_snapshot() {
     let mut chance = Chance(78);
     let mut world = World::new(input(&mut chance, 300));

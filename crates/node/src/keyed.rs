@@ -12,9 +12,10 @@ use flow::{Keyed, Metadata, Operator};
 use log::{Commit, Generation, Log, LogError, Outcome, Position};
 use seam::fault::point;
 use seam::{Clock, Rng};
-use state::writer::Writing;
+use state::writer::{Hurry, Writing};
 use state::{Begin, Snapshots, Store, Writer};
 
+use crate::hold::{Hold, Snapped};
 use crate::stage::{StageStatus, Trouble};
 
 /// Bytes of one partition's records in one batch.
@@ -58,6 +59,8 @@ pub struct KeyedParts<O: Operator> {
     list: Vec<Mutex<Option<Part<O>>>>,
     bytes: Vec<AtomicU64>,
     keys: Vec<AtomicU64>,
+    /// For savepoints.
+    pub hold: Hold,
 }
 
 struct Part<O: Operator> {
@@ -75,7 +78,12 @@ struct Part<O: Operator> {
 impl<O: Operator> KeyedParts<O> {
     pub fn new(partitions: u32) -> KeyedParts<O> {
         let zeros = || (0..partitions).map(|_| AtomicU64::new(0)).collect();
-        KeyedParts { list: (0..partitions).map(|_| Mutex::new(None)).collect(), bytes: zeros(), keys: zeros() }
+        KeyedParts {
+            list: (0..partitions).map(|_| Mutex::new(None)).collect(),
+            bytes: zeros(),
+            keys: zeros(),
+            hold: Hold::default(),
+        }
     }
 
     /// Looks at the state of a partition; `None` while it is being restored.
@@ -114,6 +122,13 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
                 busy = true;
             }
             let reading = !self.stop.load(Relaxed);
+            if let Some(turn) = self.parts.hold.asked().filter(|_| reading && opened == partitions.len()) {
+                // Here no commit is open, but for one that the log aborted and that is to be tried again.
+                if partitions.iter().all(|p| self.part(*p).as_ref().is_some_and(|part| part.is_settled())) {
+                    partitions.iter().for_each(|p| self.parts.hold.tell(turn, *p, self.snapshot_now(*p)));
+                    self.parts.hold.wait(turn, &self.stop);
+                }
+            }
             let room = self.room();
             let mut commit = Commit { generation: Some(self.generation), ..Commit::default() };
             let mut of = Vec::new();
@@ -292,7 +307,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         }
         let now = self.clock.elapsed();
         let (_, next) = part.driver.committed();
-        if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every && next > part.begun.1 && part.writer.is_idle() {
+        if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every
+            && next > part.begun.1
+            && part.writer.is_idle()
+        {
             self.begin(part, now);
         }
         part.taking
@@ -348,6 +366,41 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
             while part.taking {
                 self.slice(&mut part);
             }
+        }
+    }
+
+    /// A snapshot at the committed position that is complete when this returns. Where it is; `None`: there is no state yet.
+    fn snapshot_now(&self, partition: u32) -> Result<Snapped, String> {
+        let mut held = self.part(partition);
+        let part = held.as_mut().expect("opened before");
+        let (_, next) = part.driver.committed();
+        if next == 0 && part.writer.completed().is_none() {
+            return Ok(None);
+        }
+        part.writer.hurry(Hurry::Yes);
+        // The second is a full one, should the first be one that adds to what could not be written.
+        for _ in 0..2 {
+            while part.taking {
+                self.slice(part);
+            }
+            while !part.writer.is_idle() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if part.writer.completed() == Some(next) {
+                break;
+            }
+            self.begin(part, self.clock.elapsed());
+            while part.taking {
+                self.slice(part);
+            }
+            while !part.writer.is_idle() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        part.writer.hurry(Hurry::No);
+        match part.writer.completed() == Some(next) {
+            true => Ok(Some(next)),
+            false => Err(format!("the snapshot of {} could not be written; the log says why", part.driver.input())),
         }
     }
 
@@ -409,6 +462,13 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         };
         *self.part(partition) = Some(part);
         Ok(())
+    }
+}
+
+impl<O: Operator> Part<O> {
+    /// Whether it runs, and waits for no outcome.
+    fn is_settled(&self) -> bool {
+        self.driver.phase() == Phase::Running && self.driver.open_commits() == 0
     }
 }
 
