@@ -6,6 +6,7 @@
 mod support;
 
 use seam::fault::{Bug, POINTS};
+use sim::laws::sessions::SessionRules;
 use sim::storm::{KillLoopConfig, Report, find_planted, kill_loop};
 
 /// Points that need an input, an output file or many events to be passed; they have tests of their own below.
@@ -17,8 +18,20 @@ fn long() -> bool {
 
 fn config(dir: &tempfile::TempDir) -> KillLoopConfig {
     let mut config = KillLoopConfig::new(env!("CARGO_BIN_EXE_ouzel"), dir.path().join("storm"));
-    // Small segments, so that every cycle crosses some.
-    config.args = ["--set", "data.segment=16MiB", "--set", "data.partitions=4"].map(str::to_owned).to_vec();
+    let settings = [
+        // Small segments, so that every cycle crosses some.
+        "data.segment=16MiB",
+        "data.partitions=4",
+        // Sessions that end, are told again and merged within a loop, and snapshots and replays in every cycle of it.
+        "sessions.gap=1s",
+        "sessions.allowed_lateness=10s",
+        "sessions.update_every=1s",
+        "time.out_of_order=1s",
+        "time.idle_after=500ms",
+        "state.snapshot_every=200ms",
+    ];
+    config.args = settings.iter().flat_map(|s| ["--set".to_owned(), (*s).to_owned()]).collect();
+    config.sessions = Some(SessionRules { gap_us: 1_000_000, allowed_lateness_us: 10_000_000 });
     config.seed = std::env::var("OUZEL_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
     config
 }

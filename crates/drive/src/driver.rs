@@ -140,6 +140,8 @@ pub struct Driver<O: Operator> {
     actions: VecDeque<Action>,
     reading: bool,
     panics_in_row: u32,
+    /// A bug that tests plant: outputs of the replay, to be sent with the next commit.
+    sent_again: Option<Vec<Block>>,
 }
 
 /// A batch whose facts are being fetched.
@@ -212,6 +214,7 @@ impl<O: Operator> Driver<O> {
             actions: VecDeque::from([Action::ReadPosition]),
             reading: false,
             panics_in_row: 0,
+            sent_again: None,
         }
     }
 
@@ -234,6 +237,11 @@ impl<O: Operator> Driver<O> {
         driver.committed = driver.tip.clone();
         driver.accept_divergence = from.accept_divergence;
         driver
+    }
+
+    /// Plants a bug, before anything is handled: what a replay makes is committed once more.
+    pub fn plant_replay_sent_twice(&mut self) {
+        self.sent_again = Some(Vec::new());
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -528,7 +536,10 @@ impl<O: Operator> Driver<O> {
             from = at + 1;
         }
         out.progress.lost += lost;
-        let (_, progress, clocks) = out.finish();
+        let (blocks, progress, clocks) = out.finish();
+        if let Some(again) = &mut self.sent_again {
+            again.extend(blocks);
+        }
         self.tip.progress = progress;
         self.tip.clocks = clocks;
         self.state.merge_oldest();
@@ -577,7 +588,10 @@ impl<O: Operator> Driver<O> {
         self.commit(Vec::new(), next, known, 0);
     }
 
-    fn commit(&mut self, blocks: Vec<Block>, next: Offset, known: Known, records: u64) {
+    fn commit(&mut self, mut blocks: Vec<Block>, next: Offset, known: Known, records: u64) {
+        if let Some(again) = &mut self.sent_again {
+            blocks.splice(0..0, again.drain(..));
+        }
         let metadata = match O::KIND {
             Kind::Recording => known.progress.encode(),
             Kind::Deterministic => self.metadata(&known).encode(),

@@ -293,7 +293,9 @@ impl EnrichWorker {
         for (input, output) in wrote {
             punctuation.wrote(input, output, now);
         }
-        for part in parts.iter().filter(|p| p.at_end) {
+        // The bug: who has nothing more to say holds everybody.
+        let idle = !planted(Bug::IdleHoldsWatermark);
+        for part in parts.iter().filter(|p| p.at_end && idle) {
             punctuation.at_end(part.driver.input().partition, now);
         }
         let controls = punctuation.due(parts.iter().map(|p| p.driver.input().partition), now);
