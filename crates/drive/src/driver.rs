@@ -9,7 +9,9 @@ use event::record::Chunk;
 use event::{Block, Micros, Offset, TopicPartition};
 use event::{Control, Source};
 use flow::progress::GUILTY_MAX;
-use flow::{Asks, Batch, Clocks, Effects, Facts, Keyed, Kind, Metadata, Operator, Progress, ROUNDS_MAX, Verdict, Version};
+use flow::{
+    Asks, Batch, Clocks, Effects, Facts, Keyed, Kind, Metadata, Operator, Progress, ROUNDS_MAX, Verdict, Version,
+};
 
 /// What happened.
 pub enum Input {
@@ -317,7 +319,8 @@ impl<O: Operator> Driver<O> {
 
     /// A snapshot at this position is complete: what was set aside below it is no more replayed.
     pub fn snapshot_done(&mut self, position: Offset) {
-        for known in [&mut self.committed, &mut self.tip].into_iter().chain(self.open.iter_mut().map(|o| &mut o.known)) {
+        for known in [&mut self.committed, &mut self.tip].into_iter().chain(self.open.iter_mut().map(|o| &mut o.known))
+        {
             known.guilty.retain(|at| *at >= position);
         }
     }
@@ -356,11 +359,15 @@ impl<O: Operator> Driver<O> {
     }
 
     fn on_position(&mut self, position: Option<(Offset, Vec<u8>)>) {
-        let position_is_snapshot = self.restored && position.as_ref().is_some_and(|(next, _)| *next == self.replay_from);
+        let position_is_snapshot =
+            self.restored && position.as_ref().is_some_and(|(next, _)| *next == self.replay_from);
         let known = match (&position, O::KIND) {
             (None, _) => Some(self.nothing_committed()),
-            (Some((_, metadata)), Kind::Recording) => Progress::decode(metadata)
-                .map(|progress| Known { progress, clocks: Clocks::new(0), guilty: Vec::new() }),
+            (Some((_, metadata)), Kind::Recording) => Progress::decode(metadata).map(|progress| Known {
+                progress,
+                clocks: Clocks::new(0),
+                guilty: Vec::new(),
+            }),
             (Some((next, metadata)), Kind::Deterministic) => Metadata::decode(metadata).map(|m| {
                 let clocks = self.clocks_at(*next);
                 let known = Known { progress: m.progress, clocks, guilty: m.guilty.clone() };

@@ -292,7 +292,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         }
         let now = self.clock.elapsed();
         let (_, next) = part.driver.committed();
-        if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every && next > part.begun.1 && part.writer.is_idle() {
+        if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every
+            && next > part.begun.1
+            && part.writer.is_idle()
+        {
             self.begin(part, now);
         }
         part.taking

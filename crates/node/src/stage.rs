@@ -273,7 +273,8 @@ impl EnrichWorker {
             .filter(|p| {
                 read(*p)
                     || punctuation.is_resting(*p) && {
-                        let (_, next) = *self.status.partitions[*p as usize].progress.lock().expect("no panic while held");
+                        let (_, next) =
+                            *self.status.partitions[*p as usize].progress.lock().expect("no panic while held");
                         self.log.bounds(RAW.partition(*p)).is_ok_and(|(_, end)| end > next)
                     }
             })

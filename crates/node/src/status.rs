@@ -196,16 +196,23 @@ impl Status {
 
     /// The open sessions of a visitor, with a status for HTTP.
     fn open_sessions(&self, visitor: &[u8]) -> (u16, String) {
-        let error = |status, code: &str, message: &str| {
-            (status, json!({"code": code, "message": message}).to_string() + "\n")
-        };
+        let error =
+            |status, code: &str, message: &str| (status, json!({"code": code, "message": message}).to_string() + "\n");
         let Some(sessions) = self.sessions.get() else {
             return error(404, "no_sessions", "no sessions are made here: sessions.enabled is false");
         };
         match sessions.open(visitor) {
             Ok(Some(json)) => (200, String::from_utf8_lossy(&json).into_owned() + "\n"),
-            Ok(None) => error(404, "no_visitor", "nothing is known of this visitor; its sessions of before are in the topic `sessions`"),
-            Err(_) => error(503, "restoring", "the state of this visitor's partition is being restored; ask again in a moment"),
+            Ok(None) => error(
+                404,
+                "no_visitor",
+                "nothing is known of this visitor; its sessions of before are in the topic `sessions`",
+            ),
+            Err(_) => error(
+                503,
+                "restoring",
+                "the state of this visitor's partition is being restored; ask again in a moment",
+            ),
         }
     }
 

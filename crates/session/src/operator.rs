@@ -96,15 +96,7 @@ impl Operator for SessionStage {
 
     fn plan(&self, _: &Batch, _: usize, _: &Facts, _: &mut Asks) {}
 
-    fn apply(
-        &self,
-        batch: &Batch,
-        range: Range<usize>,
-        _: &Asks,
-        _: &Facts,
-        state: &mut Keyed,
-        out: &mut Effects,
-    ) {
+    fn apply(&self, batch: &Batch, range: Range<usize>, _: &Asks, _: &Facts, state: &mut Keyed, out: &mut Effects) {
         for n in range {
             let entry = batch.entry(n);
             let at = Source::of(batch.input.topic, batch.input.partition, entry.offset);

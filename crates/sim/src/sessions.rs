@@ -78,10 +78,7 @@ mod tests {
     fn events_are_cut_where_the_pause_is_longer_than_the_gap() {
         let mut events = [(2, 7), (1, 30), (1, 0), (1, 10), (1, 19), (2, 7), (1, 41)].map(|(v, at)| (v, Micros(at)));
         let sessions = cut(&mut events, 10);
-        assert_eq!(
-            sessions,
-            [(1, of(0, 19, 3)), (1, of(30, 30, 1)), (1, of(41, 41, 1)), (2, of(7, 7, 2))]
-        );
+        assert_eq!(sessions, [(1, of(0, 19, 3)), (1, of(30, 30, 1)), (1, of(41, 41, 1)), (2, of(7, 7, 2))]);
         assert_eq!(cut(&mut [], 10), []);
     }
 

@@ -175,7 +175,9 @@ mod tests {
         ] {
             assert_eq!(of(text), Ok(told));
         }
-        for wrong in [r#"{"kind":"final","session_id":"ID"}"#, r#"{"kind":"merge","session_id":"ID"}"#, r#"{"kind":"open"}"#] {
+        for wrong in
+            [r#"{"kind":"final","session_id":"ID"}"#, r#"{"kind":"merge","session_id":"ID"}"#, r#"{"kind":"open"}"#]
+        {
             assert!(of(wrong).is_err(), "{wrong}");
         }
     }
