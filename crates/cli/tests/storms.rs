@@ -135,6 +135,44 @@ fn a_file_is_read_and_written_once_wherever_it_dies() {
     }
 }
 
+/// Runs of dedup are merged while events come in; it dies before and after the merged one has its name, and what was passed on
+/// before is still told.
+#[test]
+fn a_merge_dies_and_every_event_is_still_told() {
+    let log = std::fs::read_to_string(support::data("weblogs/apache_logs")).expect("the log");
+    let dir = temp();
+    // Twenty generations in the one partition: eight are merged long before the end.
+    let copies = 64;
+    let input = dir.path().join("input.log");
+    std::fs::write(&input, log.repeat(copies)).expect("written");
+    let points: &[&str] =
+        if long() { &["dedup.merge.written", "dedup.merge.renamed"] } else { &["dedup.merge.renamed"] };
+    for point in points {
+        let data = dir.path().join(point);
+        let run = |kill: Option<&str>| {
+            let mut command = support::ouzel();
+            command.args(["run", "--preset", "access-log", "--set", "data.partitions=1", "--until-idle", "--json"]);
+            command.arg("--input").arg(&input).arg("--data").arg(&data);
+            if let Some(kill) = kill {
+                command.env("OUZEL_KILL_AT", format!("{kill}:1"));
+            }
+            support::output(&mut command)
+        };
+        assert!(!run(Some(point)).status.success(), "{point} was never passed");
+        let again = run(None);
+        assert!(again.status.success(), "{point}: {}", support::text(&again.stderr));
+        let total = &support::json(&again.stdout)["total"];
+        let expected = (&(10_000 * copies).into(), &0.into(), &true.into());
+        assert_eq!((&total["processed"], &total["deduplicated"], &total["adds_up"]), expected, "{point}: {total}");
+        let runs: Vec<_> = std::fs::read_dir(data.join("dedup/0"))
+            .expect("runs")
+            .map(|f| f.expect("a file").file_name().to_string_lossy().into_owned())
+            .collect();
+        assert!(runs.iter().any(|r| r == "00000000000000000000-00000000000000262144.run"), "{runs:?}");
+        assert!(runs.iter().all(|r| r.ends_with(".run")), "{runs:?}");
+    }
+}
+
 /// Retention removes segments while events come in; it dies in the middle of that, and the sums still hold.
 #[test]
 fn retention_dies_and_nothing_is_missing() {

@@ -29,6 +29,8 @@ pub const POINTS: &[&str] = &[
     "snapshot.taken",
     "dedup.run.written",
     "dedup.run.renamed",
+    "dedup.merge.written",
+    "dedup.merge.renamed",
     "input.submitted",
     "input.committed",
     "output.written",
