@@ -213,3 +213,118 @@ pub fn ends(world: &World<'_>) -> Ends {
 fn show((visitor, cut): &(u64, Cut)) -> String {
     format!("visitor {visitor:016x}, {} to {}, {} events", cut.start, cut.end, cut.events)
 }
+
+#[cfg(test)]
+mod tests {
+    use event::Micros;
+
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::model::Model;
+    use crate::outputs::Outputs;
+
+    const RULES: SessionRules = SessionRules { gap_us: 10, allowed_lateness_us: 5 };
+
+    fn row(offset: u64, key: u64, at: i64) -> Row {
+        let time = Some(Micros(at));
+        Row {
+            offset,
+            id: None,
+            bytes: offset,
+            payload: 0,
+            key,
+            source: None,
+            revision: 0,
+            code: None,
+            future: false,
+            placed: true,
+            time,
+            received: time,
+            user: None,
+            visitor: Some(key),
+            linked: false,
+            told: None,
+        }
+    }
+
+    fn told(offset: u64, key: u64, source: u64, told: Told) -> Row {
+        Row { source: Some((0, source)), told: Some(told), ..row(offset, key, 0) }
+    }
+
+    fn ended(offset: u64, key: u64, session: u128, (start, end, events): (i64, i64, u32)) -> Row {
+        let cut = Cut { start: Micros(start), end: Micros(end), events };
+        told(offset, key, 9, Told::Final { session, revision: 0, cut })
+    }
+
+    /// Visitor 1 has sessions of two events and of one, visitor 2 one of an event that was linked; an event was late.
+    fn good() -> Outputs {
+        let topic = |rows| Topic { next: vec![0], rows: vec![rows] };
+        let linked = Row { user: Some(7), linked: true, ..row(4, 2, 58) };
+        let late = Told::Late { at: (0, 5), time: Micros(20), watermark: Micros(35) };
+        Outputs {
+            raw: topic(vec![Row { user: Some(7), ..row(0, 2, 50) }]),
+            enriched: topic(vec![row(1, 1, 30), row(2, 1, 40), row(3, 1, 51), linked, row(5, 1, 20)]),
+            dlq: topic(Vec::new()),
+            sessions: topic(vec![
+                told(0, 1, 1, Told::Update { session: 11 }),
+                ended(1, 1, 11, (30, 40, 2)),
+                ended(2, 1, 12, (51, 51, 1)),
+                ended(3, 2, 21, (58, 58, 1)),
+            ]),
+            late: topic(vec![told(0, 1, 5, late)]),
+        }
+    }
+
+    fn broken(outputs: &Outputs) -> Vec<Law> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ledger = Ledger::open(dir.path()).expect("readable");
+        let world = World { ledger: &ledger, outputs, model: &Model::default(), sessions: Some(RULES) };
+        let mut all = at_any_time(&world, RULES);
+        all.extend(l8_sessions_equal_the_model(&world, RULES));
+        let mut laws: Vec<Law> = all.into_iter().map(|v| v.law).collect();
+        laws.dedup();
+        laws
+    }
+
+    type Break = fn(&mut Outputs);
+
+    #[test]
+    fn what_breaks_a_law_is_found_by_it() {
+        assert_eq!(broken(&good()), []);
+        let breaks: [(&str, Break, Law); 14] = [
+            ("a final is lost", |o| o.sessions.rows[0].retain(|r| r.offset != 2), Law::L8),
+            ("a session too many", |o| o.sessions.rows[0].push(ended(4, 9, 91, (1, 1, 1))), Law::L8),
+            ("it ends later", |o| o.sessions.rows[0][2] = ended(2, 1, 12, (51, 52, 1)), Law::L8),
+            ("an event too many", |o| o.sessions.rows[0][1] = ended(1, 1, 11, (30, 40, 3)), Law::L6),
+            ("two that should be one", |o| o.enriched.rows[0][2].time = Some(Micros(50)), Law::L8),
+            ("a revision twice", |o| o.sessions.rows[0].push(ended(4, 1, 12, (51, 51, 1))), Law::L2),
+            ("an update twice", |o| o.sessions.rows[0].insert(1, told(1, 1, 1, Told::Update { session: 11 })), Law::L2),
+            ("a replay", |o| o.sessions.rows[0].push(told(4, 1, 3, Told::Update { session: 12 })), Law::L11),
+            ("of another partition", |o| o.sessions.rows[0][3].source = Some((1, 9)), Law::L11),
+            ("late is forgotten", |o| o.late.rows[0].clear(), Law::L8),
+            ("late and not there", |o| o.enriched.rows[0].truncate(4), Law::L8),
+            (
+                "late in time",
+                |o| o.late.rows[0][0].told = Some(Told::Late { at: (0, 5), time: Micros(20), watermark: Micros(34) }),
+                Law::L8,
+            ),
+            ("linked to a stranger", |o| o.raw.rows[0][0].user = Some(8), Law::L3),
+            ("linked too long after", |o| o.raw.rows[0][0].time = Some(Micros(47)), Law::L3),
+        ];
+        for (what, break_it, law) in breaks {
+            let mut outputs = good();
+            break_it(&mut outputs);
+            let laws = broken(&outputs);
+            assert!(laws.contains(&law), "{what}: {laws:?}");
+        }
+    }
+
+    #[test]
+    fn the_stage_counts_all_of_enriched() {
+        let (outputs, dir) = (good(), tempfile::tempdir().expect("a directory"));
+        let ledger = Ledger::open(dir.path()).expect("readable");
+        let world = World { ledger: &ledger, outputs: &outputs, model: &Model::default(), sessions: Some(RULES) };
+        assert_eq!(l7_sessions_sum(&world, 4, 1), []);
+        assert_eq!(l7_sessions_sum(&world, 4, 0)[0].law, Law::L7);
+    }
+}
