@@ -144,6 +144,8 @@ pub struct Driver<O: Operator> {
     actions: VecDeque<Action>,
     reading: bool,
     panics_in_row: u32,
+    /// A bug that tests plant: outputs of the replay, to be sent with the next commit.
+    sent_again: Option<Vec<Block>>,
 }
 
 /// A batch whose facts are being fetched.
@@ -217,6 +219,7 @@ impl<O: Operator> Driver<O> {
             actions: VecDeque::from([Action::ReadPosition]),
             reading: false,
             panics_in_row: 0,
+            sent_again: None,
         }
     }
 
@@ -239,6 +242,11 @@ impl<O: Operator> Driver<O> {
         driver.committed = driver.tip.clone();
         driver.accept_divergence = from.accept_divergence;
         driver
+    }
+
+    /// Plants a bug, before anything is handled: what a replay makes is committed once more.
+    pub fn plant_replay_sent_twice(&mut self) {
+        self.sent_again = Some(Vec::new());
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -555,6 +563,9 @@ impl<O: Operator> Driver<O> {
         }
         out.progress.lost += lost;
         let (blocks, progress, clocks) = out.finish();
+        if let Some(again) = &mut self.sent_again {
+            again.extend(blocks.iter().cloned());
+        }
         if let Some(kept) = &mut self.replayed {
             kept.extend(blocks);
         }
@@ -606,7 +617,10 @@ impl<O: Operator> Driver<O> {
         self.commit(Vec::new(), next, known, 0);
     }
 
-    fn commit(&mut self, blocks: Vec<Block>, next: Offset, known: Known, records: u64) {
+    fn commit(&mut self, mut blocks: Vec<Block>, next: Offset, known: Known, records: u64) {
+        if let Some(again) = &mut self.sent_again {
+            blocks.splice(0..0, again.drain(..));
+        }
         let metadata = match O::KIND {
             Kind::Recording => known.progress.encode(),
             Kind::Deterministic => self.metadata(&known).encode(),

@@ -99,7 +99,8 @@ fn input(chance: &mut Chance, n: u64) -> Vec<Row> {
         let watermark = *at - 5;
         *at += chance.below(6) as i64;
         if chance.below(8) == 0 {
-            let says = [Says::Idle(Micros(*at)), Says::Watermark(Micros(watermark)), Says::Empty][chance.below(3) as usize];
+            let says =
+                [Says::Idle(Micros(*at)), Says::Watermark(Micros(watermark)), Says::Empty][chance.below(3) as usize];
             let control = Control {
                 topic: RAW,
                 sources: 2,
@@ -179,13 +180,8 @@ impl World {
     fn start(&self, operator: Counting, chance: &mut Chance, pipeline: usize, accept: bool) -> Driver<Counting> {
         let at_most = self.committed.as_ref().map_or(0, |(next, _)| *next);
         let readable: Vec<&Snapshot> = self.snapshots.iter().filter(|s| s.position <= at_most).collect();
-        let mut from = Restored {
-            state: Keyed::default(),
-            position: 0,
-            metadata: None,
-            sources: 2,
-            accept_divergence: accept,
-        };
+        let mut from =
+            Restored { state: Keyed::default(), position: 0, metadata: None, sources: 2, accept_divergence: accept };
         // Any snapshot at or below the committed position is right; now and then the newest cannot be read.
         if !readable.is_empty() {
             let back = chance.below(2).min(readable.len() as u64 - 1) as usize;
@@ -261,7 +257,8 @@ impl World {
                 driver = self.start(operator, chance, t.pipeline, accept);
             } else if taking.is_none() && chance.below(100) < t.snapshots {
                 // The chain goes on from what was loaded or taken last; a full one begins anew.
-                let full = chance.below(4) == 0 || driver.state_mut().needs_full_snapshot() || self.snapshots.is_empty();
+                let full =
+                    chance.below(4) == 0 || driver.state_mut().needs_full_snapshot() || self.snapshots.is_empty();
                 if let Some((position, metadata)) = driver.begin_snapshot(full) {
                     let base = if full { Vec::new() } else { self.snapshots.last().expect("one").parts.clone() };
                     taking = Some(Snapshot { position, metadata, parts: base });

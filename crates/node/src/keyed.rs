@@ -10,7 +10,7 @@ use drive::{Action, Driver, Input, Phase, Restored, Settled};
 use event::{Micros, Offset, TopicId, TopicPartition};
 use flow::{Keyed, Metadata, Operator};
 use log::{Commit, Generation, Log, LogError, Outcome, Position};
-use seam::fault::point;
+use seam::fault::{Bug, planted, point};
 use seam::{Clock, Rng};
 use state::writer::{Hurry, Writing};
 use state::{Begin, Snapshots, Store, Writer};
@@ -417,7 +417,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         for passed in &newest.passed_over {
             tracing::warn!(%input, "{passed}; an older one is taken, and more is read again");
         }
-        let (state, manifest) = newest.found.map_or((Keyed::default(), None), |r| (r.keyed, Some(r.manifest)));
+        let (mut state, manifest) = newest.found.map_or((Keyed::default(), None), |r| (r.keyed, Some(r.manifest)));
+        if planted(Bug::TimersLost) {
+            state.forget_timers();
+        }
         if let (Some(manifest), None) = (&manifest, &committed) {
             return Err(say(&format!(
                 "there is a snapshot of its state at {}, but no position was ever committed: the positions were lost, or the topic was made anew. Nothing was changed. Restore a savepoint, or start a new directory",
@@ -437,6 +440,13 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
             None => None,
         };
         let position = manifest.as_ref().map_or(start, |m| m.position);
+        let (position, metadata) = match &committed {
+            Some((next, stored)) if planted(Bug::SnapshotWithoutPosition) && manifest.is_some() => {
+                let clocks = metadata.and_then(|m| m.clocks);
+                (*next, Metadata::decode(stored).map(|m| Metadata { clocks, ..m }))
+            }
+            _ => (position, metadata),
+        };
         let from = Restored {
             state,
             position,
@@ -444,7 +454,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
             sources: self.sources,
             accept_divergence: self.settings.accept_divergence,
         };
-        let driver = Driver::restored(self.operator.clone(), input, (), from, 1);
+        let mut driver = Driver::restored(self.operator.clone(), input, (), from, 1);
+        if planted(Bug::ReplaySentTwice) {
+            driver.plant_replay_sent_twice();
+        }
         let version = self.operator.version();
         let version = state::Version { number: version.number, configuration: version.configuration };
         // The directory is this process's alone: nobody else reads old snapshots of it.

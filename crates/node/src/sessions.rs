@@ -157,8 +157,14 @@ pub fn stored(
 pub fn stage(config: &Config) -> SessionStage {
     let rules = config.session_rules().build().expect("the configuration was built, so its rules do");
     let mut stage = SessionStage::new(rules, config.data.partitions);
-    if planted(Bug::OtherDecisions) {
-        stage.plant(Planted::OtherDecisions);
+    for (bug, plant) in [
+        (Bug::OtherDecisions, Planted::OtherDecisions),
+        (Bug::LateForgotten, Planted::LateForgotten),
+        (Bug::MergeKeepsBoth, Planted::MergeKeepsBoth),
+    ] {
+        if planted(bug) {
+            stage.plant(plant);
+        }
     }
     if planted(Bug::PanicsOnEvent) {
         stage.plant(Planted::PanicsOn(event::key::hash64(b"poison")));

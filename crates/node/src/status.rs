@@ -379,8 +379,9 @@ impl Site for Status {
             "enriched": sums.processed,
             "sessions": self.sessions.get().map(|s| {
                 let (bytes, keys) = s.parts.size();
-                json!({"lag": s.lag(), "visitors": keys, "state_bytes": bytes,
-                       "watermark": watermark(s.status.totals().watermark)})
+                let totals = s.status.totals();
+                json!({"lag": s.lag(), "processed": totals.processed, "quarantined": totals.quarantined,
+                       "visitors": keys, "state_bytes": bytes, "watermark": watermark(totals.watermark)})
             }),
         })
     }
