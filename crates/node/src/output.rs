@@ -145,6 +145,8 @@ impl Output {
                 }
             }
             if buffer.is_empty() {
+                // Control records alone are no lines, and are passed over all the same.
+                self.show();
                 if stopping {
                     return Ok(());
                 }
@@ -158,9 +160,13 @@ impl Output {
                 Err(e) => return Err(e),
             }
             self.progress.lines.fetch_add(lines, Relaxed);
-            for (shown, next) in self.progress.next.iter().zip(&self.next) {
-                shown.store(*next, Relaxed);
-            }
+            self.show();
+        }
+    }
+
+    fn show(&self) {
+        for (shown, next) in self.progress.next.iter().zip(&self.next) {
+            shown.store(*next, Relaxed);
         }
     }
 
