@@ -101,6 +101,7 @@ fn a_new_directory_goes_on_with_the_sessions_of_a_running_one() {
     let run = Running::start(&new, &[]);
     let (status, body) = run.get("/v1/sessions/v");
     assert_eq!(status, 200, "{}", text(&body));
+    assert!(json(&body)["watermark"].is_string(), "time is known before anything comes: {}", text(&body));
     send(&run, 6..7, "v");
     let again = open(&run, "v", 3);
     assert_eq!(again["session_id"], second["session_id"], "the open session goes on: {again}");
