@@ -277,7 +277,7 @@ fn first_left_out(data: &Path, partition: u64) -> (u64, u64) {
     let records = out.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(json);
     let mut left_out = records.filter(|r| {
         let id = u128::from_str_radix(r["value"]["session_id"].as_str().expect("an id"), 16).expect("a number");
-        r["value"]["kind"] == "update" && id % 64 == 0
+        r["value"]["kind"] == "update" && id.is_multiple_of(64)
     });
     let first = left_out.next().expect("one of them");
     (first["source"]["offset"].as_u64().expect("an offset"), first["offset"].as_u64().expect("an offset"))

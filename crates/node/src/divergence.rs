@@ -284,3 +284,56 @@ impl<'l> Outputs<'l> {
         Ok(stored.held.pop_front_if(|record| record.made_of < until))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a journal of its own in a temporary directory
+mod tests {
+    use super::*;
+    use event::{BlockBuilder, Header};
+    use log::{Commit, Journal, JournalConfig, Outcome};
+    use seam::{RealClock, RealFs};
+
+    /// Outputs in `sessions/0`, each made of a record of `enriched/0` and with a rolling hash.
+    fn outputs(of: &[(Offset, &str)], hash: u64) -> Block {
+        let mut block = BlockBuilder::new(SESSIONS.partition(0));
+        for (offset, text) in of {
+            let source = Source::of(ENRICHED, 0, *offset);
+            let mut bytes = Vec::new();
+            Header { source, output_hash: hash + offset, ..Header::default() }.encode(&mut bytes);
+            block.push(b"v", &bytes, Some(&[text.as_bytes()]));
+        }
+        block.finish()
+    }
+
+    #[test]
+    fn the_first_record_that_is_missing_added_or_other_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = JournalConfig { partitions: 1, allocate_step: 1 << 16, ..JournalConfig::default() };
+        let journal = Journal::open(&dir.path().join("d"), config, Arc::new(RealFs), Arc::new(RealClock::new()));
+        let journal = journal.expect("a journal");
+        let stored = [(0, "before"), (3, "a"), (5, "b"), (5, "c"), (8, "d"), (9, "after")];
+        let commit = Commit { blocks: vec![outputs(&stored, 1)], ..Commit::default() };
+        assert!(matches!(journal.submit(commit).wait(), Outcome::Committed(_)));
+        let cases: [(&[(Offset, &str)], Option<(Offset, Option<&str>, Option<&str>)>); 6] = [
+            (&[(3, "a"), (5, "b"), (5, "c"), (8, "d")], None),
+            (&[(3, "a"), (5, "b"), (5, "c")], Some((8, Some("d"), None))),
+            (&[(3, "a"), (5, "b"), (8, "d")], Some((5, Some("c"), None))),
+            (&[(3, "a"), (5, "b"), (5, "x"), (8, "d")], Some((5, Some("c"), Some("x")))),
+            (&[(3, "a"), (4, "x"), (5, "b")], Some((4, None, Some("x")))),
+            (&[(3, "a"), (5, "b"), (5, "c"), (8, "d"), (8, "x")], Some((8, None, Some("x")))),
+        ];
+        for (made, expected) in cases {
+            let mut all = Outputs::new(&*journal, ENRICHED.partition(0), 3, 9).expect("it reads");
+            // In two batches; the rolling hash is another one throughout.
+            let (first, second): (Vec<_>, Vec<_>) = made.iter().copied().partition(|(offset, _)| *offset < 5);
+            let found = match all.compare(vec![outputs(&first, 7)], 5).expect("it reads") {
+                None => all.compare(vec![outputs(&second, 7)], 9).expect("it reads"),
+                found => found,
+            };
+            let found = found.as_ref();
+            let told = found.map(|d| (d.made_of, d.stored.as_ref().map(|(_, t)| t.as_str()), d.made.as_deref()));
+            assert_eq!(told, expected, "{made:?}");
+        }
+        journal.close();
+    }
+}

@@ -73,13 +73,16 @@ pub fn import(from: &dyn Store, to: &dyn Store) -> Result<Savepoint, StateError>
     Ok(savepoint)
 }
 
+/// Makes of what was committed beside a snapshot's position what is committed beside position 0 of another log, or says why
+/// that cannot be told.
+pub type Anew<'a> = dyn Fn(&Saved, &[u8]) -> Result<Vec<u8>, String> + 'a;
+
 /// How a snapshot of a savepoint begins another log.
 pub struct Beginning<'a> {
     /// A fresh random number, so that its objects have names of their own.
     pub random: u64,
     pub now: Micros,
-    /// What is committed beside position 0 there, of what was committed beside the snapshot's; or why that cannot be told.
-    pub metadata: &'a dyn Fn(&Saved, &[u8]) -> Result<Vec<u8>, String>,
+    pub metadata: &'a Anew<'a>,
 }
 
 /// Copies a savepoint's snapshots into the store of a log in which nothing was ever committed: each is one of position 0.
