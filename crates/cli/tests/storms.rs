@@ -206,7 +206,13 @@ fn found(bug: Bug, power_loss: bool, budget: u32) {
     config.power_loss = power_loss;
     let report = find_planted(bug, budget, config).expect("the harness works");
     assert!(!report.is_clean(), "{} was not found in {} cycles:\n{report}", bug.name(), report.cycles);
-    eprintln!("{} found after {} starts: {}", bug.name(), report.starts, report.violations[0]);
+    eprintln!(
+        "{} found after {} starts, {} cycles: {}",
+        bug.name(),
+        report.starts,
+        report.cycles,
+        report.violations[0]
+    );
 }
 
 #[test]
@@ -242,7 +248,13 @@ fn found_in_sessions(bug: Bug, budget: u32) {
     config.points = ["sessions.submitted", "sessions.committed", "snapshot.taken"].map(str::to_owned).to_vec();
     let report = find_planted(bug, budget, config).expect("the harness works");
     assert!(!report.is_clean(), "{} was not found in {} cycles:\n{report}", bug.name(), report.cycles);
-    eprintln!("{} found after {} starts: {}", bug.name(), report.starts, report.violations[0]);
+    eprintln!(
+        "{} found after {} starts, {} cycles: {}",
+        bug.name(),
+        report.starts,
+        report.cycles,
+        report.violations[0]
+    );
 }
 
 #[test]
