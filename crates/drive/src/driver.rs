@@ -606,7 +606,10 @@ impl<O: Operator> Driver<O> {
         let lost = next - self.next;
         if self.phase == Phase::Replaying {
             let to = next.min(self.committed_next);
-            self.tip.progress.lost += to - self.next;
+            // What a recording stage lost is in its committed totals already; a deterministic one makes its totals again.
+            if O::KIND == Kind::Deterministic {
+                self.tip.progress.lost += to - self.next;
+            }
             self.next = to;
             return self.replayed();
         }
