@@ -213,7 +213,10 @@ fn http_in_and_the_commands_beside() {
         let topics = fine(ouzel().args(["topics", "--json", "--data"]).arg(&dir)).stdout;
         // In `enriched` the owner of a quiet input goes on saying what time it is.
         let mut topics = json(&topics)["topics"].clone();
-        topics.as_array_mut().expect("a list").retain(|t| ["raw", "dlq"].contains(&t["name"].as_str().expect("a name")));
+        topics
+            .as_array_mut()
+            .expect("a list")
+            .retain(|t| ["raw", "dlq"].contains(&t["name"].as_str().expect("a name")));
         (text(&list), text(&tail), topics)
     };
     let beside = look();

@@ -95,6 +95,9 @@ impl Runs {
     /// # Errors
     /// A run that cannot be read, for people.
     pub fn keep_up(&mut self, sealer: &Sealer, dedup: &mut Dedup, committed: Offset) -> Result<bool, String> {
+        if sealer.has_ended() {
+            return Err("the thread that writes dedup's runs has ended; this is a bug".to_owned());
+        }
         let shelf = self.shelf.clone();
         let mut held = shelf.held();
         for done in std::mem::take(&mut held.done) {

@@ -94,6 +94,20 @@ impl Sealer {
         };
     }
 
+    /// Whether its thread is gone although it is still needed: whoever waited for it would wait for ever.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// For tests: its thread ends, as one does that panics.
+    #[cfg(test)]
+    pub(super) fn end(&mut self) {
+        self.tasks = None;
+        while !self.has_ended() {
+            std::thread::yield_now();
+        }
+    }
+
     pub(super) fn send(&self, task: Task) {
         // The thread ends only after this sender is gone.
         let _ = self.tasks.as_ref().expect("open until it is dropped").send(task);

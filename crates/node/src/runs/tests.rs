@@ -190,6 +190,14 @@ const SHAPES: [(u64, i64, u64); 4] =
     [(40, i64::MAX, 3000), (400, 300_000, 4000), (60, 200_000, 3000), (700, i64::MAX, 5000)];
 
 #[test]
+fn a_sealer_that_is_gone_is_told_and_not_waited_for() {
+    let mut stage = Stage::new(config(8, i64::MAX), stream(&mut Chance(7), 100, true), false);
+    stage.ready().expect("it is there");
+    stage.sealer.as_mut().expect("running").end();
+    assert!(stage.ready().is_err_and(|why| why.contains("has ended")));
+}
+
+#[test]
 fn it_decides_as_the_definition_through_runs_merges_and_restarts() {
     let mut merged = 0;
     for (n, (most, horizon, count)) in SHAPES.into_iter().enumerate() {

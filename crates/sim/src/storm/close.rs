@@ -1,9 +1,9 @@
-//! The end of a loop in which sessions are made: a quiet stream ends them by itself, closing the run changes nothing any
-//! more, and all of them are the model's.
+//! The end of a loop in which sessions are made: a quiet stream ends them by itself; once more there are events and a kill,
+//! and what is left is closed, by a run that may be killed as well. All sessions must be the model's.
 
 use std::time::{Duration, Instant};
 
-use super::process::Running;
+use super::process::{READY_TIMEOUT, Running};
 use super::reader::{ReadError, Reader};
 use super::{Aim, STUCK, Stop, Storm, broken};
 use crate::laws::sessions::{self as law, SessionRules};
@@ -11,6 +11,8 @@ use crate::laws::{self, Violation};
 
 /// A quiet stream must end its sessions within this, beyond the gap: the watermark's delay, idleness, a busy machine.
 const QUIET_MAX: Duration = Duration::from_secs(20);
+/// A run that closes a directory takes some tenths of a second, in microseconds.
+const CLOSING_US: u64 = 400_000;
 
 impl Storm {
     /// Reads until the sessions stage says that it has read all of `enriched`, and its sum holds.
@@ -39,17 +41,26 @@ impl Storm {
         }
     }
 
-    /// Waits until a quiet stream has ended its sessions, stops the program, closes the run, and judges what was told.
+    /// Waits until a quiet stream has ended its sessions, opens and leaves some more, closes the run, and judges what was
+    /// told.
     pub(super) fn close_sessions(&mut self, mut running: Running, rules: SessionRules) -> Result<(), Stop> {
         self.quiet_ends_sessions(&running, rules)?;
-        match running.stop() {
-            Some(status) if status.success() => {}
-            other => {
-                let what = format!("SIGTERM ended it with {other:?}; printed:\n{}", self.program.printed());
-                return broken(what, "what it printed");
+        self.drive(&mut running, &mut Aim::Moment)?;
+        self.cut_power()?;
+        // Nobody comes back: what came after the close would be cut off from what was before.
+        for n in 0..self.slots.len() {
+            if self.slots[n].producer.has_pending() {
+                self.slots[n].producer = self.new_producer()?;
+                self.report.abandoned += 1;
             }
         }
-        let status = self.program.close(&self.config.dir.join("empty.ndjson"))?;
+        let empty = self.config.dir.join("empty.ndjson");
+        if self.rng.below(2) == 0 {
+            let after = Duration::from_micros(self.rng.below(CLOSING_US));
+            self.program.close(&empty, after)?;
+            self.cut_power()?;
+        }
+        let status = self.program.close(&empty, READY_TIMEOUT)?;
         if !status.success() {
             let what = format!("a run with --close ended with {status}; printed:\n{}", self.program.printed());
             return broken(what, "what it printed");
@@ -63,7 +74,16 @@ impl Storm {
         self.report.merges = ends.merges();
         self.report.late = late;
         self.report.linked = self.outputs.enriched.iter().filter(|(_, r)| r.linked).count();
-        if violations.is_empty() { Ok(()) } else { Err(Stop::Broken(violations)) }
+        if !violations.is_empty() {
+            return Err(Stop::Broken(violations));
+        }
+        match running.stop() {
+            Some(status) if status.success() => Ok(()),
+            other => {
+                let what = format!("SIGTERM ended it with {other:?}; printed:\n{}", self.program.printed());
+                broken(what, "what it printed")
+            }
+        }
     }
 
     fn quiet_ends_sessions(&mut self, running: &Running, rules: SessionRules) -> Result<(), Stop> {

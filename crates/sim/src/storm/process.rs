@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::http::Client;
 
 /// A start reads the journal back; more than this is a fault of its own.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is started, and how.
 #[derive(Clone, Debug)]
@@ -101,8 +101,9 @@ impl Program {
         Ok(command)
     }
 
-    /// Runs the program on what is there and an input without events until it has closed everything. Gives how it ended.
-    pub fn close(&self, empty: &Path) -> io::Result<ExitStatus> {
+    /// Runs the program on what is there and an input without events until it has closed everything, and kills it if that
+    /// takes longer than `at_most`. Gives how it ended.
+    pub fn close(&self, empty: &Path, at_most: Duration) -> io::Result<ExitStatus> {
         std::fs::write(empty, b"")?;
         let mut child = self.command()?.arg("--input").arg(empty).arg("--close").args(&self.args).spawn()?;
         let began = Instant::now();
@@ -110,11 +111,11 @@ impl Program {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
             }
-            if began.elapsed() > READY_TIMEOUT {
+            if began.elapsed() > at_most {
                 child.kill()?;
                 return child.wait();
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
