@@ -180,7 +180,8 @@ fn the_sessions_stage_can_be_turned_off() {
 fn what_a_server_says_of_a_user_joins_the_session_of_the_users_browser() {
     let place = Place::new();
     let run = Running::start(&place.data(), &[]);
-    let browser = r#"[{"messageId":"1","event":"Sign In","userId":"u1","anonymousId":"v-81","context":{"ip":"192.0.2.1"}}]"#;
+    let browser =
+        r#"[{"messageId":"1","event":"Sign In","userId":"u1","anonymousId":"v-81","context":{"ip":"192.0.2.1"}}]"#;
     assert_eq!(run.events(browser).0, 200);
     let server = r#"[{"messageId":"2","event":"Order Completed","userId":"u1"},{"messageId":"3","event":"Other","userId":"u2"}]"#;
     assert_eq!(run.events(server).0, 200);
@@ -298,7 +299,9 @@ fn an_event_that_the_stage_fails_on_is_set_aside_and_its_neighbours_never_knew_i
         if kill {
             // Before it is closed: what was set aside is set aside again by the replay.
             let mut killed = command();
-            assert!(!output(killed.env("OUZEL_KILL_AT", "sessions.committed:1").stderr(Stdio::null())).status.success());
+            assert!(
+                !output(killed.env("OUZEL_KILL_AT", "sessions.committed:1").stderr(Stdio::null())).status.success()
+            );
         }
         let out = fine(&mut command());
         let said = text(&out.stderr);
