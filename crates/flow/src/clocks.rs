@@ -23,12 +23,7 @@ pub struct Clocks {
 impl Clocks {
     /// Clocks that have heard of nobody yet. `sources`: partitions of the topic one hop up.
     pub fn new(sources: u32) -> Clocks {
-        Clocks {
-            sources: vec![None; sources as usize],
-            watermark: Micros::MIN,
-            log_time: Micros::MIN,
-            closing: false,
-        }
+        Clocks { sources: vec![None; sources as usize], watermark: Micros::MIN, log_time: Micros::MIN, closing: false }
     }
 
     /// No event with a time at or below this is expected; [`Micros::MIN`] while some source was not heard of.

@@ -51,7 +51,11 @@ impl Effects {
     }
 
     pub fn mark(&self) -> Mark {
-        Mark { progress: self.progress, clocks: self.clocks.clone(), lens: self.blocks.iter().map(|b| (b.count(), b.len())).collect() }
+        Mark {
+            progress: self.progress,
+            clocks: self.clocks.clone(),
+            lens: self.blocks.iter().map(|b| (b.count(), b.len())).collect(),
+        }
     }
 
     pub fn bytes(&self) -> usize {

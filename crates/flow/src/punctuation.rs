@@ -194,13 +194,7 @@ impl Punctuation {
 
     /// The control record that says this.
     pub fn record(&self, assertions: Vec<Assertion>, now: Micros) -> Control {
-        Control {
-            topic: self.topic,
-            sources: self.inputs.len() as u32,
-            assertions,
-            close: false,
-            received_time: now,
-        }
+        Control { topic: self.topic, sources: self.inputs.len() as u32, assertions, close: false, received_time: now }
     }
 }
 

@@ -11,6 +11,7 @@ use ouzel_gen::generator::people_for;
 use ouzel_gen::{Batch, GenConfig, Generator, Pace, Visitor};
 use wire::{Arrival, ArrivalPosition, Decoder, RawRecord};
 
+use crate::command::bench::{enrich, own_cpu_seconds};
 use crate::exit::{Exit, Failed, Result};
 
 /// Events a second of the marketplace in [`Market`]: its half hour is 180,000 events, so that sessions end while they are
@@ -28,6 +29,33 @@ pub struct Market {
     sources: Sources,
     pinned: Pinned,
     record: RawRecord,
+    floor: Floor,
+}
+
+/// The least anybody can do with the same events: check that they are JSON and find some members. It says how fast this
+/// machine is at the moment, whatever else it does.
+#[derive(Default)]
+struct Floor {
+    events: u64,
+    /// Seconds of processor time.
+    spent: f64,
+    scratch: wire::json::Scratch,
+}
+
+impl Floor {
+    fn pass(&mut self, body: &[u8], events: usize) {
+        let (pointers, _) = wire::json::Pointers::compile(&enrich::TWELVE).expect("they are pointers");
+        let limits = wire::Limits::default();
+        let mut copy = Vec::with_capacity(body.len());
+        let begun = own_cpu_seconds();
+        for line in body.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+            wire::json::pass(line, &pointers, &limits, &mut self.scratch).expect("the generator's events are good");
+            copy.extend_from_slice(line);
+        }
+        self.spent += own_cpu_seconds() - begun;
+        std::hint::black_box(&copy);
+        self.events += events as u64;
+    }
 }
 
 impl Market {
@@ -44,7 +72,13 @@ impl Market {
             sources,
             pinned: Pinned::default(),
             record: RawRecord::default(),
+            floor: Floor::default(),
         })
+    }
+
+    /// Nanoseconds of processor time an event of the floor took so far.
+    pub fn floor_ns(&self) -> f64 {
+        self.floor.spent * 1e9 / self.floor.events as f64
     }
 
     /// The next records, about a batch of a busy stage.
@@ -60,6 +94,7 @@ impl Market {
             self.decoder.decode(line, &arrival, &mut self.record).expect("the generator's events are good");
             block.push(&self.record.key, &self.record.header, Some(&[line]));
         }
+        self.floor.pass(&self.batch.body, self.batch.len());
         self.pinned.renew(&self.sources);
         let mut enriched = None;
         let take = |blocks: Vec<Block>| enriched = blocks.into_iter().find(|b| b.to.topic == ENRICHED);
