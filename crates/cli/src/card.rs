@@ -1,4 +1,4 @@
-//! An enriched event for people: a card of a few lines instead of a line of JSON.
+//! An enriched event for people: a card of a few lines instead of a line of JSON. Those of sessions are in `session`.
 
 use std::fmt::Write as _;
 
@@ -10,6 +10,9 @@ const TEXT_MAX: usize = 96;
 /// The card of a record as `GET /v1/topics/{topic}/records` gives it; `member` is where the enrichers wrote.
 pub fn card(record: &Value, member: &str) -> String {
     let value = &record["value"];
+    if record["source"]["topic"] == "enriched" && value["session_id"].is_string() {
+        return crate::session::card(value);
+    }
     let e = &value[member];
     let mut out = String::new();
     let kind = record["type"].as_str().unwrap_or("event");
@@ -110,8 +113,13 @@ fn joined(list: &Value) -> String {
     listed(&parts)
 }
 
+/// As [`text`], of any length.
+pub fn shown(s: &str) -> String {
+    s.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 /// A text of an event on a terminal: control characters, which could move its cursor, are shown as escapes.
-fn text(s: &str) -> String {
+pub fn text(s: &str) -> String {
     let mut out = String::new();
     for c in s.chars() {
         if out.len() >= TEXT_MAX {

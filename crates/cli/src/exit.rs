@@ -139,6 +139,67 @@ impl From<log::LogError> for Failed {
     }
 }
 
+impl From<state::StateError> for Failed {
+    fn from(e: state::StateError) -> Failed {
+        let text = e.to_string();
+        match e {
+            state::StateError::Store { name, source } => {
+                let text = format!("{name}: {}", plain(&source));
+                Failed::new(Exit::Environment, io_help(&source).map_or(text.clone(), |help| with_help(&text, help)))
+            }
+            state::StateError::Damaged { .. } => Failed::new(Exit::Data, text),
+            state::StateError::NotSavepoint { what } => {
+                let help = "a savepoint is a directory that `ouzel savepoint` wrote, whole";
+                Failed::new(Exit::Data, with_help(&format!("this is no savepoint: {what}"), help))
+            }
+        }
+    }
+}
+
+impl From<node::divergence::DivergenceError> for Failed {
+    fn from(e: node::divergence::DivergenceError) -> Failed {
+        use node::divergence::DivergenceError;
+        match e {
+            DivergenceError::Log(e) => Failed::from(e),
+            DivergenceError::State(e) => Failed::from(e),
+            DivergenceError::Beyond { .. } => Failed::new(Exit::Data, e.to_string()),
+        }
+    }
+}
+
+impl From<node::savepoint::SavepointError> for Failed {
+    fn from(e: node::savepoint::SavepointError) -> Failed {
+        use node::savepoint::SavepointError;
+        let text = e.to_string();
+        let (exit, help) = match e {
+            SavepointError::Log(e) => return Failed::from(e),
+            SavepointError::State(state::StateError::Damaged { name, what }) => {
+                let help = "nothing was written. Take another savepoint";
+                return Failed::new(Exit::Data, with_help(&format!("{name} is damaged: {what}"), help));
+            }
+            SavepointError::State(e) => return Failed::from(e),
+            SavepointError::Io { doing, source } => {
+                let text = format!("{doing}: {}", plain(&source));
+                let message = io_help(&source).map_or(text.clone(), |help| with_help(&text, help));
+                return Failed::new(Exit::Environment, message);
+            }
+            SavepointError::There(_) => (Exit::Usage, "nothing is written over: name another place"),
+            SavepointError::Unfinished(_) => (Exit::Usage, "nobody needs it: remove it, then restore again"),
+            SavepointError::Nothing => {
+                (Exit::Failed, "no sessions were made yet, or `sessions.enabled` is false: there is nothing to save")
+            }
+            SavepointError::NotClean { .. } => (
+                Exit::Failed,
+                "start it (`ouzel run`), and ask again while it runs or after it was stopped with Ctrl-C or SIGTERM; \
+                 `ouzel savepoint --stop` does both",
+            ),
+            SavepointError::OtherStage(_) => (Exit::Data, "restore it with the version that wrote it, or a later one"),
+            SavepointError::Stage(_) => return Failed::new(Exit::Environment, text),
+        };
+        Failed::new(exit, with_help(&text, help))
+    }
+}
+
 impl From<node::assets::AssetError> for Failed {
     fn from(e: node::assets::AssetError) -> Failed {
         Failed::from(&e)

@@ -98,10 +98,7 @@ impl Look {
     }
 
     pub fn open_dir(dir: &Path) -> Result<Look> {
-        let running = holder(dir)?.and_then(|h| {
-            let line = h.lines.iter().find_map(|l| l.strip_prefix("http "))?.to_owned();
-            Some(line)
-        });
+        let running = holder(dir)?.and_then(|h| node::admin::announced(&h.lines).0.map(str::to_owned));
         if let Some(addr) = running {
             let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
             return Ok(Look::Running { base: format!("http://{addr}"), agent });
@@ -179,6 +176,17 @@ impl Look {
         }
     }
 
+    /// As [`Look::running_json`], with the status, which may be one of an error: then the JSON says which.
+    pub fn running_answer(&self, path: &str) -> Result<Option<(u16, Value)>> {
+        let Look::Running { base, agent } = self else { return Ok(None) };
+        let failed = |e: &dyn std::fmt::Display| unanswered(base, e);
+        let mut answer = agent.get(format!("{base}{path}")).call().map_err(|e| failed(&e))?;
+        let mut bytes = Vec::new();
+        answer.body_mut().as_reader().read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+        let json = serde_json::from_slice(&bytes).map_err(|e| failed(&e))?;
+        Ok(Some((answer.status().as_u16(), json)))
+    }
+
     fn get_json(&self, path: &str) -> Result<Value> {
         let (body, _) = self.get(path)?;
         serde_json::from_slice(&body).map_err(|e| Failed::environment("the running process answered no JSON", &e))
@@ -186,9 +194,7 @@ impl Look {
 
     fn get(&self, path: &str) -> Result<(Vec<u8>, ureq::http::HeaderMap)> {
         let Look::Running { base, agent } = self else { unreachable!("only asked of a running process") };
-        let failed = |e: &dyn std::fmt::Display| {
-            Failed::environment(&format!("the running process at {base} did not answer"), e)
-        };
+        let failed = |e: &dyn std::fmt::Display| unanswered(base, e);
         let answer = agent.get(format!("{base}{path}")).call().map_err(|e| failed(&e))?;
         let (parts, mut body) = answer.into_parts();
         let mut bytes = Vec::new();
@@ -202,6 +208,45 @@ impl Look {
         }
         Ok((bytes, parts.headers))
     }
+}
+
+fn unanswered(base: &str, e: &dyn std::fmt::Display) -> Failed {
+    Failed::environment(&format!("the running process at {base} did not answer"), e)
+}
+
+/// Calls `each` for the records of a page.
+pub fn each_record(page: &Page, at: TopicPartition, mut each: impl FnMut(Value)) -> Result<()> {
+    for line in page.lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        let record = serde_json::from_slice(line)
+            .map_err(|e| Failed::new(Exit::Data, format!("{at}: a record is no JSON: {e}")))?;
+        each(record);
+    }
+    Ok(())
+}
+
+/// Asks something of the process that runs on a directory: a path below `/admin/`, with its token. The status and the JSON.
+pub fn ask(holder: &Holder, path: &str, body: &Value) -> Result<(u16, Value)> {
+    let (Some(addr), Some(token)) = node::admin::announced(&holder.lines) else {
+        return Err(Failed::usage(with_help(
+            &format!("process {} has no port, so nothing can be asked of it", holder.pid),
+            &format!("stop it (`kill {}`), then ask this again of the directory that it leaves", holder.pid),
+        )));
+    };
+    let base = format!("http://{addr}");
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let failed = |e: &dyn std::fmt::Display| unanswered(&base, e);
+    let request = agent.post(format!("{base}{path}")).header("Authorization", format!("Bearer {token}"));
+    let mut answer = request.send(body.to_string().as_bytes()).map_err(|e| failed(&e))?;
+    let mut bytes = Vec::new();
+    answer.body_mut().as_reader().read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+    let json = serde_json::from_slice(&bytes).map_err(|e| failed(&e))?;
+    Ok((answer.status().as_u16(), json))
+}
+
+/// A name as it may stand in a path.
+pub fn escaped(name: &[u8]) -> String {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
+    name.iter().map(|b| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// A topic by name, or an error that lists them.

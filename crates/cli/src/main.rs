@@ -6,7 +6,9 @@ mod command;
 mod exit;
 mod look;
 mod send;
+mod session;
 mod term;
+mod timeline;
 
 use clap::{Parser, Subcommand};
 
@@ -67,6 +69,14 @@ enum Command {
     Topics(command::topics::TopicsArgs),
     /// Dead letters: events that were refused or set aside
     Dlq(command::dlq::DlqArgs),
+    /// Sessions: the newest, or those of one visitor with what is open
+    Sessions(command::sessions::SessionsArgs),
+    /// What became of an event, from its receipt to its session; or where a replay decides otherwise (`divergence`)
+    Explain(command::explain::ExplainArgs),
+    /// Copies the state of the stages to a place where nothing retires it
+    Savepoint(command::savepoint::SavepointArgs),
+    /// Makes a new data directory that begins with the state of a savepoint
+    Restore(command::restore::RestoreArgs),
     /// Sizes, verifies, repairs and prunes the data directory
     Data(command::data::DataArgs),
     /// Reference data (places, networks, user agents, bots): fetches it, lists it with its licences
@@ -109,6 +119,10 @@ fn main() -> std::process::ExitCode {
         Command::Tail(args) => command::tail::run(global, args),
         Command::Topics(args) => command::topics::run(global, args),
         Command::Dlq(args) => command::dlq::run(global, args),
+        Command::Sessions(args) => command::sessions::run(global, args),
+        Command::Explain(args) => command::explain::run(global, args),
+        Command::Savepoint(args) => command::savepoint::run(global, args),
+        Command::Restore(args) => command::restore::run(global, args),
         Command::Data(args) => command::data::run(global, args),
         Command::Assets(args) => command::assets::run(global, args),
         Command::Doctor(args) => command::doctor::run(global, args),

@@ -211,7 +211,10 @@ fn http_in_and_the_commands_beside() {
         let list = fine(ouzel().args(["dlq", "list", "--json", "--data"]).arg(&dir)).stdout;
         let tail = fine(ouzel().args(["tail", "--data"]).arg(&dir)).stdout;
         let topics = fine(ouzel().args(["topics", "--json", "--data"]).arg(&dir)).stdout;
-        (text(&list), text(&tail), json(&topics)["topics"].clone())
+        // In `enriched` the owner of a quiet input goes on saying what time it is.
+        let mut topics = json(&topics)["topics"].clone();
+        topics.as_array_mut().expect("a list").retain(|t| ["raw", "dlq"].contains(&t["name"].as_str().expect("a name")));
+        (text(&list), text(&tail), topics)
     };
     let beside = look();
     assert_eq!(beside.0.lines().count(), 2, "{}", beside.0);

@@ -8,6 +8,8 @@
 mod case;
 #[path = "messages/configuration.rs"]
 mod configuration;
+#[path = "messages/looking.rs"]
+mod looking;
 mod support;
 
 use std::io::{Read, Write};
@@ -66,6 +68,8 @@ cases! {
     assets_none_there assets_without_npm assets_without_network assets_damaged assets_from_elsewhere
     // Lookups.
     lookups_that_wait_for_one_another lookup_file_with_a_bad_row
+    // Looking into state, and keeping it.
+    sessions_of_nobody explain_of_nothing savepoint_refused restore_refused
     // The rest.
     no_databases_at_all geo_database_not_there geo_database_corrupt dead_letter_not_there ctrl_c_twice
     output_cut_by_somebody output_is_a_directory
@@ -86,6 +90,7 @@ mod cases {
         check_of_a_whole_file, completions, config_reference, config_schema, config_shown, plan_against, plan_drawn,
         plan_two_ways,
     };
+    pub use super::looking::{explain_of_nothing, restore_refused, savepoint_refused, sessions_of_nobody};
     use super::*;
 
     pub fn unknown_key(case: &mut Case) {
@@ -113,7 +118,7 @@ mod cases {
     pub fn unknown_topic(case: &mut Case) {
         events(case, "events.ndjson", 0..3);
         read(case, "events.ndjson");
-        assert_eq!(case.run(&["tail", "sessions", "--data", "$DIR/data"]).status.code(), Some(2));
+        assert_eq!(case.run(&["tail", "sesions", "--data", "$DIR/data"]).status.code(), Some(2));
         assert_eq!(case.run(&["tail", "--partition", "9", "--data", "$DIR/data"]).status.code(), Some(2));
     }
 

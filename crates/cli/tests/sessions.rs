@@ -323,3 +323,57 @@ fn an_event_that_the_stage_fails_on_is_set_aside_and_its_neighbours_never_knew_i
         assert_eq!((with[0].0, without[0].0), (4, 6), "the neighbours");
     }
 }
+
+/// A disk of its own; needs the right to mount.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, size: &str) -> Disk {
+        fs::create_dir(at).expect("made");
+        let out = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
+            .arg(at)
+            .output()
+            .expect("there is a `mount`");
+        let said = text(&out.stderr);
+        assert!(out.status.success(), "a full disk cannot be tried: {said} (run the tests as root)");
+        Disk(at.to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// The disk is full in the middle of commits. What they changed in memory is taken back; when there is room again the same
+/// process goes on, and its sessions are as if nothing had been.
+#[test]
+fn a_disk_that_is_full_in_mid_commit_costs_no_restart_and_no_session() {
+    let (place, expected) = (Place::new(), expected());
+    write_clicks(&place.input(), 600, 4711);
+    let disk = Disk::mount(&place.tmp.path().join("disk"), "96m");
+    let filler = disk.0.join("filler");
+    fs::write(&filler, vec![1; 64 << 20]).expect("written");
+    let data = disk.0.join("data");
+    let mut command = ouzel();
+    command.args(["run", "--preset", "csv", "--map", "time=/timestamp,zone=UTC", "--set", "time.out_of_order=10m"]);
+    command.args(["--set", "data.segment=2MiB", "--set", "data.min_free=1MiB", "--close", "--json"]);
+    command.args(["--set", "state.snapshot_every=100ms", "--input"]).arg(place.input()).arg("--data").arg(&data);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(child.try_wait().expect("a process").is_none(), "it waits for room");
+    fs::remove_file(&filler).expect("removed");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while child.try_wait().expect("a process").is_none() {
+        assert!(Instant::now() < deadline, "it does not go on although there is room");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let out = child.wait_with_output().expect("it ended");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let sums = json(&out.stdout);
+    assert_eq!((&sums["processed"], &sums["in_flight"]), (&Value::from(31_106), &Value::from(0)), "{sums}");
+    std::os::unix::fs::symlink(&data, place.data()).expect("linked");
+    same(&place.rows(), &expected, "after the full disk");
+}

@@ -6,6 +6,7 @@
 mod support;
 
 use seam::fault::{Bug, POINTS};
+use sim::laws::sessions::SessionRules;
 use sim::storm::{KillLoopConfig, Report, find_planted, kill_loop};
 
 /// Points that need an input, an output file or many events to be passed; they have tests of their own below.
@@ -17,8 +18,20 @@ fn long() -> bool {
 
 fn config(dir: &tempfile::TempDir) -> KillLoopConfig {
     let mut config = KillLoopConfig::new(env!("CARGO_BIN_EXE_ouzel"), dir.path().join("storm"));
-    // Small segments, so that every cycle crosses some.
-    config.args = ["--set", "data.segment=16MiB", "--set", "data.partitions=4"].map(str::to_owned).to_vec();
+    let settings = [
+        // Small segments, so that every cycle crosses some.
+        "data.segment=16MiB",
+        "data.partitions=4",
+        // Sessions that end, are told again and merged within a loop, and snapshots and replays in every cycle of it.
+        "sessions.gap=1s",
+        "sessions.allowed_lateness=10s",
+        "sessions.update_every=1s",
+        "time.out_of_order=1s",
+        "time.idle_after=500ms",
+        "state.snapshot_every=200ms",
+    ];
+    config.args = settings.iter().flat_map(|s| ["--set".to_owned(), (*s).to_owned()]).collect();
+    config.sessions = Some(SessionRules { gap_us: 1_000_000, allowed_lateness_us: 10_000_000 });
     config.seed = std::env::var("OUZEL_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
     config
 }
@@ -43,6 +56,9 @@ fn killed_at_named_points_and_at_random() {
     let report = kill_loop(config).expect("the harness works");
     clean(&report);
     assert!(report.points_missed.is_empty() && report.points_fired.len() >= 12, "{report}");
+    // What was not there was not tried.
+    let Report { sessions, merges, late, linked, .. } = report;
+    assert!(sessions > 1000 && merges > 0 && late > 100 && linked > 100, "{report}");
 }
 
 #[test]
@@ -119,6 +135,44 @@ fn a_file_is_read_and_written_once_wherever_it_dies() {
     }
 }
 
+/// Runs of dedup are merged while events come in; it dies before and after the merged one has its name, and what was passed on
+/// before is still told.
+#[test]
+fn a_merge_dies_and_every_event_is_still_told() {
+    let log = std::fs::read_to_string(support::data("weblogs/apache_logs")).expect("the log");
+    let dir = temp();
+    // Twenty generations in the one partition: eight are merged long before the end.
+    let copies = 64;
+    let input = dir.path().join("input.log");
+    std::fs::write(&input, log.repeat(copies)).expect("written");
+    let points: &[&str] =
+        if long() { &["dedup.merge.written", "dedup.merge.renamed"] } else { &["dedup.merge.renamed"] };
+    for point in points {
+        let data = dir.path().join(point);
+        let run = |kill: Option<&str>| {
+            let mut command = support::ouzel();
+            command.args(["run", "--preset", "access-log", "--set", "data.partitions=1", "--until-idle", "--json"]);
+            command.arg("--input").arg(&input).arg("--data").arg(&data);
+            if let Some(kill) = kill {
+                command.env("OUZEL_KILL_AT", format!("{kill}:1"));
+            }
+            support::output(&mut command)
+        };
+        assert!(!run(Some(point)).status.success(), "{point} was never passed");
+        let again = run(None);
+        assert!(again.status.success(), "{point}: {}", support::text(&again.stderr));
+        let total = &support::json(&again.stdout)["total"];
+        let expected = (&(10_000 * copies).into(), &0.into(), &true.into());
+        assert_eq!((&total["processed"], &total["deduplicated"], &total["adds_up"]), expected, "{point}: {total}");
+        let runs: Vec<_> = std::fs::read_dir(data.join("dedup/0"))
+            .expect("runs")
+            .map(|f| f.expect("a file").file_name().to_string_lossy().into_owned())
+            .collect();
+        assert!(runs.iter().any(|r| r == "00000000000000000000-00000000000000262144.run"), "{runs:?}");
+        assert!(runs.iter().all(|r| r.ends_with(".run")), "{runs:?}");
+    }
+}
+
 /// Retention removes segments while events come in; it dies in the middle of that, and the sums still hold.
 #[test]
 fn retention_dies_and_nothing_is_missing() {
@@ -179,4 +233,47 @@ fn lost_tail_is_found() {
 #[test]
 fn dedup_off_by_one_is_found() {
     found(Bug::DedupOffByOne, false, 20);
+}
+
+/// The same for a bug of the sessions stage: it dies around the commits and snapshots of that stage.
+fn found_in_sessions(bug: Bug, budget: u32) {
+    let dir = temp();
+    let mut config = config(&dir);
+    config.points = ["sessions.submitted", "sessions.committed", "snapshot.taken"].map(str::to_owned).to_vec();
+    let report = find_planted(bug, budget, config).expect("the harness works");
+    assert!(!report.is_clean(), "{} was not found in {} cycles:\n{report}", bug.name(), report.cycles);
+    eprintln!("{} found after {} starts: {}", bug.name(), report.starts, report.violations[0]);
+}
+
+#[test]
+fn replay_sent_twice_is_found() {
+    found_in_sessions(Bug::ReplaySentTwice, 10);
+}
+
+#[test]
+fn snapshot_without_position_is_found() {
+    found_in_sessions(Bug::SnapshotWithoutPosition, 20);
+}
+
+/// A replay from such a snapshot seldom makes what was made before, and then its hash says so first.
+#[test]
+fn timers_lost_is_found() {
+    found_in_sessions(Bug::TimersLost, 20);
+}
+
+// The following three show when every session is over: at the end of a loop, however many cycles it has.
+
+#[test]
+fn late_forgotten_is_found() {
+    found_in_sessions(Bug::LateForgotten, 3);
+}
+
+#[test]
+fn merge_keeps_both_is_found() {
+    found_in_sessions(Bug::MergeKeepsBoth, 12);
+}
+
+#[test]
+fn idle_holds_watermark_is_found() {
+    found_in_sessions(Bug::IdleHoldsWatermark, 1);
 }

@@ -9,7 +9,9 @@ use event::record::Chunk;
 use event::{Block, Micros, Offset, TopicPartition};
 use event::{Control, Source};
 use flow::progress::GUILTY_MAX;
-use flow::{Asks, Batch, Clocks, Effects, Facts, Keyed, Kind, Metadata, Operator, Progress, ROUNDS_MAX, Verdict, Version};
+use flow::{
+    Asks, Batch, Clocks, Effects, Facts, Keyed, Kind, Metadata, Operator, Progress, ROUNDS_MAX, Verdict, Version,
+};
 
 /// What happened.
 pub enum Input {
@@ -126,6 +128,8 @@ pub struct Driver<O: Operator> {
     accept_divergence: bool,
     /// Whether the replay did differ, and was told to go on.
     diverged: bool,
+    /// What the replay made since it was last taken, if somebody wants to see it.
+    replayed: Option<Vec<Block>>,
     /// Next record to read.
     next: Offset,
     /// As of the committed position.
@@ -140,6 +144,8 @@ pub struct Driver<O: Operator> {
     actions: VecDeque<Action>,
     reading: bool,
     panics_in_row: u32,
+    /// A bug that tests plant: outputs of the replay, to be sent with the next commit.
+    sent_again: Option<Vec<Block>>,
 }
 
 /// A batch whose facts are being fetched.
@@ -201,6 +207,7 @@ impl<O: Operator> Driver<O> {
             restored: false,
             accept_divergence: false,
             diverged: false,
+            replayed: None,
             next: 0,
             committed: Known { progress: Progress::default(), clocks: Clocks::new(0), guilty: Vec::new() },
             committed_next: 0,
@@ -212,6 +219,7 @@ impl<O: Operator> Driver<O> {
             actions: VecDeque::from([Action::ReadPosition]),
             reading: false,
             panics_in_row: 0,
+            sent_again: None,
         }
     }
 
@@ -234,6 +242,11 @@ impl<O: Operator> Driver<O> {
         driver.committed = driver.tip.clone();
         driver.accept_divergence = from.accept_divergence;
         driver
+    }
+
+    /// Plants a bug, before anything is handled: what a replay makes is committed once more.
+    pub fn plant_replay_sent_twice(&mut self) {
+        self.sent_again = Some(Vec::new());
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -297,6 +310,22 @@ impl<O: Operator> Driver<O> {
         self.diverged
     }
 
+    /// Keeps what the replay makes, for [`Driver::take_replayed`]: to be called before the first action.
+    pub fn keep_replayed(&mut self) {
+        self.replayed = Some(Vec::new());
+    }
+
+    /// The outputs that the replay made since this was last called, batch after batch; within a batch a block for each
+    /// partition.
+    pub fn take_replayed(&mut self) -> Vec<Block> {
+        self.replayed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Where the replay is: all below was made again.
+    pub fn replayed_to(&self) -> Offset {
+        self.next
+    }
+
     /// Begins a snapshot of the state at the committed position, if no commit is open: its position and metadata.
     /// `full`: of all keys, else of those that changed since the last one was begun.
     pub fn begin_snapshot(&mut self, full: bool) -> Option<(Offset, Metadata)> {
@@ -309,7 +338,8 @@ impl<O: Operator> Driver<O> {
 
     /// A snapshot at this position is complete: what was set aside below it is no more replayed.
     pub fn snapshot_done(&mut self, position: Offset) {
-        for known in [&mut self.committed, &mut self.tip].into_iter().chain(self.open.iter_mut().map(|o| &mut o.known)) {
+        for known in [&mut self.committed, &mut self.tip].into_iter().chain(self.open.iter_mut().map(|o| &mut o.known))
+        {
             known.guilty.retain(|at| *at >= position);
         }
     }
@@ -348,11 +378,15 @@ impl<O: Operator> Driver<O> {
     }
 
     fn on_position(&mut self, position: Option<(Offset, Vec<u8>)>) {
-        let position_is_snapshot = self.restored && position.as_ref().is_some_and(|(next, _)| *next == self.replay_from);
+        let position_is_snapshot =
+            self.restored && position.as_ref().is_some_and(|(next, _)| *next == self.replay_from);
         let known = match (&position, O::KIND) {
             (None, _) => Some(self.nothing_committed()),
-            (Some((_, metadata)), Kind::Recording) => Progress::decode(metadata)
-                .map(|progress| Known { progress, clocks: Clocks::new(0), guilty: Vec::new() }),
+            (Some((_, metadata)), Kind::Recording) => Progress::decode(metadata).map(|progress| Known {
+                progress,
+                clocks: Clocks::new(0),
+                guilty: Vec::new(),
+            }),
             (Some((next, metadata)), Kind::Deterministic) => Metadata::decode(metadata).map(|m| {
                 let clocks = self.clocks_at(*next);
                 let known = Known { progress: m.progress, clocks, guilty: m.guilty.clone() };
@@ -528,7 +562,13 @@ impl<O: Operator> Driver<O> {
             from = at + 1;
         }
         out.progress.lost += lost;
-        let (_, progress, clocks) = out.finish();
+        let (blocks, progress, clocks) = out.finish();
+        if let Some(again) = &mut self.sent_again {
+            again.extend(blocks.iter().cloned());
+        }
+        if let Some(kept) = &mut self.replayed {
+            kept.extend(blocks);
+        }
         self.tip.progress = progress;
         self.tip.clocks = clocks;
         self.state.merge_oldest();
@@ -566,7 +606,10 @@ impl<O: Operator> Driver<O> {
         let lost = next - self.next;
         if self.phase == Phase::Replaying {
             let to = next.min(self.committed_next);
-            self.tip.progress.lost += to - self.next;
+            // What a recording stage lost is in its committed totals already; a deterministic one makes its totals again.
+            if O::KIND == Kind::Deterministic {
+                self.tip.progress.lost += to - self.next;
+            }
             self.next = to;
             return self.replayed();
         }
@@ -577,7 +620,10 @@ impl<O: Operator> Driver<O> {
         self.commit(Vec::new(), next, known, 0);
     }
 
-    fn commit(&mut self, blocks: Vec<Block>, next: Offset, known: Known, records: u64) {
+    fn commit(&mut self, mut blocks: Vec<Block>, next: Offset, known: Known, records: u64) {
+        if let Some(again) = &mut self.sent_again {
+            blocks.splice(0..0, again.drain(..));
+        }
         let metadata = match O::KIND {
             Kind::Recording => known.progress.encode(),
             Kind::Deterministic => self.metadata(&known).encode(),

@@ -99,7 +99,8 @@ fn input(chance: &mut Chance, n: u64) -> Vec<Row> {
         let watermark = *at - 5;
         *at += chance.below(6) as i64;
         if chance.below(8) == 0 {
-            let says = [Says::Idle(Micros(*at)), Says::Watermark(Micros(watermark)), Says::Empty][chance.below(3) as usize];
+            let says =
+                [Says::Idle(Micros(*at)), Says::Watermark(Micros(watermark)), Says::Empty][chance.below(3) as usize];
             let control = Control {
                 topic: RAW,
                 sources: 2,
@@ -179,13 +180,8 @@ impl World {
     fn start(&self, operator: Counting, chance: &mut Chance, pipeline: usize, accept: bool) -> Driver<Counting> {
         let at_most = self.committed.as_ref().map_or(0, |(next, _)| *next);
         let readable: Vec<&Snapshot> = self.snapshots.iter().filter(|s| s.position <= at_most).collect();
-        let mut from = Restored {
-            state: Keyed::default(),
-            position: 0,
-            metadata: None,
-            sources: 2,
-            accept_divergence: accept,
-        };
+        let mut from =
+            Restored { state: Keyed::default(), position: 0, metadata: None, sources: 2, accept_divergence: accept };
         // Any snapshot at or below the committed position is right; now and then the newest cannot be read.
         if !readable.is_empty() {
             let back = chance.below(2).min(readable.len() as u64 - 1) as usize;
@@ -261,7 +257,8 @@ impl World {
                 driver = self.start(operator, chance, t.pipeline, accept);
             } else if taking.is_none() && chance.below(100) < t.snapshots {
                 // The chain goes on from what was loaded or taken last; a full one begins anew.
-                let full = chance.below(4) == 0 || driver.state_mut().needs_full_snapshot() || self.snapshots.is_empty();
+                let full =
+                    chance.below(4) == 0 || driver.state_mut().needs_full_snapshot() || self.snapshots.is_empty();
                 if let Some((position, metadata)) = driver.begin_snapshot(full) {
                     let base = if full { Vec::new() } else { self.snapshots.last().expect("one").parts.clone() };
                     taking = Some(Snapshot { position, metadata, parts: base });
@@ -359,6 +356,36 @@ fn a_build_that_decides_otherwise_under_the_same_number_is_caught_by_the_replay(
     assert_ne!(stored, made);
     // Told to go on, it goes on with what it made.
     world.run(changed, &mut chance, &STRAIGHT, true).expect("it was told to");
+}
+
+#[test]
+fn what_a_replay_made_can_be_had_and_is_what_was_committed() {
+    let mut chance = Chance(79);
+    let mut world = World::new(input(&mut chance, 300));
+    let t = Treatment { batch_max: 30, snapshots: 30, ..STRAIGHT };
+    world.run(BUILD, &mut chance, &t, false).expect("it goes through");
+    // From the beginning, whatever batches there were then and are now.
+    world.snapshots.clear();
+    for kept in [true, false] {
+        let mut driver = world.start(BUILD, &mut chance, 1, false);
+        if kept {
+            driver.keep_replayed();
+        }
+        let mut made = Vec::new();
+        while driver.phase() != Phase::Running {
+            match driver.next_action() {
+                Some(Action::ReadPosition) => driver.handle(Input::Position(world.committed.clone())),
+                Some(Action::Read { from }) => {
+                    let chunks = world.chunks(from, 1 + chance.below(40));
+                    driver.handle(Input::Records { chunks, at: Micros(0) });
+                    made.extend(driver.take_replayed().iter().flat_map(|b| b.bytes.to_vec()));
+                }
+                _ => panic!("it replays"),
+            }
+        }
+        assert_eq!(driver.replayed_to(), 300);
+        assert_eq!(made, if kept { world.outputs.clone() } else { Vec::new() });
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Instant;
 use event::record::Chunk;
 use event::topic::RAW;
 use event::{BlockBuilder, Field, Micros};
-use flow::{Asks, Batch, Effects, Facts, Keyed, Operator, Progress, SourceId, Status, Verdict};
+use flow::{Asks, Batch, Clocks, Effects, Facts, Keyed, Operator, Progress, SourceId, Status, Verdict};
 use ouzel_enrich::condition::Condition;
 use ouzel_enrich::enricher::{AsksBy, LookupSetup, Setup};
 use ouzel_enrich::path::{Base, Path};
@@ -80,7 +80,7 @@ fn once(operator: &Enrich, chunk: &Chunk, answer: &[u8]) -> usize {
     }
     let mut state = Keyed::default();
     state.open();
-    let mut out = Effects::new(Progress::default());
+    let mut out = Effects::new(Progress::default(), Clocks::new(0));
     operator.apply(&batch, 0..batch.len(), &asks, &facts, &mut state, &mut out);
     out.bytes()
 }

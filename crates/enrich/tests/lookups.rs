@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use event::record::{Chunk, records};
 use event::topic::{ENRICHED, RAW};
 use event::{BlockBuilder, Field, Micros};
-use flow::{Clocks, Asks, Batch, Effects, Facts, Keyed, Operator, Progress, SourceId, Status};
+use flow::{Asks, Batch, Clocks, Effects, Facts, Keyed, Operator, Progress, SourceId, Status};
 use ouzel_enrich::condition::Condition;
 use ouzel_enrich::enricher::{AsksBy, LookupSetup, Setup, built_in};
 use ouzel_enrich::order::OrderError;

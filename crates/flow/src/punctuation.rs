@@ -174,14 +174,17 @@ impl Punctuation {
         controls
     }
 
-    /// What was said in a commit that did not happen is to be said again.
-    pub fn forget(&mut self, mine: impl Iterator<Item = u32>) {
-        for partition in mine {
-            for told in &mut self.inputs[partition as usize].outputs {
-                told.at = Micros::MIN;
-                told.says = told.says.map(|_| OUTDATED);
-            }
-            self.inputs[partition as usize].resumed = true;
+    /// A commit with records of this input did not happen, or nobody knows: what it said is to be said again, and what it
+    /// would have reached is not reached. `watermark`: that of the committed position.
+    pub fn take_back(&mut self, input: u32, watermark: Micros) {
+        let input = &mut self.inputs[input as usize];
+        input.watermark = watermark;
+        // Whatever was said last, its records wait.
+        input.says = Says::Watermark(watermark);
+        input.resumed = true;
+        for told in &mut input.outputs {
+            told.at = Micros::MIN;
+            told.says = told.says.map(|_| OUTDATED);
         }
     }
 
@@ -267,13 +270,17 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_happen_is_said_again() {
+    fn what_did_not_happen_was_not_reached_and_is_said_again() {
         let mut p = punctuation();
         p.wrote(0, 0, Micros(0));
         p.reached(0, Micros(7));
         assert_eq!(p.due(0..2, Micros(S)).len(), 2);
-        assert!(p.due(0..2, Micros(2 * S)).is_empty());
-        p.forget(0..2);
-        assert_eq!(says(&p.due(0..2, Micros(2 * S)), 1), [(0, Says::Watermark(Micros(7))), (1, Says::Empty)]);
+        p.wrote(0, 0, Micros(2 * S));
+        p.reached(0, Micros(9));
+        p.take_back(0, Micros(7));
+        // Another cut of the same records: it must not be told what only the whole would have reached.
+        assert_eq!(says(&p.wake([0].into_iter(), Micros(2 * S)), 1), [(0, Says::Watermark(Micros(7)))]);
+        p.reached(0, Micros(8));
+        assert_eq!(says(&p.due(0..2, Micros(3 * S)), 1), [(0, Says::Watermark(Micros(8)))]);
     }
 }

@@ -116,7 +116,8 @@ fn note(spans: &mut Vec<Span>, visitor: &[u8], at: Micros, gap_us: i64) {
         let (low, high) = (s.to.min(at), s.from.max(at));
         spans.iter().any(|o| *o.visitor != *s.visitor && o.to >= low && o.from <= high)
     };
-    let own = spans.iter().position(|s| *s.visitor == *visitor && near(s) && (at >= s.from && at <= s.to || !between(s)));
+    let own =
+        spans.iter().position(|s| *s.visitor == *visitor && near(s) && (at >= s.from && at <= s.to || !between(s)));
     match own {
         Some(n) => {
             let span = &mut spans[n];

@@ -24,6 +24,7 @@ use lookup::{Links, LookupError};
 use seam::{Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
 use wire::Decoder;
 
+use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
 use crate::lookahead::Lookahead;
 use crate::output::{Output, OutputError, OutputProgress, To};
@@ -176,6 +177,7 @@ impl Engine {
             counters.clone(),
             world.clock.clone(),
             config.data.dir.clone(),
+            config.enrich.member.clone(),
             durability,
             without,
         ));
@@ -264,7 +266,8 @@ impl Engine {
         let stop_watcher = Arc::new(AtomicBool::new(false));
         let watcher = start_watcher(&status, &stop_watcher, config.enrich.reload)?;
         if let Some(port) = &port {
-            journal.announce(&[&format!("http {}", port.addr)])?;
+            let token = status.admin.open(world);
+            journal.announce(&[&format!("{HTTP_LINE}{}", port.addr), &format!("{TOKEN_LINE}{token}")])?;
         }
         Ok(Engine {
             status,
@@ -415,7 +418,8 @@ pub enum Accept {
     Divergence,
 }
 
-/// The generation under which a member may commit.
+/// The generation under which a member may commit. The journal grants all partitions at once, when it is done with the frame
+/// that it is writing: another stage may be at work already.
 pub(crate) fn granted(member: &mut dyn Membership) -> Generation {
     loop {
         let granted = member.poll().into_iter().find_map(|a| match a {

@@ -10,11 +10,12 @@ use drive::{Action, Driver, Input, Phase, Restored, Settled};
 use event::{Micros, Offset, TopicId, TopicPartition};
 use flow::{Keyed, Metadata, Operator};
 use log::{Commit, Generation, Log, LogError, Outcome, Position};
-use seam::fault::point;
+use seam::fault::{Bug, planted, point};
 use seam::{Clock, Rng};
-use state::writer::Writing;
+use state::writer::{Hurry, Writing};
 use state::{Begin, Snapshots, Store, Writer};
 
+use crate::hold::{Hold, Snapped};
 use crate::stage::{StageStatus, Trouble};
 
 /// Bytes of one partition's records in one batch.
@@ -58,6 +59,8 @@ pub struct KeyedParts<O: Operator> {
     list: Vec<Mutex<Option<Part<O>>>>,
     bytes: Vec<AtomicU64>,
     keys: Vec<AtomicU64>,
+    /// For savepoints.
+    pub hold: Hold,
 }
 
 struct Part<O: Operator> {
@@ -75,7 +78,12 @@ struct Part<O: Operator> {
 impl<O: Operator> KeyedParts<O> {
     pub fn new(partitions: u32) -> KeyedParts<O> {
         let zeros = || (0..partitions).map(|_| AtomicU64::new(0)).collect();
-        KeyedParts { list: (0..partitions).map(|_| Mutex::new(None)).collect(), bytes: zeros(), keys: zeros() }
+        KeyedParts {
+            list: (0..partitions).map(|_| Mutex::new(None)).collect(),
+            bytes: zeros(),
+            keys: zeros(),
+            hold: Hold::default(),
+        }
     }
 
     /// Looks at the state of a partition; `None` while it is being restored.
@@ -114,6 +122,13 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
                 busy = true;
             }
             let reading = !self.stop.load(Relaxed);
+            if let Some(turn) = self.parts.hold.asked().filter(|_| reading && opened == partitions.len()) {
+                // Here no commit is open, but for one that the log aborted and that is to be tried again.
+                if partitions.iter().all(|p| self.part(*p).as_ref().is_some_and(|part| part.is_settled())) {
+                    partitions.iter().for_each(|p| self.parts.hold.tell(turn, *p, self.snapshot_now(*p)));
+                    self.parts.hold.wait(turn, &self.stop);
+                }
+            }
             let room = self.room();
             let mut commit = Commit { generation: Some(self.generation), ..Commit::default() };
             let mut of = Vec::new();
@@ -292,7 +307,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         }
         let now = self.clock.elapsed();
         let (_, next) = part.driver.committed();
-        if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every && next > part.begun.1 && part.writer.is_idle() {
+        if now.saturating_sub(part.begun.0) >= self.settings.snapshot_every
+            && next > part.begun.1
+            && part.writer.is_idle()
+        {
             self.begin(part, now);
         }
         part.taking
@@ -351,6 +369,41 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         }
     }
 
+    /// A snapshot at the committed position that is complete when this returns. Where it is; `None`: there is no state yet.
+    fn snapshot_now(&self, partition: u32) -> Result<Snapped, String> {
+        let mut held = self.part(partition);
+        let part = held.as_mut().expect("opened before");
+        let (_, next) = part.driver.committed();
+        if next == 0 && part.writer.completed().is_none() {
+            return Ok(None);
+        }
+        part.writer.hurry(Hurry::Yes);
+        // The second is a full one, should the first be one that adds to what could not be written.
+        for _ in 0..2 {
+            while part.taking {
+                self.slice(part);
+            }
+            while !part.writer.is_idle() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if part.writer.completed() == Some(next) {
+                break;
+            }
+            self.begin(part, self.clock.elapsed());
+            while part.taking {
+                self.slice(part);
+            }
+            while !part.writer.is_idle() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        part.writer.hurry(Hurry::No);
+        match part.writer.completed() == Some(next) {
+            true => Ok(Some(next)),
+            false => Err(format!("the snapshot of {} could not be written; the log says why", part.driver.input())),
+        }
+    }
+
     fn open(&self, partition: u32) -> Result<(), String> {
         let input = self.input.partition(partition);
         let group = self.operator.group();
@@ -364,7 +417,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         for passed in &newest.passed_over {
             tracing::warn!(%input, "{passed}; an older one is taken, and more is read again");
         }
-        let (state, manifest) = newest.found.map_or((Keyed::default(), None), |r| (r.keyed, Some(r.manifest)));
+        let (mut state, manifest) = newest.found.map_or((Keyed::default(), None), |r| (r.keyed, Some(r.manifest)));
+        if planted(Bug::TimersLost) {
+            state.forget_timers();
+        }
         if let (Some(manifest), None) = (&manifest, &committed) {
             return Err(say(&format!(
                 "there is a snapshot of its state at {}, but no position was ever committed: the positions were lost, or the topic was made anew. Nothing was changed. Restore a savepoint, or start a new directory",
@@ -384,6 +440,13 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
             None => None,
         };
         let position = manifest.as_ref().map_or(start, |m| m.position);
+        let (position, metadata) = match &committed {
+            Some((next, stored)) if planted(Bug::SnapshotWithoutPosition) && manifest.is_some() => {
+                let clocks = metadata.and_then(|m| m.clocks);
+                (*next, Metadata::decode(stored).map(|m| Metadata { clocks, ..m }))
+            }
+            _ => (position, metadata),
+        };
         let from = Restored {
             state,
             position,
@@ -391,7 +454,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
             sources: self.sources,
             accept_divergence: self.settings.accept_divergence,
         };
-        let driver = Driver::restored(self.operator.clone(), input, (), from, 1);
+        let mut driver = Driver::restored(self.operator.clone(), input, (), from, 1);
+        if planted(Bug::ReplaySentTwice) {
+            driver.plant_replay_sent_twice();
+        }
         let version = self.operator.version();
         let version = state::Version { number: version.number, configuration: version.configuration };
         // The directory is this process's alone: nobody else reads old snapshots of it.
@@ -409,6 +475,13 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         };
         *self.part(partition) = Some(part);
         Ok(())
+    }
+}
+
+impl<O: Operator> Part<O> {
+    /// Whether it runs, and waits for no outcome.
+    fn is_settled(&self) -> bool {
+        self.driver.phase() == Phase::Running && self.driver.open_commits() == 0
     }
 }
 

@@ -9,20 +9,26 @@
 //! * [`stage`]: runs the enrich stage's state machines
 //! * [`keyed`]: runs a deterministic stage's, with its state and snapshots
 //! * [`sessions`]: the sessions stage as a part of the process
+//! * [`hold`]: holds it still; [`savepoint`]: what is copied then, and how a directory begins from it
+//! * [`explain`]: what became of an event; [`divergence`]: where a replay makes something else
 //! * [`lookahead`]: reads `raw` ahead for links between users and visitors
 //! * [`facts`]: answers what a batch asks
 //! * [`runs`]: dedup's older pairs on disk
 //! * [`assets`]: reference data that is fetched once, and the directory it lies in
 //! * [`output`]: writes `--output`
-//! * [`status`]: readiness, metrics, the two sums
+//! * [`status`]: readiness, metrics, the two sums; [`admin`]: what the commands beside may ask for
 //!
 //! It decides nothing about events: that is in the pure crates it drives.
 
+pub mod admin;
 pub mod assets;
 pub mod cases;
 pub mod config;
+pub mod divergence;
 pub mod engine;
+pub mod explain;
 pub mod facts;
+pub mod hold;
 pub mod keyed;
 pub mod lookahead;
 pub mod output;
@@ -31,6 +37,7 @@ pub mod parts;
 pub mod pipeline;
 pub mod plan;
 pub mod runs;
+pub mod savepoint;
 pub mod sessions;
 pub mod stage;
 pub mod status;

@@ -29,8 +29,11 @@ impl Lookahead {
         let begin = |(partition, at): (u32, &Offset)| {
             let input = RAW.partition(partition);
             let (start, end) = log.bounds(input)?;
-            let received = received_at(log, partition, (*at).clamp(start, end.max(start)))?
-                .or(received_at(log, partition, end.saturating_sub(1).max(start))?);
+            let received = received_at(log, partition, (*at).clamp(start, end.max(start)))?.or(received_at(
+                log,
+                partition,
+                end.saturating_sub(1).max(start),
+            )?);
             let Some(received) = received else { return Ok(Mutex::new(start)) };
             let since = Micros(received.0.saturating_sub(gap_us));
             // Times of receipt grow, but for the reach of a commit: what is passed over by that is as old as the gap.

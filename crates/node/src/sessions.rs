@@ -1,17 +1,19 @@
 //! The sessions stage as a part of the process: its threads, and what others may ask of it.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use event::key::partition_of;
 use event::topic::ENRICHED;
-use flow::Operator as _;
+use event::{Offset, TopicPartition};
+use flow::{Metadata, Operator as _};
 use log::{Log, Membership};
 use seam::fault::{Bug, planted};
 use session::SessionStage;
 use session::operator::{GROUP, Planted, clocks};
-use state::{Directory, Store};
+use state::{Directory, Snapshots, StateError, Store};
 
 use crate::config::Config;
 use crate::engine::{StartError, World, granted, spawn};
@@ -117,12 +119,52 @@ impl Sessions {
     }
 }
 
+/// What a snapshot says of a visitor.
+pub struct Stored {
+    /// Its open sessions as JSON; `None`: there is nothing of this visitor in it.
+    pub open: Option<Vec<u8>>,
+    /// The snapshot's, in `enriched`.
+    pub at: TopicPartition,
+    pub position: Offset,
+    /// What the stage had committed: the snapshot does not know what was read in between.
+    pub committed: Offset,
+}
+
+/// What the newest snapshot in a data directory says of a visitor; `None`: there is none. All of the partition's state is
+/// read for that.
+pub fn stored(
+    config: &Config,
+    log: &dyn Log,
+    data: &Path,
+    world: &World,
+    visitor: &[u8],
+) -> Result<Option<Stored>, StateError> {
+    let at = ENRICHED.partition(partition_of(visitor, log.partitions(ENRICHED)));
+    let committed = log.committed(GROUP, &log::Input::Topic(at)).ok().flatten().map_or(0, |stored| stored.next);
+    let store: Arc<dyn Store> = Arc::new(Directory::new(world.fs.clone(), &data.join(STATE_DIR)));
+    let Some(found) = Snapshots::new(store, GROUP, at.partition).restore(committed)?.found else { return Ok(None) };
+    let metadata = Metadata::decode(&found.manifest.metadata);
+    let known = metadata.and_then(|m| m.clocks).unwrap_or_else(|| flow::Clocks::new(log.partitions(ENRICHED)));
+    let open = found.keyed.value(visitor).map(|state| {
+        let mut out = Vec::new();
+        stage(config).sessions().show(visitor, state, &clocks(&known), &mut out);
+        out
+    });
+    Ok(Some(Stored { open, at, position: found.manifest.position, committed }))
+}
+
 /// The operator, as the configuration has it.
 pub fn stage(config: &Config) -> SessionStage {
     let rules = config.session_rules().build().expect("the configuration was built, so its rules do");
     let mut stage = SessionStage::new(rules, config.data.partitions);
-    if planted(Bug::OtherDecisions) {
-        stage.plant(Planted::OtherDecisions);
+    for (bug, plant) in [
+        (Bug::OtherDecisions, Planted::OtherDecisions),
+        (Bug::LateForgotten, Planted::LateForgotten),
+        (Bug::MergeKeepsBoth, Planted::MergeKeepsBoth),
+    ] {
+        if planted(bug) {
+            stage.plant(plant);
+        }
     }
     if planted(Bug::PanicsOnEvent) {
         stage.plant(Planted::PanicsOn(event::key::hash64(b"poison")));

@@ -273,7 +273,8 @@ impl EnrichWorker {
             .filter(|p| {
                 read(*p)
                     || punctuation.is_resting(*p) && {
-                        let (_, next) = *self.status.partitions[*p as usize].progress.lock().expect("no panic while held");
+                        let (_, next) =
+                            *self.status.partitions[*p as usize].progress.lock().expect("no panic while held");
                         self.log.bounds(RAW.partition(*p)).is_ok_and(|(_, end)| end > next)
                     }
             })
@@ -293,7 +294,9 @@ impl EnrichWorker {
         for (input, output) in wrote {
             punctuation.wrote(input, output, now);
         }
-        for part in parts.iter().filter(|p| p.at_end) {
+        // The bug: who has nothing more to say holds everybody.
+        let idle = !planted(Bug::IdleHoldsWatermark);
+        for part in parts.iter().filter(|p| p.at_end && idle) {
             punctuation.at_end(part.driver.input().partition, now);
         }
         let controls = punctuation.due(parts.iter().map(|p| p.driver.input().partition), now);
@@ -427,7 +430,11 @@ impl EnrichWorker {
             Outcome::Unknown => Settled::Unknown,
         };
         if settled != Settled::Committed {
-            self.punctuation().forget(parts.iter().map(|p| p.driver.input().partition));
+            let mut punctuation = self.punctuation();
+            for part in parts.iter() {
+                let (committed, _) = part.driver.committed();
+                punctuation.take_back(part.driver.input().partition, committed.watermark);
+            }
         }
         let now = self.clock.now();
         for &(n, seq) in of {

@@ -16,6 +16,8 @@ use log::journal::{Health, Journal};
 use seam::Clock;
 use serde_json::{Value, json};
 
+use crate::admin::Admin;
+use crate::explain;
 use crate::facts::Sources;
 use crate::sessions::Sessions;
 use crate::stage::{StageStatus, Trouble};
@@ -31,10 +33,13 @@ pub struct Status {
     pub inputs: Mutex<Vec<Arc<InputStatus>>>,
     pub clock: Arc<dyn Clock>,
     pub data: PathBuf,
+    /// The member that enrich adds.
+    pub member: String,
     pub durability: &'static str,
     /// What the run goes on without, from the start.
     pub without: Vec<String>,
     pub draining: AtomicBool,
+    pub admin: Admin,
     /// Events enriched a second, over the last second; f64 bits.
     rate: AtomicU64,
     sampled: Mutex<(Duration, u64)>,
@@ -109,6 +114,7 @@ impl Status {
         http: Arc<Counters>,
         clock: Arc<dyn Clock>,
         data: PathBuf,
+        member: String,
         durability: &'static str,
         without: Vec<String>,
     ) -> Status {
@@ -121,9 +127,11 @@ impl Status {
             inputs: Mutex::new(Vec::new()),
             clock,
             data,
+            member,
             durability,
             without,
             draining: AtomicBool::new(false),
+            admin: Admin::default(),
             rate: AtomicU64::new(0),
             sampled: Mutex::new((Duration::ZERO, 0)),
         }
@@ -196,16 +204,46 @@ impl Status {
 
     /// The open sessions of a visitor, with a status for HTTP.
     fn open_sessions(&self, visitor: &[u8]) -> (u16, String) {
-        let error = |status, code: &str, message: &str| {
-            (status, json!({"code": code, "message": message}).to_string() + "\n")
-        };
+        let error =
+            |status, code: &str, message: &str| (status, json!({"code": code, "message": message}).to_string() + "\n");
         let Some(sessions) = self.sessions.get() else {
             return error(404, "no_sessions", "no sessions are made here: sessions.enabled is false");
         };
         match sessions.open(visitor) {
             Ok(Some(json)) => (200, String::from_utf8_lossy(&json).into_owned() + "\n"),
-            Ok(None) => error(404, "no_visitor", "nothing is known of this visitor; its sessions of before are in the topic `sessions`"),
-            Err(_) => error(503, "restoring", "the state of this visitor's partition is being restored; ask again in a moment"),
+            Ok(None) => error(
+                404,
+                "no_visitor",
+                "nothing is known of this visitor; its sessions of before are in the topic `sessions`",
+            ),
+            Err(_) => error(
+                503,
+                "restoring",
+                "the state of this visitor's partition is being restored; ask again in a moment",
+            ),
+        }
+    }
+
+    /// What became of an event, with a status for HTTP.
+    fn explain(&self, id: &[u8], query: &str) -> (u16, String) {
+        let error =
+            |status, code: &str, message: &str| (status, json!({"code": code, "message": message}).to_string() + "\n");
+        let mut asked =
+            explain::Asked { bytes_max: explain::BYTES_OF_A_REQUEST, ..explain::Asked::new(id, &self.member) };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=').unwrap_or((pair, "")) {
+                ("source", name) => asked.source = Some(door::http::percent_decoded(name)),
+                ("body", _) => asked.body = true,
+                _ => return error(400, "bad_query", "this takes source=NAME and body"),
+            }
+        }
+        let open = |visitor: &[u8]| {
+            let open = self.sessions.get()?.open(visitor).ok()??;
+            serde_json::from_slice(&open).ok()
+        };
+        match explain::explain(&*self.journal, &asked, &open, &mut |_| {}) {
+            Ok(told) => (if told.is_found() { 200 } else { 404 }, told.json().to_string() + "\n"),
+            Err(e) => error(500, "log", &e.to_string()),
         }
     }
 
@@ -341,21 +379,23 @@ impl Site for Status {
             "enriched": sums.processed,
             "sessions": self.sessions.get().map(|s| {
                 let (bytes, keys) = s.parts.size();
-                json!({"lag": s.lag(), "visitors": keys, "state_bytes": bytes,
-                       "watermark": watermark(s.status.totals().watermark)})
+                let totals = s.status.totals();
+                json!({"lag": s.lag(), "processed": totals.processed, "quarantined": totals.quarantined,
+                       "visitors": keys, "state_bytes": bytes, "watermark": watermark(totals.watermark)})
             }),
         })
     }
 
-    fn look(&self, at: &str, name: &[u8]) -> Option<(u16, String)> {
+    fn look(&self, at: &str, name: &[u8], query: &str) -> Option<(u16, String)> {
         match at {
             "/v1/sessions/" => Some(self.open_sessions(name)),
+            "/v1/explain/" => Some(self.explain(name, query)),
             _ => None,
         }
     }
 
-    fn admin(&self, _: &str, _: &str, _: &str, _: Option<&str>, _: &[u8]) -> Option<(u16, String)> {
-        None
+    fn admin(&self, method: &str, path: &str, _: &str, token: Option<&str>, body: &[u8]) -> Option<(u16, String)> {
+        self.admin.answer(self, method, path, token, body)
     }
 }
 

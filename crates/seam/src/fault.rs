@@ -29,6 +29,8 @@ pub const POINTS: &[&str] = &[
     "snapshot.taken",
     "dedup.run.written",
     "dedup.run.renamed",
+    "dedup.merge.written",
+    "dedup.merge.renamed",
     "input.submitted",
     "input.committed",
     "output.written",
@@ -50,18 +52,36 @@ pub enum Bug {
     DedupOffByOne,
     /// The sessions stage leaves out some updates although its version number is the same (replay).
     OtherDecisions,
+    /// What a restart replays is committed once more (kill loop).
+    ReplaySentTwice,
+    /// A snapshot is taken for the state of the committed position, whatever its own is (kill loop).
+    SnapshotWithoutPosition,
+    /// A snapshot is restored without its timers (kill loop; often by the replay's hash).
+    TimersLost,
+    /// Events that are too late for every session are not told of (kill loop).
+    LateForgotten,
+    /// An event that joins two sessions extends one of them and leaves the other as it is (kill loop).
+    MergeKeepsBoth,
+    /// An input at its end holds the watermark (the end of a kill loop).
+    IdleHoldsWatermark,
     /// The sessions stage fails on events of the type `poison` (no bug to be found: to see it set aside).
     PanicsOnEvent,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 7] = [
+    pub const ALL: [Bug; 13] = [
         Bug::AckBeforeFsync,
         Bug::DirectorySyncSkipped,
         Bug::PositionApart,
         Bug::LostTail,
         Bug::DedupOffByOne,
         Bug::OtherDecisions,
+        Bug::ReplaySentTwice,
+        Bug::SnapshotWithoutPosition,
+        Bug::TimersLost,
+        Bug::LateForgotten,
+        Bug::MergeKeepsBoth,
+        Bug::IdleHoldsWatermark,
         Bug::PanicsOnEvent,
     ];
 
@@ -73,6 +93,12 @@ impl Bug {
             Bug::LostTail => "lost_tail",
             Bug::DedupOffByOne => "dedup_off_by_one",
             Bug::OtherDecisions => "other_decisions",
+            Bug::ReplaySentTwice => "replay_sent_twice",
+            Bug::SnapshotWithoutPosition => "snapshot_without_position",
+            Bug::TimersLost => "timers_lost",
+            Bug::LateForgotten => "late_forgotten",
+            Bug::MergeKeepsBoth => "merge_keeps_both",
+            Bug::IdleHoldsWatermark => "idle_holds_watermark",
             Bug::PanicsOnEvent => "panics_on_event",
         }
     }

@@ -156,7 +156,14 @@ impl SessionsConfig {
             || self.split_on_user_change
             || self.client_session;
         let opening = format!("\"{}\":{{", self.member);
-        Ok(Sessions { config: self.clone(), ordered, zone, types, opening: Finder::new(&opening).into_owned() })
+        Ok(Sessions {
+            config: self.clone(),
+            ordered,
+            zone,
+            types,
+            opening: Finder::new(&opening).into_owned(),
+            keeps_both: false,
+        })
     }
 }
 

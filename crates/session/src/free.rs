@@ -31,6 +31,10 @@ impl<'a, S: Sink> Run<'a, S> {
     /// An event joins two sessions. The one that was opened first in the log survives.
     fn bridge(&mut self, before: usize, after: usize, facts: &Facts<'a>) {
         let sessions = &mut self.visitor.sessions;
+        if self.sessions.keeps_both {
+            sessions[before].take(facts);
+            return self.note(before);
+        }
         let absorbed = if sessions[before].index < sessions[after].index { after } else { before };
         let absorbed = sessions.remove(absorbed);
         // What is left of the two stands where the first one stood: they were neighbours.

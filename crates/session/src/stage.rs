@@ -72,6 +72,8 @@ pub struct Sessions {
     pub(crate) types: Types,
     /// How the member that enrich adds begins.
     pub(crate) opening: Finder<'static>,
+    /// A bug that tests plant: an event that joins two sessions leaves both.
+    pub(crate) keeps_both: bool,
 }
 
 impl Sessions {

@@ -1,6 +1,8 @@
 //! The laws of `stateful.md` that a ledger can check, each written once. They are judged when things are quiet: nothing
 //! is being sent, and everything that was stored has been processed.
 
+pub mod sessions;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,6 +12,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::ledger::{Intent, Kind, Ledger};
 use crate::model::{Fate, Model};
 use crate::outputs::{Outputs, Row, Topic};
+use sessions::SessionRules;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Law {
@@ -23,8 +26,14 @@ pub enum Law {
     L4,
     /// No hole below the highest acknowledged sequence of a source.
     L5,
+    /// Aggregates equal the model's.
+    L6,
     /// Both sums of `events.md` hold.
     L7,
+    /// Session boundaries equal the model's.
+    L8,
+    /// Any cutting into batches, and any abort in between, gives the same outputs.
+    L11,
     /// The program answers, keeps running and shows what it has shown before.
     Conduct,
 }
@@ -86,9 +95,11 @@ pub struct World<'a> {
     pub ledger: &'a Ledger,
     pub outputs: &'a Outputs,
     pub model: &'a Model,
+    /// `None`: no sessions are made.
+    pub sessions: Option<SessionRules>,
 }
 
-/// All laws; empty when they hold.
+/// All laws that hold at any time; empty when they do.
 pub fn check(world: &World<'_>) -> Vec<Violation> {
     let mut all = l1_acknowledged_is_stored(world);
     all.extend(l2_at_most_once(world));
@@ -96,6 +107,7 @@ pub fn check(world: &World<'_>) -> Vec<Violation> {
     all.extend(l4_in_all_or_in_none(world));
     all.extend(l5_no_hole(world));
     all.extend(l7_sums(world));
+    all.extend(world.sessions.iter().flat_map(|rules| sessions::at_any_time(world, *rules)));
     all
 }
 
@@ -240,7 +252,9 @@ pub fn l3_nothing_that_was_not_sent(world: &World<'_>) -> Vec<Violation> {
             if name != "dlq" {
                 let mut key = Vec::new();
                 ouzel_gen::Visitor(first.visitor).write_key(&mut key);
-                let key_is_right = row.key == xxhash_rust::xxh3::xxh3_64(&key);
+                // Who was found by the user is judged where links are.
+                let is_linked = row.linked && world.sessions.is_some() && key.starts_with(b"user:");
+                let key_is_right = is_linked || row.key == xxhash_rust::xxh3::xxh3_64(&key);
                 let must_be_future = matches!(first.kind, Kind::Future);
                 if !key_is_right || !row.placed || row.future != must_be_future {
                     misplaced.add(|| format!("{}: {}", place(name, partition, row), show(ledger, first)));

@@ -5,7 +5,8 @@
 //! * [`ledger`]: intents before sending, acknowledgements after; the producer that makes both
 //! * [`outputs`]: what the public reader gives back, reduced to what the laws need
 //! * [`model`]: the naive recomputation of what must be in the outputs
-//! * [`laws`]: L1 to L5 and L7, each written once
+//! * [`sessions`]: the naive recomputation of sessions; [`told`]: what was said of them
+//! * [`laws`]: L1 to L8, each written once
 //! * [`storm`]: the kill loop and the power-loss loop on a program in a process of its own
 //! * [`fs`]: files in memory that lose what was not synced, fill up, fail and rot
 //! * [`platter`]: what was on the disk of a real program when its power went, by a preloaded library
@@ -21,4 +22,6 @@ pub mod ledger;
 pub mod model;
 pub mod outputs;
 pub mod platter;
+pub mod sessions;
 pub mod storm;
+pub mod told;

@@ -3,16 +3,19 @@
 
 use std::borrow::Cow;
 
-use event::Code;
+use event::{Code, Micros};
 use ouzel_gen::EventId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ledger::payload_of;
+use crate::told::Told;
 
 /// The topics that are read, in the order of the flow.
 pub const TOPICS: [&str; 3] = ["raw", "enriched", "dlq"];
+/// The same with those of the sessions stage.
+pub const ALL_TOPICS: [&str; 5] = ["raw", "enriched", "dlq", "sessions", "late"];
 
 /// One record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +30,7 @@ pub struct Row {
     pub payload: u64,
     /// Hash of the key.
     pub key: u64,
-    /// Partition and offset in `raw` of the record it was made from.
+    /// Partition and offset of the record it was made from: in `enriched` for what is told of sessions, else in `raw`.
     pub source: Option<(u32, u64)>,
     pub revision: u32,
     /// Only in `dlq`.
@@ -36,6 +39,23 @@ pub struct Row {
     pub future: bool,
     /// The key belongs into the partition where it is.
     pub placed: bool,
+    /// The event's own time, and that of its receipt, where the reader says them.
+    pub time: Option<Micros>,
+    pub received: Option<Micros>,
+    /// Hash of the user that the event names.
+    pub user: Option<u64>,
+    /// Hash of the visitor that is written in the enriched event, and whether it was found by the user.
+    pub visitor: Option<u64>,
+    pub linked: bool,
+    /// Only in `sessions` and `late`.
+    pub told: Option<Told>,
+}
+
+impl Row {
+    /// The time at which it counts in a session: its own, or that of its receipt if it is flagged `future`.
+    pub fn counts_at(&self) -> Option<Micros> {
+        if self.future { self.received } else { self.time }
+    }
 }
 
 /// The records of one topic that were read so far.
@@ -85,6 +105,8 @@ pub struct Outputs {
     pub raw: Topic,
     pub enriched: Topic,
     pub dlq: Topic,
+    pub sessions: Topic,
+    pub late: Topic,
 }
 
 impl Outputs {
@@ -92,6 +114,8 @@ impl Outputs {
         match name {
             "raw" => &self.raw,
             "enriched" => &self.enriched,
+            "sessions" => &self.sessions,
+            "late" => &self.late,
             _ => &self.dlq,
         }
     }
@@ -100,6 +124,8 @@ impl Outputs {
         match name {
             "raw" => &mut self.raw,
             "enriched" => &mut self.enriched,
+            "sessions" => &mut self.sessions,
+            "late" => &mut self.late,
             _ => &mut self.dlq,
         }
     }
@@ -111,6 +137,10 @@ struct Line<'a> {
     offset: u64,
     #[serde(borrow)]
     key: Cow<'a, str>,
+    #[serde(default, borrow)]
+    event_time: Cow<'a, str>,
+    #[serde(default, borrow)]
+    received_at: Cow<'a, str>,
     #[serde(default, borrow)]
     flags: Vec<Cow<'a, str>>,
     #[serde(default, borrow)]
@@ -140,28 +170,43 @@ pub fn parse_line(topic: &str, line: &[u8], partitions: u32, scratch: &mut Vec<u
     let shown = || String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
     let read: Line<'_> = serde_json::from_slice(line).map_err(|e| format!("no record ({e}): {}", shown()))?;
     let value = read.value.get().as_bytes();
+    let from = if matches!(topic, "sessions" | "late") { "enriched" } else { "raw" };
     let mut row = Row {
         offset: read.offset,
         id: None,
         bytes: 0,
         payload: 0,
         key: xxh3_64(read.key.as_bytes()),
-        source: read.source.filter(|s| s.topic == "raw").map(|s| (s.partition, s.offset)),
+        source: read.source.filter(|s| s.topic == from).map(|s| (s.partition, s.offset)),
         revision: 0,
         code: None,
         future: read.flags.iter().any(|f| f == "future"),
         placed: event::key::partition_of(read.key.as_bytes(), partitions.max(1)) == read.partition,
+        time: Micros::parse_rfc3339(read.event_time.as_bytes()),
+        received: Micros::parse_rfc3339(read.received_at.as_bytes()),
+        user: None,
+        visitor: None,
+        linked: false,
+        told: None,
     };
     let original: &[u8] = match topic {
         "raw" => value,
         "enriched" => {
             let (start, end) = first_level_member(value, b"enriched")
                 .ok_or_else(|| format!("no first-level member `enriched`: {}", shown()))?;
-            row.revision = revision(&value[start..end]).unwrap_or(0);
+            let member = &value[start..end];
+            row.revision = revision(member).unwrap_or(0);
+            row.visitor = text_after(member, b"\"visitor\":{\"id\":\"").map(xxh3_64);
+            row.linked = text_after(member, b",\"how\":\"") == Some(b"linked");
             scratch.clear();
             scratch.extend_from_slice(&value[..start]);
             scratch.extend_from_slice(&value[end..]);
             scratch
+        }
+        "sessions" | "late" => {
+            row.told = Some(Told::of(value).map_err(|e| format!("{e}: {}", shown()))?);
+            row.bytes = xxh3_64(value);
+            return Ok((read.partition, row));
         }
         _ => {
             let letter: DeadLetter<'_> =
@@ -178,7 +223,15 @@ pub fn parse_line(topic: &str, line: &[u8], partitions: u32, scratch: &mut Vec<u
     row.id = EventId::of(original);
     row.bytes = xxh3_64(original);
     row.payload = payload_of(original);
+    row.user = text_after(original, b"\"userId\":\"").map(xxh3_64);
     Ok((read.partition, row))
+}
+
+/// The text behind a label, up to its quote. The producers' users and visitors have nothing escaped in them.
+fn text_after<'a>(text: &'a [u8], label: &[u8]) -> Option<&'a [u8]> {
+    let at = memchr::memmem::find(text, label)? + label.len();
+    let len = text[at..].iter().position(|b| *b == b'"')?;
+    Some(&text[at..at + len])
 }
 
 fn revision(member: &[u8]) -> Option<u32> {

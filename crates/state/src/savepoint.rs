@@ -1,4 +1,5 @@
-//! A copy of snapshots in a place of its own, which nothing retires, and back. `SAVEPOINT`, written last, says what is in it.
+//! A copy of snapshots in a place of its own, which nothing retires, and back: as they are ([`import`]), or as the beginning
+//! of another log, whose positions begin at 0 ([`begin`]). `SAVEPOINT`, written last, says what is in it.
 
 use std::sync::atomic::AtomicBool;
 
@@ -6,7 +7,7 @@ use event::{Micros, Offset};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StateError;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Part, Shot, manifest_name, part_name, stem};
 use crate::snapshots::{read_manifest, read_part};
 use crate::store::Store;
 
@@ -20,6 +21,8 @@ pub struct Savepoint {
     format: u32,
     /// RFC 3339, UTC.
     pub written_at: String,
+    /// Partitions per topic where it was made: where it is restored there must be as many, or keys lie elsewhere.
+    pub of: u32,
     pub partitions: Vec<Saved>,
 }
 
@@ -34,11 +37,12 @@ pub struct Saved {
     pub manifest: String,
 }
 
-/// Copies the snapshots that these manifests name. `to` must hold no savepoint yet.
+/// Copies the snapshots that these manifests name, of topics of `of` partitions. `to` must hold no savepoint yet.
 pub fn export(
     from: &dyn Store,
     manifests: &[String],
     to: &dyn Store,
+    of: u32,
     written_at: Micros,
 ) -> Result<Savepoint, StateError> {
     let mut partitions = Vec::new();
@@ -51,7 +55,7 @@ pub fn export(
             manifest: name.clone(),
         });
     }
-    let savepoint = Savepoint { format: FORMAT, written_at: written_at.to_string(), partitions };
+    let savepoint = Savepoint { format: FORMAT, written_at: written_at.to_string(), of, partitions };
     let text = serde_json::to_vec_pretty(&savepoint).expect("numbers and texts");
     if !to.put_if_absent(SAVEPOINT, &text, &AtomicBool::new(true)).map_err(StateError::store(SAVEPOINT))? {
         return Err(StateError::NotSavepoint { what: "another savepoint is there already".to_owned() });
@@ -62,6 +66,49 @@ pub fn export(
 /// Copies a savepoint's snapshots into a store, where they are snapshots as any others. Nothing is written before all of it
 /// has been read and found whole.
 pub fn import(from: &dyn Store, to: &dyn Store) -> Result<Savepoint, StateError> {
+    let savepoint = check(from)?;
+    for saved in &savepoint.partitions {
+        copy(from, &saved.manifest, to)?;
+    }
+    Ok(savepoint)
+}
+
+/// How a snapshot of a savepoint begins another log.
+pub struct Beginning<'a> {
+    /// A fresh random number, so that its objects have names of their own.
+    pub random: u64,
+    pub now: Micros,
+    /// What is committed beside position 0 there, of what was committed beside the snapshot's; or why that cannot be told.
+    pub metadata: &'a dyn Fn(&Saved, &[u8]) -> Result<Vec<u8>, String>,
+}
+
+/// Copies a savepoint's snapshots into the store of a log in which nothing was ever committed: each is one of position 0.
+/// Nothing is written before all of it has been read and found whole.
+pub fn begin(from: &dyn Store, to: &dyn Store, how: &Beginning<'_>) -> Result<Savepoint, StateError> {
+    let savepoint = check(from)?;
+    for saved in &savepoint.partitions {
+        let was = read_manifest(from, &saved.manifest)?;
+        let mut manifest = Manifest::new(&was.operator, was.partition, was.version, 0, how.now);
+        manifest.metadata =
+            (how.metadata)(saved, &was.metadata).map_err(|what| StateError::damaged(&saved.manifest, what))?;
+        manifest.keys = was.keys;
+        let stem = stem(&manifest, how.random, 0);
+        let mut parts = Vec::new();
+        // The whole chain is the base of what follows: its entries mean the same in one piece.
+        for part in was.parts() {
+            let bytes = read_part(from, part)?;
+            let name = part_name(&stem, parts.len());
+            put(to, &name, &bytes)?;
+            parts.push(Part::of(name, &bytes));
+        }
+        manifest.chain = vec![Shot { position: 0, parts }];
+        put(to, &manifest_name(&stem), &manifest.encode())?;
+    }
+    Ok(savepoint)
+}
+
+/// What is in a savepoint, once all of it has been read and found whole.
+pub fn check(from: &dyn Store) -> Result<Savepoint, StateError> {
     let savepoint = read(from)?;
     for saved in &savepoint.partitions {
         let manifest = read_manifest(from, &saved.manifest)?;
@@ -70,14 +117,26 @@ pub fn import(from: &dyn Store, to: &dyn Store) -> Result<Savepoint, StateError>
         {
             return Err(StateError::damaged(&saved.manifest, format!("{SAVEPOINT} says something else of it")));
         }
+        if manifest.partition >= savepoint.of {
+            return Err(StateError::damaged(
+                SAVEPOINT,
+                format!("it names partition {} of {}", manifest.partition, savepoint.of),
+            ));
+        }
         for part in manifest.parts() {
             read_part(from, part)?;
         }
     }
-    for saved in &savepoint.partitions {
-        copy(from, &saved.manifest, to)?;
-    }
     Ok(savepoint)
+}
+
+/// Bytes of the snapshots that a savepoint holds.
+pub fn bytes(from: &dyn Store, savepoint: &Savepoint) -> Result<u64, StateError> {
+    let mut bytes = 0;
+    for saved in &savepoint.partitions {
+        bytes += read_manifest(from, &saved.manifest)?.parts().map(|p| p.bytes).sum::<u64>();
+    }
+    Ok(bytes)
 }
 
 /// What a savepoint says is in it.
@@ -85,11 +144,16 @@ pub fn read(from: &dyn Store) -> Result<Savepoint, StateError> {
     let not = |what: String| StateError::NotSavepoint { what };
     let text = from.get(SAVEPOINT).map_err(StateError::store(SAVEPOINT))?;
     let text = text.ok_or_else(|| not(format!("there is no file {SAVEPOINT}")))?;
-    let savepoint: Savepoint = serde_json::from_slice(&text).map_err(|e| not(format!("{SAVEPOINT}: {e}")))?;
-    if savepoint.format != FORMAT {
-        return Err(not(format!("{SAVEPOINT} has format {}; this program reads {FORMAT}", savepoint.format)));
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
     }
-    Ok(savepoint)
+    // The format first: a newer one may have members of its own.
+    let Format { format } = serde_json::from_slice(&text).map_err(|e| not(format!("{SAVEPOINT}: {e}")))?;
+    if format != FORMAT {
+        return Err(not(format!("{SAVEPOINT} has format {format}; this program reads {FORMAT}")));
+    }
+    serde_json::from_slice(&text).map_err(|e| not(format!("{SAVEPOINT}: {e}")))
 }
 
 /// Copies a snapshot, its manifest last.

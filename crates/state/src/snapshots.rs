@@ -77,6 +77,19 @@ impl Snapshots {
         Ok(found.map(|(name, manifest, keyed)| Restored { name, manifest, keyed }))
     }
 
+    /// The name and the manifest of the newest snapshot at or below `at_most` whose manifest can be read; its parts are not
+    /// looked at. For whoever copies it, and finds out then.
+    pub fn newest_manifest(&self, at_most: Offset) -> Result<Option<(String, Manifest)>, StateError> {
+        for name in self.manifests(at_most)? {
+            match read_manifest(&*self.store, &name) {
+                Ok(manifest) => return Ok(Some((name, manifest))),
+                Err(e @ StateError::Store { .. }) => return Err(e),
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// Deletes snapshots beyond `end`, the end of the journal: they are of another history. To be called before anything is
     /// appended.
     pub fn discard_after(&self, end: Offset) -> Result<(), StateError> {

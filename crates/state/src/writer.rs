@@ -65,6 +65,13 @@ pub struct Begin {
     pub keys: u64,
 }
 
+/// Whether a snapshot is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hurry {
+    Yes,
+    No,
+}
+
 /// Takes a snapshot's slices. Nothing here waits for the store; when it is dropped, what was ended is written first.
 pub struct Writer {
     tasks: Option<mpsc::Sender<Task>>,
@@ -171,6 +178,11 @@ impl Writer {
     pub fn abandon(&self) {
         self.shared.abandoned.store(self.begun, Relaxed);
         self.send(Task::Abandon);
+    }
+
+    /// Whether somebody waits for what is being written: then it takes no pauses for the sake of others' commits.
+    pub fn hurry(&self, hurry: Hurry) {
+        self.shared.hurry.store(hurry == Hurry::Yes, Relaxed);
     }
 
     fn send(&self, task: Task) {

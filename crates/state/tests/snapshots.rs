@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use event::Micros;
 use ouzel_state::manifest::{is_manifest, position_of};
 use ouzel_state::retire::{KEEP, Known, retired};
-use ouzel_state::savepoint::{export, import};
+use ouzel_state::savepoint::{Beginning, Saved, begin, export, import};
 use ouzel_state::{Begin, Directory, Kind, Manifest, StateError, Store, Version};
 use seam::RealFs;
 use support::{Chance, Fault, Hand, Memory, START, Stage, VERSION, check, restore, snapshots, writing};
@@ -456,9 +456,12 @@ fn a_savepoint_is_copied_whole_or_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let to = Directory::new(Arc::new(RealFs), &dir.path().join("deploy"));
     assert!(matches!(import(&to, &*store), Err(StateError::NotSavepoint { .. })));
-    let saved = export(&*store, std::slice::from_ref(&newest.name), &to, Micros(START)).expect("copied");
+    let saved = export(&*store, std::slice::from_ref(&newest.name), &to, 8, Micros(START)).expect("copied");
     assert_eq!((saved.partitions.len(), saved.partitions[0].position), (1, newest.manifest.position));
-    assert!(matches!(export(&*store, &[newest.name], &to, Micros(START)), Err(StateError::NotSavepoint { .. })));
+    assert!(matches!(
+        export(&*store, std::slice::from_ref(&newest.name), &to, 8, Micros(START)),
+        Err(StateError::NotSavepoint { .. })
+    ));
 
     let fresh = Arc::new(Memory::default());
     assert_eq!(import(&to, &*fresh).expect("whole"), saved);
@@ -466,11 +469,21 @@ fn a_savepoint_is_copied_whole_or_refused() {
     let (again, _) = restore(fresh.clone(), u64::MAX);
     check(&again.expect("there"), &stage.at, "from a savepoint");
 
+    // In a log that begins anew it is the same state, at position 0 and with other metadata; nothing there is beyond 0.
+    let anew = Arc::new(Memory::default());
+    let metadata = |_: &Saved, was: &[u8]| Ok([b"was ", was].concat());
+    let how = Beginning { random: 9, now: Micros(START), metadata: &metadata };
+    assert_eq!(begin(&to, &*anew, &how).expect("whole"), saved);
+    snapshots(anew.clone()).discard_after(0).expect("nothing to discard");
+    let at_0 = restore(anew, 0).0.expect("there");
+    assert_eq!((at_0.manifest.position, at_0.keyed.canonical()), (0, newest.keyed.canonical()));
+    assert_eq!(at_0.manifest.metadata, [b"was ", &newest.manifest.metadata[..]].concat());
+
     // Any part that is missing or damaged: nothing is taken.
     for name in fresh.names() {
         for gone in [true, false] {
             let copy = Memory::default();
-            export(&*store, &[saved.partitions[0].manifest.clone()], &copy, Micros(START)).expect("copied");
+            export(&*store, &[saved.partitions[0].manifest.clone()], &copy, 8, Micros(START)).expect("copied");
             {
                 let mut objects = copy.objects.lock().expect("whole");
                 match gone {
@@ -479,6 +492,8 @@ fn a_savepoint_is_copied_whole_or_refused() {
                 }
             }
             let into = Memory::default();
+            let error = begin(&copy, &into, &how).expect_err("it is not whole");
+            assert_eq!((error.kind(), into.names().len()), (Kind::Data, 0), "{name}: {error}");
             let error = import(&copy, &into).expect_err("it is not whole");
             assert_eq!((error.kind(), into.names().len()), (Kind::Data, 0), "{name}: {error}");
         }

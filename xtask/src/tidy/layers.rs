@@ -28,7 +28,7 @@ const fn edge(name: &'static str, layer: u8) -> Layer {
 }
 
 /// Every crate there is, lowest layer first. ARCHITECTURE.md says what each is for.
-pub const LAYERS: [Layer; 15] = [
+pub const LAYERS: [Layer; 16] = [
     pure("event", 0),
     Layer { name: "wire", layer: 0, pure: true, beside: &["event"] },
     pure("flow", 1),

@@ -124,7 +124,8 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
                 }
             }
         }
-        if (signals.any() || (failed && engine.addr().is_none())) && !stopping {
+        let asked = signals.any() || engine.status.admin.stop.load(Relaxed);
+        if (asked || (failed && engine.addr().is_none())) && !stopping {
             line.clear();
             if people {
                 eprintln!("stopping: finishing what was accepted (Ctrl-C again stops at once)");

@@ -62,8 +62,8 @@ pub trait Site: Send + Sync + 'static {
     fn status(&self) -> Value;
 
     /// Answers a question that the log alone cannot: what is below [`LOOKS`], with a status and JSON. `name` is what stands
-    /// behind it in the path, decoded. Called on a thread that may block.
-    fn look(&self, _at: &str, _name: &[u8]) -> Option<(u16, String)> {
+    /// behind it in the path, decoded; `query` is as it came. Called on a thread that may block.
+    fn look(&self, _at: &str, _name: &[u8], _query: &str) -> Option<(u16, String)> {
         None
     }
 
@@ -165,7 +165,10 @@ impl Front {
         }
         match route {
             Route::Events => events::post(self, request, peer).await,
-            Route::Look(at, name) => self.look(at, percent_decoded(name)).await,
+            Route::Look(at, name) => {
+                let query = request.uri().query().unwrap_or("").to_owned();
+                self.look(at, percent_decoded(name), query).await
+            }
             Route::Records(topic) => topics::records(self, topic, request.uri().query().unwrap_or("")).await,
             Route::Topics => topics::list(self).await,
             Route::Health => answer::whole(StatusCode::OK, answer::TEXT, "ok\n"),
@@ -191,9 +194,9 @@ impl Front {
         answer::whole(status, answer::JSON, body)
     }
 
-    async fn look(self: &Arc<Front>, at: &'static str, name: Vec<u8>) -> Answer {
+    async fn look(self: &Arc<Front>, at: &'static str, name: Vec<u8>, query: String) -> Answer {
         let site = Arc::clone(&self.site);
-        match tokio::task::spawn_blocking(move || site.look(at, &name)).await {
+        match tokio::task::spawn_blocking(move || site.look(at, &name, &query)).await {
             Ok(Some((status, body))) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 answer::whole(status, answer::JSON, body)
@@ -287,7 +290,7 @@ impl Route<'_> {
 }
 
 /// A name in a path as it is meant. What is no escape stands for itself.
-fn percent_decoded(name: &str) -> Vec<u8> {
+pub fn percent_decoded(name: &str) -> Vec<u8> {
     let bytes = name.as_bytes();
     let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16)).map(|d| d as u8);
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);

@@ -199,7 +199,7 @@ impl RunIndex {
                 to = low;
                 continue;
             }
-            found = (low..high).map(pair).filter(|p| p.id == id).last().or(found);
+            found = (low..high).rev().map(pair).find(|p| p.id == id).or(found);
             if pair(high - 1).id > id {
                 break;
             }

@@ -76,7 +76,8 @@ fn stream(chance: &mut Chance, n: u64) -> Vec<Record> {
                 pace = 1 << chance.below(14);
             }
             now += chance.below(pace) as i64;
-            let received = now - chance.below(3000) as i64;
+            // Whole milliseconds, so that times and the horizon meet exactly now and then.
+            let received = (now - chance.below(3000) as i64) / 1000 * 1000;
             let id = match chance.below(8) {
                 0 if i > 0 => {
                     let back = 1 << (3 + chance.below(12));

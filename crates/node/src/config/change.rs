@@ -491,7 +491,17 @@ mod tests {
     fn what_deletes_or_is_refused_is_told_so() {
         let deletes = |r: &&Rule| r.lowered.0 == DeletesData;
         let deleting: Vec<&str> = RULES.iter().filter(deletes).map(|r| r.path).collect();
-        assert_eq!(deleting, ["data.keep.raw", "data.keep.enriched", "data.keep.dlq", "data.keep.sessions", "data.keep.late", "data.max_bytes"]);
+        assert_eq!(
+            deleting,
+            [
+                "data.keep.raw",
+                "data.keep.enriched",
+                "data.keep.dlq",
+                "data.keep.sessions",
+                "data.keep.late",
+                "data.max_bytes"
+            ]
+        );
         let elsewhere: Vec<&str> = RULES.iter().filter(|r| r.raised.0 == NewDirectory).map(|r| r.path).collect();
         assert_eq!(elsewhere, ["data.dir", "data.partitions"]);
     }

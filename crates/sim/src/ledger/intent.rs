@@ -10,7 +10,7 @@ pub const RECORD: usize = 80;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     New,
-    /// Its time is an hour before it is sent.
+    /// Its time is an hour before it is sent, or a second or two.
     Late,
     /// Its time is two hours ahead.
     Future,

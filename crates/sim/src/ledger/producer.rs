@@ -86,6 +86,8 @@ pub struct Refusal {
     pub code: String,
 }
 
+/// Half of the late ones come this late at most, in microseconds: between the sessions of a storm, which are seconds apart.
+const LITTLE_LATE_US: u64 = 3_500_000;
 /// Room for most events.
 const EVENT_BYTES: usize = 1800;
 /// Acknowledged events that may be sent again: enough to reach back over a crash and the restart after it.
@@ -248,7 +250,8 @@ impl Producer {
             kind = Kind::Malformed(malform(&mut bytes, form, &mut self.rng));
         } else if falls(late) {
             kind = Kind::Late;
-            time = Micros(now.0 - 3600 * Micros::SECOND);
+            let little = self.rng.below(2) == 0;
+            time = Micros(now.0 - if little { self.rng.below(LITTLE_LATE_US) as i64 } else { 3600 * Micros::SECOND });
             stamp_time(&mut bytes, time);
         } else if falls(future) {
             kind = Kind::Future;

@@ -6,6 +6,7 @@
 //! * [`load`]: the senders
 //! * [`reader`]: reads the topics and watches that what was shown stays as it was
 //! * [`aim`]: when to kill
+//! * [`close`]: the end, when every session is over
 //! * [`report`]: what came of it
 //!
 //! A cycle counts when at least [`KillLoopConfig::min_acks`] events were acknowledged before the kill, at
@@ -14,6 +15,7 @@
 #![allow(clippy::disallowed_methods)] // the harness stands in the real world, outside the one it tests
 
 pub mod aim;
+pub mod close;
 pub mod load;
 pub mod process;
 pub mod reader;
@@ -26,10 +28,11 @@ use std::time::{Duration, Instant};
 
 use ouzel_gen::Rng;
 
+use crate::laws::sessions::SessionRules;
 use crate::laws::{self, Sums, Violation, World, conduct};
 use crate::ledger::{Ledger, Producer, ProducerConfig};
 use crate::model::Model;
-use crate::outputs::Outputs;
+use crate::outputs::{ALL_TOPICS, Outputs, TOPICS};
 use crate::platter::Platter;
 use aim::{Aim, Aims};
 use load::{Meter, Sent};
@@ -60,6 +63,9 @@ pub struct KillLoopConfig {
     pub power_loss: bool,
     /// Whether `/metrics` must show both sums and they must hold when things are quiet.
     pub sums: bool,
+    /// What `args` say of sessions, if they are to be judged. Gap and lateness are to be seconds, so that sessions end
+    /// within the loop, and idleness less than that.
+    pub sessions: Option<SessionRules>,
 }
 
 impl KillLoopConfig {
@@ -77,6 +83,7 @@ impl KillLoopConfig {
             min_rate: 5_000.0,
             power_loss: false,
             sums: true,
+            sessions: None,
         }
     }
 }
@@ -192,6 +199,15 @@ impl Storm {
             storm.slots.push(Slot { producer, honest: n % 2 == 0 });
         }
         Ok(storm)
+    }
+
+    fn topics(&self) -> &'static [&'static str] {
+        if self.config.sessions.is_some() { &ALL_TOPICS } else { &TOPICS }
+    }
+
+    fn world(&self) -> World<'_> {
+        let Storm { ledger, outputs, model, config, .. } = self;
+        World { ledger, outputs, model, sessions: config.sessions }
     }
 
     fn new_producer(&mut self) -> io::Result<Producer> {
@@ -320,7 +336,7 @@ impl Storm {
 
     /// Reads until everything in `raw` has become what the model says, or nothing moves any more. Gives the metrics of then.
     fn catch_up(&mut self, running: &Running) -> Result<Option<String>, ReadError> {
-        let mut reader = Reader::new(running.addr);
+        let mut reader = Reader::new(running.addr, self.topics());
         reader.read_again(&self.outputs)?;
         let mut moved_at = Instant::now();
         loop {
@@ -336,6 +352,9 @@ impl Storm {
                 break;
             }
             std::thread::sleep(Duration::from_millis(3));
+        }
+        if self.config.sessions.is_some() {
+            self.sessions_catch_up(&mut reader)?;
         }
         if !self.config.sums {
             return Ok(None);
@@ -354,9 +373,9 @@ impl Storm {
 
     fn judge(&mut self, metrics: Option<String>) -> Result<(), Stop> {
         self.ledger.refresh()?;
-        let world = World { ledger: &self.ledger, outputs: &self.outputs, model: &self.model };
         self.report.judged += 1;
-        self.report.records = world.outputs.raw.len();
+        self.report.records = self.outputs.raw.len();
+        let world = self.world();
         let mut violations = laws::check(&world);
         violations.extend(metrics.into_iter().flat_map(|text| match Sums::of_metrics(&text) {
             Some(sums) => sums.check(&Sums::of_outputs(&world)),
@@ -391,6 +410,7 @@ impl Storm {
         let kill_after = if aimed_at_point { POINT_ACKS_MAX } else { self.config.min_acks + self.rng.below(4_000) };
         let last_moment = Duration::from_micros(self.rng.below(6_000));
         let rngs: Vec<Rng> = (0..self.slots.len() as u64).map(|n| self.rng.fork(n)).collect();
+        let topics = self.topics();
         let (slots, outputs, meter) = (&mut self.slots, &mut self.outputs, &meter);
         let (by_itself, acks, elapsed, sent, read) = std::thread::scope(|scope| {
             let senders: Vec<_> = slots
@@ -398,7 +418,7 @@ impl Storm {
                 .zip(rngs)
                 .map(|(slot, mut rng)| scope.spawn(move || load::send(&mut slot.producer, addr, &mut rng, meter)))
                 .collect();
-            let reader = scope.spawn(move || read_along(addr, outputs, meter));
+            let reader = scope.spawn(move || read_along(Reader::new(addr, topics), outputs, meter));
             let began = Instant::now();
             let mut status = None;
             loop {
@@ -447,10 +467,14 @@ impl Storm {
     fn finish(&mut self) -> Result<(), Stop> {
         let Some(mut running) = self.start(&Aim::Moment)? else { return Ok(()) };
         self.settle(&mut running)?;
-        match Reader::new(running.addr).read_all_again(&self.outputs) {
-            Ok(()) => Ok(()),
-            Err(ReadError::Wrong(violation)) => Err(Stop::Broken(vec![violation])),
-            Err(ReadError::Unreachable(_)) => self.gone(&mut running).map(|_| ()),
+        match Reader::new(running.addr, self.topics()).read_all_again(&self.outputs) {
+            Ok(()) => {}
+            Err(ReadError::Wrong(violation)) => return Err(Stop::Broken(vec![violation])),
+            Err(ReadError::Unreachable(_)) => return self.gone(&mut running).map(|_| ()),
+        }
+        match self.config.sessions {
+            Some(rules) => self.close_sessions(running, rules),
+            None => Ok(()),
         }
     }
 }
@@ -463,8 +487,7 @@ struct Driven {
 }
 
 /// Reads everything that comes while it comes: what a reader was shown once must be there for good.
-fn read_along(addr: std::net::SocketAddr, outputs: &mut Outputs, meter: &Meter) -> Option<Violation> {
-    let mut reader = Reader::new(addr);
+fn read_along(mut reader: Reader, outputs: &mut Outputs, meter: &Meter) -> Option<Violation> {
     while !meter.stop.load(Relaxed) {
         match reader.read_new(outputs) {
             Ok(_) => std::thread::sleep(Duration::from_millis(20)),

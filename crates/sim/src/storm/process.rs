@@ -75,21 +75,47 @@ impl Program {
 
     fn spawn(&self, env: &[(String, String)]) -> io::Result<Running> {
         let addr = free_address()?;
+        let child = self
+            .command()?
+            .args(["--listen", &addr.to_string()])
+            .args(&self.args)
+            .envs(env.iter().map(|(k, v)| (k, v)))
+            .spawn()?;
+        Ok(Running { child, addr })
+    }
+
+    /// `BINARY run --data DIR`, with its environment and its outputs.
+    fn command(&self) -> io::Result<Command> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let child = Command::new(&self.binary)
+        let mut command = Command::new(&self.binary);
+        command
             .arg("run")
             .arg("--data")
             .arg(&self.data)
-            .args(["--listen", &addr.to_string()])
-            .args(&self.args)
             // What this user has fetched may not change what is measured.
             .env("XDG_CACHE_HOME", "/nonexistent")
-            .envs(self.env.iter().chain(env).map(|(k, v)| (k, v)))
+            .envs(self.env.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        Ok(Running { child, addr })
+            .stderr(log);
+        Ok(command)
+    }
+
+    /// Runs the program on what is there and an input without events until it has closed everything. Gives how it ended.
+    pub fn close(&self, empty: &Path) -> io::Result<ExitStatus> {
+        std::fs::write(empty, b"")?;
+        let mut child = self.command()?.arg("--input").arg(empty).arg("--close").args(&self.args).spawn()?;
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            if began.elapsed() > READY_TIMEOUT {
+                child.kill()?;
+                return child.wait();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The end of what it printed.
@@ -116,6 +142,20 @@ impl Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
         before
+    }
+
+    /// SIGTERM, as an operator stops it; how it ended, `None` if it did not.
+    pub fn stop(&mut self) -> Option<ExitStatus> {
+        // SAFETY: kill has no memory effects, and the child has not been waited for.
+        unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+        let began = Instant::now();
+        while began.elapsed() < READY_TIMEOUT {
+            if let Some(status) = self.ended() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        None
     }
 
     pub fn pid(&self) -> u32 {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::http::{Client, Response};
 use crate::laws::{Violation, conduct};
-use crate::outputs::{Outputs, Row, TOPICS, Topic, parse_line};
+use crate::outputs::{Outputs, Row, Topic, parse_line};
 
 /// Records asked for at once.
 const PAGE: u64 = 1000;
@@ -39,6 +39,7 @@ fn brief(row: &Row) -> String {
 
 pub struct Reader {
     client: Client,
+    topics: &'static [&'static str],
     scratch: Vec<u8>,
 }
 
@@ -50,8 +51,9 @@ struct Page {
 }
 
 impl Reader {
-    pub fn new(addr: SocketAddr) -> Reader {
-        Reader { client: Client::new(addr), scratch: Vec::new() }
+    /// Reads these topics, in their order.
+    pub fn new(addr: SocketAddr, topics: &'static [&'static str]) -> Reader {
+        Reader { client: Client::new(addr), topics, scratch: Vec::new() }
     }
 
     /// How many partitions a topic has.
@@ -68,7 +70,7 @@ impl Reader {
 
     /// Reads everything that is new in every topic; gives how many records that were.
     pub fn read_new(&mut self, outputs: &mut Outputs) -> Result<usize, ReadError> {
-        TOPICS.iter().map(|name| self.read_topic(name, outputs.topic_mut(name))).sum()
+        self.topics.iter().map(|name| self.read_topic(name, outputs.topic_mut(name))).sum()
     }
 
     fn read_topic(&mut self, name: &str, topic: &mut Topic) -> Result<usize, ReadError> {
@@ -98,7 +100,7 @@ impl Reader {
 
     /// Reads the last records of every partition once more: after a restart they must be what they were.
     pub fn read_again(&mut self, outputs: &Outputs) -> Result<(), ReadError> {
-        for name in TOPICS {
+        for name in self.topics {
             let topic = outputs.topic(name);
             for (partition, rows) in (0..).zip(&topic.rows) {
                 let known = &rows[rows.len().saturating_sub(OVERLAP)..];
@@ -110,7 +112,7 @@ impl Reader {
 
     /// Reads everything from the beginning: it must be what was read bit by bit.
     pub fn read_all_again(&mut self, outputs: &Outputs) -> Result<(), ReadError> {
-        for name in TOPICS {
+        for name in self.topics {
             let topic = outputs.topic(name);
             for (partition, rows) in (0..).zip(&topic.rows) {
                 self.compare(name, partition, rows, topic.rows.len() as u32)?;
@@ -161,6 +163,12 @@ impl Reader {
             rows.push(row);
         }
         Ok(Page { rows, next, end })
+    }
+
+    /// `/status.json`.
+    pub fn status(&mut self) -> Result<Value, ReadError> {
+        let response = self.client.get("/status.json")?;
+        serde_json::from_slice(&response.body).map_err(|e| wrong(format!("/status.json: {e}"), "the door"))
     }
 
     pub fn metrics(&mut self) -> Result<String, ReadError> {

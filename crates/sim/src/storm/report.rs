@@ -25,6 +25,12 @@ pub struct Report {
     pub abandoned: u32,
     /// Records in `raw` at the end.
     pub records: usize,
+    /// Sessions at the end; how many were taken in by others; events that were too late for any; events whose visitor was
+    /// found by their user.
+    pub sessions: usize,
+    pub merges: usize,
+    pub late: usize,
+    pub linked: usize,
     /// Too many cycles did not count.
     pub gave_up: bool,
     pub violations: Vec<Violation>,
@@ -70,6 +76,13 @@ impl fmt::Display for Report {
             self.abandoned,
             if self.gave_up { "; GAVE UP: too slow, or dying too early" } else { "" }
         )?;
+        if self.sessions > 0 {
+            writeln!(
+                f,
+                "{} sessions, {} merges, {} late events, {} linked by their user",
+                self.sessions, self.merges, self.late, self.linked
+            )?;
+        }
         if !self.points_fired.is_empty() {
             writeln!(f, "died at {} points:", self.points_fired.len())?;
         }
