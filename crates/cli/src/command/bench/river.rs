@@ -78,6 +78,7 @@ fn over_http(global: &Global, args: &RunArgs, dir: &Path, rate: Option<u64>) -> 
         connections: args.connections.max(if rate.is_some() { 16 } else { 1 }),
         rate,
         clock: Arc::new(RealClock::new()),
+        first: 0,
         visitors: None,
         silence: Silence::Ends,
     };
@@ -184,8 +185,9 @@ impl Reader {
     }
 
     fn run(&self, clock: &RealClock, stop: &AtomicBool) {
-        let partitions = self.log.partitions(ENRICHED);
-        let mut next = vec![0; partitions as usize];
+        // What was there before is nobody's news.
+        let end = |p| self.log.bounds(ENRICHED.partition(p)).map_or(0, |(_, end)| end);
+        let mut next: Vec<_> = (0..self.log.partitions(ENRICHED)).map(end).collect();
         let mut changes = 0;
         while !stop.load(Relaxed) {
             changes = self.log.wait(changes, Duration::from_millis(20));

@@ -30,6 +30,9 @@ pub struct Load {
     /// Events a second; `None`: as fast as answers come.
     pub rate: Option<u64>,
     pub clock: Arc<RealClock>,
+    /// The numbers of events begin here: on a directory that another load came to before, above that one's, or they would be
+    /// its events again.
+    pub first: u64,
     /// Events of browsers are each of one of so many visitors, any; `None`: of the generator's.
     pub visitors: Option<u64>,
     pub silence: Silence,
@@ -101,7 +104,9 @@ impl Load {
                 .zip(rendered)
                 .map(|(n, batches)| {
                     let (sent, stop, turn) = (sent.clone(), stop.clone(), turn.clone());
-                    scope.spawn(move || self.connection(n * NUMBERS, batches, (begun, wall), &turn, &sent, &stop))
+                    scope.spawn(move || {
+                        self.connection(n * NUMBERS + self.first, batches, (begun, wall), &turn, &sent, &stop)
+                    })
                 })
                 .collect();
             // Every sender is waited for, whatever became of the others.

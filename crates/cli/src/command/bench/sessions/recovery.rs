@@ -59,6 +59,7 @@ fn measure(global: &Global, args: &SessionsArgs, dir: &Path, file: &Path) -> Res
         connections: 16,
         rate: Some(args.rate),
         clock: Arc::new(RealClock::new()),
+        first: 0,
         visitors: Some(args.visitors),
         silence: Silence::Passes,
     };

@@ -35,11 +35,14 @@ fn measure(global: &Global, args: &SessionsArgs, dir: &Path, file: &Path) -> Res
     let input = Some(file.display().to_string());
     let loading = config(global, dir, RunArgs { input, ..RunArgs::default() }, WITH)?;
     with_engine(&loading, args.visitors, |_| Ok(Value::Null))?;
+    // Of each load there are fewer events than this for a connection.
+    let mut firsts = (0..).step_by(1_000_000_000);
     for _ in 0..args.turns {
         for (runs, every) in runs.iter_mut().zip([WITHOUT, WITH]) {
             let run = RunArgs { listen: Some("127.0.0.1:0".into()), ..RunArgs::default() };
             let config = config(global, dir, run, every)?;
-            runs.push(with_engine(&config, args.visitors, |engine| latency(engine, args))?);
+            let first = firsts.next().unwrap_or_default();
+            runs.push(with_engine(&config, args.visitors, |engine| latency(engine, args, first))?);
         }
     }
     let [without, with] = runs.map(|runs| super::medians(&runs));
@@ -84,13 +87,14 @@ fn with_engine(config: &Config, visitors: u64, body: impl FnOnce(&Engine) -> Res
     figures
 }
 
-fn latency(engine: &Engine, args: &SessionsArgs) -> Result<Value> {
+fn latency(engine: &Engine, args: &SessionsArgs, first: u64) -> Result<Value> {
     let load = Load {
         addr: engine.addr().ok_or_else(|| Failed::usage("the configuration has no HTTP source"))?,
         batch: 100,
         connections: 16,
         rate: Some(args.rate),
         clock: Arc::new(RealClock::new()),
+        first,
         visitors: Some(args.visitors),
         silence: Silence::Ends,
     };
