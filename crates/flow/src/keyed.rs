@@ -109,8 +109,8 @@ impl Keyed {
         }
     }
 
-    pub fn earliest_timer(&self) -> Option<Micros> {
-        self.slab.timers().earliest()
+    pub fn earliest_timer(&mut self) -> Option<Micros> {
+        self.slab.earliest_timer()
     }
 
     /// Timers at or before `until`, by time and then by key, at most `max`. They stay set: the operator's `set` or `remove`
@@ -157,8 +157,11 @@ impl Keyed {
         }
         out.extend_from_slice(&u32::MAX.to_le_bytes());
         // As the set of timers has them, so that one which the set and the slots tell differently shows.
-        let mut timers: Vec<(Micros, &[u8])> =
-            self.slab.timers().iter().map(|(at, slot)| (at, &*self.slab.slot(slot).key)).collect();
+        let timer_of = |slot| {
+            let held = self.slab.slot(slot);
+            (held.timer.unwrap_or(Micros::MIN), &*held.key)
+        };
+        let mut timers: Vec<(Micros, &[u8])> = self.slab.timers().iter().map(timer_of).collect();
         timers.sort_unstable();
         for (at, key) in timers {
             out.extend_from_slice(&at.0.to_le_bytes());

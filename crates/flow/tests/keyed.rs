@@ -397,3 +397,13 @@ fn damaged_entries_are_refused_without_a_panic() {
         let _ = Keyed::default().load(&damaged);
     }
 }
+
+#[test]
+fn a_key_that_was_removed_leaves_no_empty_key_behind() {
+    let mut keyed = Keyed::default();
+    keyed.open();
+    keyed.set(b"a", vec![1], None);
+    assert_eq!(keyed.value(b"a"), Some(&[1][..]));
+    keyed.remove(b"a");
+    assert_eq!((keyed.value(b""), keyed.value(b"a")), (None, None));
+}

@@ -1,6 +1,7 @@
 //! Where keys and values lie: slots in a row, a table of slot numbers by key, and the timers.
 
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use event::Micros;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -17,6 +18,8 @@ pub struct Slab {
     table: HashTable<Place>,
     hasher: DefaultHashBuilder,
     timers: Timers,
+    /// The slot that was found last: who reads a key writes it next.
+    last: AtomicU32,
     /// Of the keys and values in slots.
     bytes: usize,
 }
@@ -34,6 +37,8 @@ pub struct Slot {
     pub key: Box<[u8]>,
     pub value: Box<[u8]>,
     pub timer: Option<Micros>,
+    /// Where its timer's entry stands (`timers.rs`).
+    pub entry: Option<Micros>,
     /// The number of the snapshot that this slot's last change belongs to (`snapshot.rs`); 0: none.
     pub changed_in: u32,
     pub live: bool,
@@ -52,9 +57,15 @@ const OVERHEAD: usize = 128;
 
 impl Slab {
     pub fn find(&self, key: &[u8]) -> Option<u32> {
+        let last = self.last.load(Relaxed);
+        if self.slots.get(last as usize).is_some_and(|held| held.live && *held.key == *key) {
+            return Some(last);
+        }
         let hash = self.hash(key);
         let same = |p: &Place| p.hash == hash && *self.slots[p.slot as usize].key == *key;
-        self.table.find(spread(hash), same).map(|p| p.slot)
+        let slot = self.table.find(spread(hash), same)?.slot;
+        self.last.store(slot, Relaxed);
+        Some(slot)
     }
 
     pub fn slot(&self, slot: u32) -> &Slot {
@@ -87,9 +98,13 @@ impl Slab {
         &self.timers
     }
 
+    pub fn earliest_timer(&mut self) -> Option<Micros> {
+        self.timers.earliest(&mut self.slots)
+    }
+
     /// Timers up to `until`, at most `max`, by time and then key.
     pub fn due(&mut self, until: Micros, max: usize) -> Vec<(Micros, Vec<u8>)> {
-        self.timers.due(until, max, &self.slots)
+        self.timers.due(until, max, &mut self.slots)
     }
 
     /// Replaces a live slot's value and timer, and gives those that were there.
@@ -98,8 +113,7 @@ impl Slab {
         self.bytes = self.bytes - held.value.len() + value.len();
         let old = (std::mem::replace(&mut held.value, value), std::mem::replace(&mut held.timer, timer));
         if old.1 != timer {
-            self.timers.clear(old.1, slot);
-            self.timers.set(timer, slot);
+            self.timers.changed(slot, held);
         }
         old
     }
@@ -115,8 +129,8 @@ impl Slab {
         });
         let held = &mut self.slots[slot as usize];
         (held.key, held.value, held.timer, held.live) = (key, value, timer, true);
+        self.timers.changed(slot, held);
         self.table.insert_unique(spread(hash), Place { hash, slot }, |p| spread(p.hash));
-        self.timers.set(timer, slot);
         slot
     }
 
@@ -125,12 +139,12 @@ impl Slab {
         let held = &mut self.slots[slot as usize];
         let (key, value) = (std::mem::take(&mut held.key), std::mem::take(&mut held.value));
         let timer = held.timer.take();
+        self.timers.changed(slot, held);
         held.live = false;
         self.bytes -= key.len() + value.len();
         let hash = self.hash(&key);
         let place = self.table.find_entry(spread(hash), |p| p.slot == slot);
         place.ok().expect("a live slot is in the table").remove();
-        self.timers.clear(timer, slot);
         self.free.push(slot);
         Contents { key, value, timer }
     }

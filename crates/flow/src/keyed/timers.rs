@@ -1,6 +1,15 @@
 //! Event-time timers, one a slot at most.
+//!
+//! A timer that is moved to a later time leaves its entry where it is, and the entry is moved when its old time comes: a
+//! session's timer moves with each of its events, and comes once or twice.
+//!
+//! ```text
+//!   entry of a slot with a timer:  one, at slot.entry <= slot.timer      (stale while it is less)
+//!   entry of a slot without:       none
+//! ```
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use event::Micros;
 
@@ -25,40 +34,79 @@ struct Sorted {
 }
 
 impl Timers {
-    pub fn earliest(&self) -> Option<Micros> {
-        self.set.first().map(|(at, _)| *at)
-    }
-
-    /// By time; those of the same time in any order.
-    pub fn iter(&self) -> impl Iterator<Item = (Micros, u32)> {
-        self.set.iter().copied()
-    }
-
-    pub fn set(&mut self, timer: Option<Micros>, slot: u32) {
-        let Some(at) = timer else { return };
-        self.set.insert((at, slot));
-        if self.sorted.as_ref().is_some_and(|s| s.at == at) {
-            self.sorted = None;
+    /// The earliest timer. Entries that are stale and stand before it are moved.
+    pub fn earliest(&mut self, slots: &mut [Slot]) -> Option<Micros> {
+        loop {
+            let (at, slot) = *self.set.first()?;
+            if slots[slot as usize].timer == Some(at) {
+                return Some(at);
+            }
+            self.refresh(at, slot, slots);
         }
     }
 
-    pub fn clear(&mut self, timer: Option<Micros>, slot: u32) {
-        if let Some(at) = timer {
-            self.set.remove(&(at, slot));
+    /// Slots that have a timer, in any order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        self.set.iter().map(|(_, slot)| *slot)
+    }
+
+    /// The slot's timer was changed.
+    pub fn changed(&mut self, slot: u32, held: &mut Slot) {
+        if let (Some(entry), Some(timer)) = (held.entry, held.timer)
+            && entry <= timer
+        {
+            // What was sorted lacks a slot that comes back to its entry's time.
+            if self.sorted.as_ref().is_some_and(|s| s.at == timer) {
+                self.sorted = None;
+            }
+            return;
+        }
+        if let Some(entry) = held.entry {
+            self.set.remove(&(entry, slot));
+        }
+        held.entry = held.timer;
+        if let Some(at) = held.timer {
+            self.set.insert((at, slot));
+            if self.sorted.as_ref().is_some_and(|s| s.at == at) {
+                self.sorted = None;
+            }
         }
     }
 
-    pub fn due(&mut self, until: Micros, max: usize, slots: &[Slot]) -> Vec<(Micros, Vec<u8>)> {
+    /// Moves a stale entry to its slot's timer.
+    fn refresh(&mut self, entry: Micros, slot: u32, slots: &mut [Slot]) {
+        let held = &mut slots[slot as usize];
+        self.set.remove(&(entry, slot));
+        held.entry = None;
+        self.changed(slot, held);
+    }
+
+    pub fn due(&mut self, until: Micros, max: usize, slots: &mut [Slot]) -> Vec<(Micros, Vec<u8>)> {
         let mut due = Vec::new();
-        let mut next = self.earliest();
+        let mut next = self.earliest(slots);
         while let Some(at) = next.filter(|at| *at <= until) {
             self.due_at(at, max, slots, &mut due);
             if due.len() >= max || at.0 == i64::MAX {
                 break;
             }
-            next = self.set.range((Micros(at.0 + 1), 0)..).next().map(|(at, _)| *at);
+            next = self.after(at, slots);
         }
         due
+    }
+
+    /// The earliest timer after a time of which nothing earlier is left. Stale entries from that time on are moved.
+    fn after(&mut self, time: Micros, slots: &mut [Slot]) -> Option<Micros> {
+        let mut from = Bound::Included((time, 0));
+        loop {
+            let (at, slot) = *self.set.range((from, Bound::Unbounded)).next()?;
+            if slots[slot as usize].timer != Some(at) {
+                self.refresh(at, slot, slots);
+            } else if at > time {
+                return Some(at);
+            } else {
+                from = Bound::Excluded((at, slot));
+            }
+        }
     }
 
     fn due_at(&mut self, at: Micros, max: usize, slots: &[Slot], due: &mut Vec<(Micros, Vec<u8>)>) {

@@ -180,7 +180,8 @@ fn measure(global: &Global, args: &DedupArgs, dir: &Path) -> Result<Value> {
     let hour = args.pairs;
     let last = hour + number_at(AFTER_US, hour);
     let now = received(last, hour);
-    let (resident_before, cpu_before, own_before) = (super::resident().0, super::cpu_seconds(), own_cpu_seconds());
+    let (resident_before, cpu_before, own_before) =
+        (super::resident().0, super::cpu_seconds(), super::own_cpu_seconds());
     let mut bench = Bench::start(dir, &config, args.partitions).map_err(environment)?;
     let begun = bench.clock.elapsed();
     let tenth = last / 10 * 9;
@@ -189,7 +190,7 @@ fn measure(global: &Global, args: &DedupArgs, dir: &Path) -> Result<Value> {
     wrong += bench.distinct(tenth, last, hour).map_err(failed)?;
     let (judging, waiting, took) = (bench.judging, bench.waiting, bench.clock.elapsed() - begun);
     let cpu = super::cpu_seconds() - cpu_before;
-    let own_cpu = own_cpu_seconds() - own_before;
+    let own_cpu = super::own_cpu_seconds() - own_before;
     let resident = super::resident();
     let sizes = bench.sizes();
     let (found_59, asked_59) = bench.again(59 * 60_000_000, now, hour).map_err(failed)?;
@@ -228,17 +229,6 @@ fn measure(global: &Global, args: &DedupArgs, dir: &Path) -> Result<Value> {
         "start_ms": start_ms,
         "machine": machine,
     }))
-}
-
-/// CPU seconds this thread has used: with what makes the ids, without the sealer.
-fn own_cpu_seconds() -> f64 {
-    let mut time = std::mem::MaybeUninit::<libc::timespec>::zeroed();
-    // SAFETY: the struct is live; the call writes all of it.
-    let time = unsafe {
-        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr());
-        time.assume_init()
-    };
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// How long it takes to take back all runs.

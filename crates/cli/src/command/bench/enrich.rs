@@ -29,7 +29,7 @@ const CROWDS: usize = 4;
 const COLD: usize = 40;
 const COLD_RUNS: usize = 5;
 /// What the floor finds: the members that the preset `segment` maps, and three more.
-const TWELVE: [&str; 12] = [
+pub const TWELVE: [&str; 12] = [
     "/messageId",
     "/event",
     "/type",

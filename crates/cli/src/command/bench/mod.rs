@@ -4,6 +4,7 @@ mod dedup;
 mod enrich;
 mod river;
 mod sender;
+mod sessions;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ enum What {
     Enrich(EnrichArgs),
     /// An hour of distinct ids, told from duplicates in memory and on disk
     Dedup(DedupArgs),
+    /// The sessions stage: an event's cost, a million visitors in memory, after a kill, and beside snapshots
+    Sessions(SessionsArgs),
     /// The whole program: HTTP in batches and a file, as fast as it goes; then at a fixed rate, for latency
     Run(RunArgs),
 }
@@ -41,6 +44,31 @@ pub struct DedupArgs {
     /// Partitions they are spread over
     #[arg(long, default_value_t = 8)]
     partitions: u32,
+}
+
+#[derive(clap::Args, Clone)]
+pub struct SessionsArgs {
+    /// Which parts: apply, live, recovery, snapshots
+    #[arg(long, value_delimiter = ',', default_value = "apply,live,recovery,snapshots")]
+    parts: Vec<String>,
+    /// Events that are measured in `apply`
+    #[arg(long, default_value_t = 200_000)]
+    events: u64,
+    /// Visitors with a session at the same time
+    #[arg(long, default_value_t = 1_000_000)]
+    visitors: u64,
+    /// Events a second in `recovery` and `snapshots`
+    #[arg(long, default_value_t = 27_800)]
+    rate: u64,
+    /// How often the program is killed in `recovery`
+    #[arg(long, default_value_t = 3)]
+    kills: u32,
+    /// How often `snapshots` is measured without and with
+    #[arg(long, default_value_t = 3)]
+    turns: u32,
+    /// How long each turn of `snapshots` is
+    #[arg(long, default_value_t = 20)]
+    secs: u64,
 }
 
 #[derive(clap::Args, Clone)]
@@ -69,6 +97,7 @@ pub fn run(global: &Global, args: BenchArgs) -> Result {
     match args.what {
         What::Dedup(args) => dedup::run(global, &args),
         What::Enrich(args) => enrich::run(global, &args),
+        What::Sessions(args) => sessions::run(global, &args),
         What::Run(args) => river::run(global, &args),
     }
 }
@@ -118,4 +147,15 @@ fn cpu_seconds() -> f64 {
     };
     let secs = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
     secs(usage.ru_utime) + secs(usage.ru_stime)
+}
+
+/// CPU seconds this thread has used.
+fn own_cpu_seconds() -> f64 {
+    let mut time = std::mem::MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: the struct is live; the call writes all of it.
+    let time = unsafe {
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr());
+        time.assume_init()
+    };
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -17,7 +17,7 @@ use seam::{Clock, RealClock};
 use serde_json::{Value, json};
 
 use super::RunArgs;
-use super::sender::{Load, Sent};
+use super::sender::{Load, Sent, Silence};
 use crate::command::run::start_failed;
 use crate::exit::{Exit, Failed, Result};
 use crate::{Global, look, term};
@@ -72,14 +72,31 @@ fn over_http(global: &Global, args: &RunArgs, dir: &Path, rate: Option<u64>) -> 
         source.clock = node::config::Clock::AsSent;
     }
     let mut engine = Engine::start(&config, None, &World::real()).map_err(start_failed)?;
-    let clock = Arc::new(RealClock::new());
     let load = Load {
         addr: engine.addr().ok_or_else(|| Failed::usage("the configuration has no HTTP source"))?,
         batch: args.batch,
         connections: args.connections.max(if rate.is_some() { 16 } else { 1 }),
         rate,
-        clock: clock.clone(),
+        clock: Arc::new(RealClock::new()),
+        first: 0,
+        visitors: None,
+        silence: Silence::Ends,
     };
+    let figures = measure(&engine, &load, args.secs);
+    engine.stop_taking();
+    let summary = engine.finish();
+    if !summary.errors.is_empty() {
+        return Err(Failed::new(Exit::Environment, summary.errors.join("\n")));
+    }
+    let mut figures = figures?;
+    // Of what is resident, the bodies that were made before the clock started are the sender's.
+    figures["sender_mb"] = json!(load.rendered_bytes() as f64 / 1e6);
+    Ok(figures)
+}
+
+/// A load on an engine for so long, after a warm-up: what comes out, and how soon if the load has a rate.
+pub fn measure(engine: &Engine, load: &Load, secs: u64) -> Result<Value> {
+    let clock = load.clock.clone();
     let (sent, stop, stop_reader) = (Arc::<Sent>::default(), Arc::<AtomicBool>::default(), AtomicBool::new(false));
     let reader = Reader::new(engine.log());
     let mut figures = Value::Null;
@@ -88,26 +105,19 @@ fn over_http(global: &Global, args: &RunArgs, dir: &Path, rate: Option<u64>) -> 
         scope.spawn(|| reader.run(&clock, &stop_reader));
         let sender = scope.spawn(|| load.run(&sent, &stop));
         std::thread::sleep(WARM_UP);
-        let begun = Mark::take(&clock, &sent, &reader, &engine);
+        let begun = Mark::take(&clock, &sent, &reader, engine);
         reader.measuring.store(true, Relaxed);
         sent.measuring.store(true, Relaxed);
-        std::thread::sleep(Duration::from_secs(args.secs));
+        std::thread::sleep(Duration::from_secs(secs));
         reader.measuring.store(false, Relaxed);
         sent.measuring.store(false, Relaxed);
-        let ended = Mark::take(&clock, &sent, &reader, &engine);
+        let ended = Mark::take(&clock, &sent, &reader, engine);
         stop.store(true, Relaxed);
         sending = sender.join().unwrap_or_else(|_| Err(std::io::Error::other("the sender panicked")));
         stop_reader.store(true, Relaxed);
-        figures = ended.since(&begun, &sent, &reader, rate.is_some());
+        figures = ended.since(&begun, &sent, &reader, load.rate.is_some());
     });
-    engine.stop_taking();
-    let summary = engine.finish();
     sending.map_err(|e| Failed::environment("sending", &e))?;
-    // Of what is resident, the bodies that were made before the clock started are the sender's.
-    figures["sender_mb"] = json!(load.rendered_bytes() as f64 / 1e6);
-    if !summary.errors.is_empty() {
-        return Err(Failed::new(Exit::Environment, summary.errors.join("\n")));
-    }
     Ok(figures)
 }
 
@@ -126,6 +136,7 @@ fn from_file(global: &Global, args: &RunArgs, dir: &Path) -> Result<Value> {
     }
     let span = (clock.elapsed() - begun).as_secs_f64();
     let cpu = super::cpu_seconds() - cpu;
+    let sessions = engine.status.sessions.get().map_or(0, |s| s.status.totals().processed);
     engine.stop_taking();
     let summary = engine.finish();
     let _ = std::fs::remove_file(&path);
@@ -140,6 +151,8 @@ fn from_file(global: &Global, args: &RunArgs, dir: &Path) -> Result<Value> {
     }
     Ok(json!({
         "events": events, "seconds": span, "events_per_s": events as f64 / span,
+        // Idle is when sessions has all of them, too.
+        "sessions_per_s": sessions as f64 / span,
         "cpu_s_per_million": cpu / events as f64 * 1e6, "resident_mb": super::resident().0 as f64 / 1e6,
     }))
 }
@@ -172,8 +185,9 @@ impl Reader {
     }
 
     fn run(&self, clock: &RealClock, stop: &AtomicBool) {
-        let partitions = self.log.partitions(ENRICHED);
-        let mut next = vec![0; partitions as usize];
+        // What was there before is nobody's news.
+        let end = |p| self.log.bounds(ENRICHED.partition(p)).map_or(0, |(_, end)| end);
+        let mut next: Vec<_> = (0..self.log.partitions(ENRICHED)).map(end).collect();
         let mut changes = 0;
         while !stop.load(Relaxed) {
             changes = self.log.wait(changes, Duration::from_millis(20));
@@ -205,11 +219,17 @@ struct Mark {
     read: u64,
     cpu: f64,
     bytes: u64,
+    /// What the sessions stage has processed, and what waits for it.
+    sessions: u64,
+    sessions_lag: u64,
 }
 
 impl Mark {
     fn take(clock: &RealClock, sent: &Sent, reader: &Reader, engine: &Engine) -> Mark {
+        let sessions = engine.status.sessions.get();
         Mark {
+            sessions: sessions.map_or(0, |s| s.status.totals().processed),
+            sessions_lag: sessions.map_or(0, |s| s.lag()),
             at: clock.elapsed(),
             sent: sent.events.load(Relaxed),
             read: reader.events.load(Relaxed),
@@ -225,6 +245,10 @@ impl Mark {
         let mut out = json!({
             "acked_per_s": (self.sent - begun.sent) as f64 / span,
             "events_per_s": read / span,
+            "sessions_per_s": (self.sessions - begun.sessions) as f64 / span,
+            // Records of `enriched` that wait for sessions: at the end, and how many more each second.
+            "sessions_lag": self.sessions_lag,
+            "sessions_lag_per_s": (self.sessions_lag as f64 - begun.sessions_lag as f64) / span,
             "cpu_s_per_million": (self.cpu - begun.cpu) / read * 1e6,
             "journal_mb_per_s": (self.bytes - begun.bytes) as f64 / span / 1e6,
             "not_accepted": sent.failed.load(Relaxed),
@@ -249,6 +273,11 @@ fn show(part: &str, f: &Value) {
         term::count(n("events_per_s") as u64),
         n("cpu_s_per_million"),
         n("resident_mb")
+    );
+    println!(
+        "  sessions: {} events/s; {} wait for it at the end",
+        term::count(n("sessions_per_s") as u64),
+        term::count(n("sessions_lag") as u64)
     );
     if f["p99_ms"].is_number() {
         println!(

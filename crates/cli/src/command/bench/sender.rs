@@ -12,6 +12,7 @@ use ouzel_gen::batch::{Form, render_batches};
 use ouzel_gen::{Batch, GenConfig};
 use seam::{Clock, RealClock};
 
+use super::sessions::crowd;
 use crate::send::Connection;
 
 /// Batches rendered per connection: enough that the receiver's caches do not learn them.
@@ -29,6 +30,46 @@ pub struct Load {
     /// Events a second; `None`: as fast as answers come.
     pub rate: Option<u64>,
     pub clock: Arc<RealClock>,
+    /// The numbers of events begin here: on a directory that another load came to before, above that one's, or they would be
+    /// its events again.
+    pub first: u64,
+    /// Events of browsers are each of one of so many visitors, any; `None`: of the generator's.
+    pub visitors: Option<u64>,
+    pub silence: Silence,
+}
+
+/// What becomes of the sending when nobody answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Silence {
+    /// It ends with the error.
+    Ends,
+    /// The batch is lost and counted, and the next one is sent when it is due.
+    Passes,
+}
+
+/// A rendered batch, and where its visitors stand in it.
+struct Rendered {
+    batch: Batch,
+    visitors: Vec<usize>,
+}
+
+impl Rendered {
+    fn of(batch: Batch) -> Rendered {
+        const MEMBER: &str = "\"anonymousId\":\"";
+        let text = String::from_utf8_lossy(&batch.body);
+        let visitors = text.match_indices(MEMBER).map(|(at, member)| at + member.len()).collect();
+        Rendered { visitors, batch }
+    }
+
+    /// Gives each of its events one of `visitors` visitors, by numbers from `first` on.
+    fn disguise(&mut self, first: u64, visitors: u64) {
+        let mut text = Vec::with_capacity(64);
+        for (n, at) in (first..).zip(&self.visitors) {
+            text.clear();
+            crowd::visitor(ouzel_gen::rng::mix(n) % visitors).write(&mut text);
+            self.batch.body[*at..*at + text.len()].copy_from_slice(&text);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -52,8 +93,9 @@ impl Load {
     /// Sends until `stop`; every event is new and has its intended time of sending as its time.
     pub fn run(&self, sent: &Arc<Sent>, stop: &Arc<AtomicBool>) -> io::Result<()> {
         let mut generator = GenConfig::crowd(1).build().map_err(io::Error::other)?;
-        let rendered: Vec<Vec<Batch>> =
-            (0..self.connections).map(|_| render_batches(&mut generator, RENDERED, self.batch, Form::Ndjson)).collect();
+        let mut batches = || render_batches(&mut generator, RENDERED, self.batch, Form::Ndjson);
+        let rendered: Vec<Vec<Rendered>> =
+            (0..self.connections).map(|_| batches().into_iter().map(Rendered::of).collect()).collect();
         let begun = self.clock.elapsed();
         let wall = self.clock.now();
         let turn = Arc::new(AtomicU64::new(0));
@@ -62,7 +104,9 @@ impl Load {
                 .zip(rendered)
                 .map(|(n, batches)| {
                     let (sent, stop, turn) = (sent.clone(), stop.clone(), turn.clone());
-                    scope.spawn(move || self.connection(n * NUMBERS, batches, (begun, wall), &turn, &sent, &stop))
+                    scope.spawn(move || {
+                        self.connection(n * NUMBERS + self.first, batches, (begun, wall), &turn, &sent, &stop)
+                    })
                 })
                 .collect();
             // Every sender is waited for, whatever became of the others.
@@ -74,14 +118,16 @@ impl Load {
     fn connection(
         &self,
         mut number: u64,
-        mut batches: Vec<Batch>,
+        mut batches: Vec<Rendered>,
         (begun, wall): (Duration, Micros),
         turn: &AtomicU64,
         sent: &Sent,
         stop: &AtomicBool,
     ) -> io::Result<()> {
         let mut connection = Connection::new(self.addr, "/v1/events");
-        connection.connect()?;
+        if self.silence == Silence::Ends {
+            connection.connect()?;
+        }
         for at in (0..RENDERED).cycle() {
             if stop.load(Relaxed) {
                 return Ok(());
@@ -101,10 +147,17 @@ impl Load {
                 }
             };
             let intended = Micros(wall.0 + (due.saturating_sub(begun)).as_micros() as i64);
-            let batch = &mut batches[at];
-            batch.restamp(number, intended);
+            let rendered = &mut batches[at];
+            rendered.batch.restamp(number, intended);
+            if let Some(visitors) = self.visitors {
+                rendered.disguise(number, visitors);
+            }
             number += self.batch as u64;
-            let status = connection.post(&batch.body)?.status;
+            let status = match connection.post(&rendered.batch.body) {
+                Ok(answer) => answer.status,
+                Err(e) if self.silence == Silence::Ends => return Err(e),
+                Err(_) => 0,
+            };
             if status == 200 {
                 sent.events.fetch_add(self.batch as u64, Relaxed);
                 if sent.measuring.load(Relaxed) {
