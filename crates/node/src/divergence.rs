@@ -314,7 +314,9 @@ mod tests {
         let stored = [(0, "before"), (3, "a"), (5, "b"), (5, "c"), (8, "d"), (9, "after")];
         let commit = Commit { blocks: vec![outputs(&stored, 1)], ..Commit::default() };
         assert!(matches!(journal.submit(commit).wait(), Outcome::Committed(_)));
-        let cases: [(&[(Offset, &str)], Option<(Offset, Option<&str>, Option<&str>)>); 6] = [
+        /// Where, what is stored there, what was made.
+        type Named<'a> = (Offset, Option<&'a str>, Option<&'a str>);
+        let cases: [(&[(Offset, &str)], Option<Named<'_>>); 6] = [
             (&[(3, "a"), (5, "b"), (5, "c"), (8, "d")], None),
             (&[(3, "a"), (5, "b"), (5, "c")], Some((8, Some("d"), None))),
             (&[(3, "a"), (5, "b"), (8, "d")], Some((5, Some("c"), None))),
