@@ -315,8 +315,9 @@ mod tests {
         let commit = Commit { blocks: vec![outputs(&stored, 1)], ..Commit::default() };
         assert!(matches!(journal.submit(commit).wait(), Outcome::Committed(_)));
         /// Where, what is stored there, what was made.
-        type Named<'a> = (Offset, Option<&'a str>, Option<&'a str>);
-        let cases: [(&[(Offset, &str)], Option<Named<'_>>); 6] = [
+        type Named = (Offset, Option<&'static str>, Option<&'static str>);
+        type Case = (&'static [(Offset, &'static str)], Option<Named>);
+        let cases: [Case; 6] = [
             (&[(3, "a"), (5, "b"), (5, "c"), (8, "d")], None),
             (&[(3, "a"), (5, "b"), (5, "c")], Some((8, Some("d"), None))),
             (&[(3, "a"), (5, "b"), (8, "d")], Some((5, Some("c"), None))),
