@@ -45,7 +45,9 @@ impl Naive {
 
 /// The disk: all that was handed out.
 #[derive(Clone, Default)]
-struct Disk(Arc<Mutex<Vec<(Head, Vec<Pair>)>>>);
+struct Disk(Arc<Mutex<Vec<Written>>>);
+
+type Written = (Head, Vec<Pair>);
 
 impl Older for Disk {
     fn find(&mut self, id: u128, from: Offset) -> Result<Option<Seen>, String> {
@@ -148,12 +150,9 @@ fn it_decides_as_the_definition_whatever_is_read_again_and_wherever_it_starts_an
                     runs.iter().for_each(|(head, _)| dedup.restore(head));
                     let from = runs.last().map_or(0, |(head, _)| head.to as usize);
                     drop(runs);
-                    for offset in from..committed {
-                        assert_eq!(
-                            judge(&mut dedup, offset, &records),
-                            verdicts[offset],
-                            "seed {seed}, again {offset}"
-                        );
+                    for (offset, verdict) in verdicts.iter().enumerate().take(committed).skip(from) {
+                        let again = judge(&mut dedup, offset, &records);
+                        assert_eq!(again, *verdict, "seed {seed}, again {offset}");
                     }
                 }
                 _ => committed = until,
