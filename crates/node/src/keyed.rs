@@ -316,8 +316,8 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         part.taking
     }
 
-    /// A snapshot is complete: what a start would read again is kept by a position of its own, which says nothing of who
-    /// works on the partition.
+    /// From this position on a start would read again: it is kept by a position of its own, which says nothing of who works on
+    /// the partition.
     fn hold(&self, part: &mut Part<O>, completed: Offset) {
         part.held = completed;
         part.driver.snapshot_done(completed);
@@ -465,7 +465,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         let writing = Writing { keep, ..Writing::new(group, partition, version, self.rng.next_u128() as u64) };
         let writer = Writer::start(self.store.clone(), self.clock.clone(), writing, manifest)
             .map_err(|e| say(&format!("a thread cannot be started: {e}")))?;
-        let part = Part {
+        let mut part = Part {
             driver,
             writer,
             taking: false,
@@ -473,6 +473,9 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
             held: 0,
             received: Vec::new(),
         };
+        // IMPORTANT: before its first commit, which is what retention goes by otherwise: a kill before the first snapshot
+        // begins here again.
+        self.hold(&mut part, position);
         *self.part(partition) = Some(part);
         Ok(())
     }

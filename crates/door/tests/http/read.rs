@@ -132,7 +132,7 @@ fn topics_are_listed_with_their_bounds() {
     world.log.append(ENRICHED.partition(0), 10, block(&[b"{}", b"{}"]));
     let topics = Client::new(world.addr).get("/v1/topics").json();
     let names: Vec<_> = topics["topics"].as_array().unwrap().iter().map(|t| &t["name"]).collect();
-    assert_eq!(names, ["raw", "enriched", "dlq"]);
+    assert_eq!(names, ["raw", "enriched", "dlq", "sessions", "late"]);
     assert_eq!(
         topics["topics"][1]["partitions"],
         json!([{"partition": 0, "start": 10, "end": 12}, {"partition": 1, "start": 0, "end": 0}])
