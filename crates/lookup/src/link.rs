@@ -77,6 +77,12 @@ impl Links {
         spans.iter().filter(holds).max_by_key(|s| (s.to.min(at), s.from)).map(|s| s.visitor.to_vec())
     }
 
+    /// Whether more can be learned without anybody being forgotten.
+    pub fn has_room(&self) -> bool {
+        let held = self.held();
+        held.now.bytes + held.before.bytes < self.0.bytes_max / 2
+    }
+
     /// Users that are known.
     pub fn len(&self) -> usize {
         let held = self.held();

@@ -91,6 +91,8 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     output: Option<OutputThread>,
     watcher: Option<JoinHandle<()>>,
+    /// Reads again who was seen with which user before the start.
+    recall: Option<JoinHandle<()>>,
     port: Option<Port>,
     stop_inputs: Arc<AtomicBool>,
     stop_workers: Arc<AtomicBool>,
@@ -197,10 +199,13 @@ impl Engine {
             positions.push(next);
         }
         let punctuation = Arc::new(Mutex::new(punctuation));
-        let lookahead = match links {
-            Some(links) => Some(Arc::new(Lookahead::new(links, &*log, &positions, gap_us)?)),
-            None => None,
-        };
+        let stop_watcher = Arc::new(AtomicBool::new(false));
+        let (mut lookahead, mut recall) = (None, None);
+        if let Some(links) = links {
+            let ahead = Arc::new(Lookahead::new(links, &*log, &positions, gap_us)?);
+            recall = Some(start_recall(&ahead, &log, world, &stop_watcher)?);
+            lookahead = Some(ahead);
+        }
         let begun = status.sums();
 
         let decoders: Vec<(config::Source, Arc<Decoder>)> = config
@@ -263,7 +268,6 @@ impl Engine {
             Some(listener) => Some(open_port(config, listener, &decoders, &log, world, &status)?),
             None => None,
         };
-        let stop_watcher = Arc::new(AtomicBool::new(false));
         let watcher = start_watcher(&status, &stop_watcher, config.enrich.reload)?;
         if let Some(port) = &port {
             let token = status.admin.open(world);
@@ -281,6 +285,7 @@ impl Engine {
             clock: world.clock.clone(),
             output,
             watcher: Some(watcher),
+            recall,
             port,
             stop_inputs,
             stop_workers,
@@ -383,8 +388,8 @@ impl Engine {
             lines = Some(output.progress.lines.load(Relaxed));
         }
         self.stop_watcher.store(true, Relaxed);
-        if let Some(watcher) = self.watcher.take() {
-            let _ = watcher.join();
+        for thread in self.watcher.take().into_iter().chain(self.recall.take()) {
+            let _ = thread.join();
         }
         self.journal.close();
         if let Health::Stopped(why) = self.journal.health() {
@@ -524,6 +529,33 @@ fn open_port(
     };
     let addr = server.addr();
     Ok(Port { runtime, server, addr })
+}
+
+/// At the start this much time is spent on what was enriched before: where it is little, all of it is there before the first
+/// event.
+const RECALL_FIRST: Duration = Duration::from_millis(100);
+
+fn start_recall(
+    lookahead: &Arc<Lookahead>,
+    log: &Arc<dyn Log>,
+    world: &World,
+    stop: &Arc<AtomicBool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let until = world.clock.elapsed() + RECALL_FIRST;
+    while lookahead.recall(&**log)? && world.clock.elapsed() < until {}
+    let (lookahead, log, clock, stop) = (lookahead.clone(), log.clone(), world.clock.clone(), stop.clone());
+    spawn("recall", move || {
+        while !stop.load(Relaxed) {
+            let begun = clock.elapsed();
+            match lookahead.recall(&*log) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(e) => return tracing::warn!(error = %e, "events of before the start are not looked at for links"),
+            }
+            // Half of the time belongs to the events that flow.
+            std::thread::sleep(clock.elapsed().saturating_sub(begun));
+        }
+    })
 }
 
 fn start_watcher(status: &Arc<Status>, stop: &Arc<AtomicBool>, reload: Duration) -> Result<JoinHandle<()>, StartError> {

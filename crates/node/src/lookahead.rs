@@ -2,8 +2,9 @@
 //! late must not come too late for an event of another one that names its user.
 //!
 //! A link is a fact of `raw`, whatever becomes of the event. So links need no snapshot: after a start the last `gap` of
-//! `raw` is read again, beside the events that flow.
+//! `raw` is read again, newest first, by a thread of its own and out of the way of the events that flow.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use event::record::Chunk;
@@ -16,28 +17,27 @@ use lookup::Links;
 /// waits for long.
 const AHEAD_BYTES: usize = 8 * 1024 * 1024;
 const FETCH_BYTES: usize = 1024 * 1024;
+/// Positions that are recalled in one go: some megabytes.
+const RECALL: Offset = 4096;
 
 pub struct Lookahead {
     links: Links,
     next: Vec<Mutex<Offset>>,
+    /// What was enriched before the start and may still matter: read from its end to its beginning.
+    past: Mutex<Vec<Range<Offset>>>,
 }
 
 impl Lookahead {
-    /// Begins `gap_us` before what was received last. `from`: the position of each partition from which events are still to
-    /// be enriched.
+    /// `from`: the position of each partition from which events are still to be enriched. What was received in the `gap_us`
+    /// microseconds before is to be recalled ([`Lookahead::recall`]).
     pub fn new(links: Links, log: &dyn Log, from: &[Offset], gap_us: i64) -> Result<Lookahead, LogError> {
         let begin = |(partition, at): (u32, &Offset)| {
-            let input = RAW.partition(partition);
-            let (start, end) = log.bounds(input)?;
-            let received = received_at(log, partition, (*at).clamp(start, end.max(start)))?.or(received_at(
-                log,
-                partition,
-                end.saturating_sub(1).max(start),
-            )?);
-            let Some(received) = received else { return Ok(Mutex::new(start)) };
-            let since = Micros(received.0.saturating_sub(gap_us));
+            let (start, end) = log.bounds(RAW.partition(partition))?;
+            let at = (*at).clamp(start, end.max(start));
+            let received = received_at(log, partition, at)?.or(received_at(log, partition, at.saturating_sub(1).max(start))?);
+            let since = Micros(received.map_or(i64::MAX, |r| r.0.saturating_sub(gap_us)));
             // Times of receipt grow, but for the reach of a commit: what is passed over by that is as old as the gap.
-            let (mut low, mut high) = (start, (*at).clamp(start, end));
+            let (mut low, mut high) = (start, at);
             while low < high {
                 let middle = low + (high - low) / 2;
                 match received_at(log, partition, middle)? {
@@ -45,10 +45,34 @@ impl Lookahead {
                     _ => high = middle,
                 }
             }
-            Ok(Mutex::new(low))
+            Ok(low..at)
         };
-        let next = (0..).zip(from).map(begin).collect::<Result<_, LogError>>()?;
-        Ok(Lookahead { links, next })
+        let past = (0..).zip(from).map(begin).collect::<Result<Vec<_>, LogError>>()?;
+        let next = past.iter().map(|range| Mutex::new(range.end)).collect();
+        Ok(Lookahead { links, next, past: Mutex::new(past) })
+    }
+
+    /// Reads a little of what was enriched before the start, the newest first. Says whether there is more. It ends early
+    /// where more would push out what is newer.
+    pub fn recall(&self, log: &dyn Log) -> Result<bool, LogError> {
+        let mut past = self.past.lock().expect("no panic while held");
+        let newest = (0..).zip(past.iter_mut()).max_by_key(|(_, range)| range.end - range.start);
+        let Some((partition, range)) = newest.filter(|(_, range)| !range.is_empty() && self.links.has_room()) else {
+            past.clear();
+            return Ok(false);
+        };
+        let (mut at, end) = (range.end.saturating_sub(RECALL).max(range.start), range.end);
+        range.end = at;
+        while at < end {
+            let fetch = log.fetch(RAW.partition(partition), at, FETCH_BYTES)?;
+            fetch.chunks.iter().for_each(|chunk| self.read(chunk));
+            let reached = fetch.chunks.last().map_or(fetch.next, Chunk::next);
+            if reached <= at {
+                break;
+            }
+            at = reached;
+        }
+        Ok(true)
     }
 
     /// Reads on in every partition.
