@@ -534,6 +534,8 @@ fn open_port(
 /// At the start this much time is spent on what was enriched before: where it is little, all of it is there before the first
 /// event.
 const RECALL_FIRST: Duration = Duration::from_millis(100);
+/// The rest comes when the stages are at work again: they need the processor first.
+const RECALL_AFTER: Duration = Duration::from_secs(5);
 
 fn start_recall(
     lookahead: &Arc<Lookahead>,
@@ -544,7 +546,11 @@ fn start_recall(
     let until = world.clock.elapsed() + RECALL_FIRST;
     while lookahead.recall(&**log)? && world.clock.elapsed() < until {}
     let (lookahead, log, clock, stop) = (lookahead.clone(), log.clone(), world.clock.clone(), stop.clone());
+    let begin = clock.elapsed() + RECALL_AFTER;
     spawn("recall", move || {
+        while !stop.load(Relaxed) && clock.elapsed() < begin {
+            std::thread::sleep(WATCH_EVERY / 10);
+        }
         while !stop.load(Relaxed) {
             let begun = clock.elapsed();
             match lookahead.recall(&*log) {

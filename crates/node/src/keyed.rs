@@ -115,8 +115,12 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         let mut opened = 0;
         loop {
             let mut busy = false;
-            // One after the other: the first is at work while the next is still being restored.
-            if let Some(next) = partitions.get(opened) {
+            // One after the other, each with its replay: the first is at work while the next is still being restored.
+            let replaying = |p: &u32| {
+                let held = self.part(*p);
+                held.as_ref().is_some_and(|part| matches!(part.driver.phase(), Phase::Starting | Phase::Replaying))
+            };
+            if let Some(next) = partitions.get(opened).filter(|_| !partitions[..opened].iter().any(replaying)) {
                 self.open(*next)?;
                 opened += 1;
                 busy = true;
