@@ -34,7 +34,8 @@ impl Lookahead {
         let begin = |(partition, at): (u32, &Offset)| {
             let (start, end) = log.bounds(RAW.partition(partition))?;
             let at = (*at).clamp(start, end.max(start));
-            let received = received_at(log, partition, at)?.or(received_at(log, partition, at.saturating_sub(1).max(start))?);
+            let received =
+                received_at(log, partition, at)?.or(received_at(log, partition, at.saturating_sub(1).max(start))?);
             let since = Micros(received.map_or(i64::MAX, |r| r.0.saturating_sub(gap_us)));
             // Times of receipt grow, but for the reach of a commit: what is passed over by that is as old as the gap.
             let (mut low, mut high) = (start, at);
