@@ -377,3 +377,26 @@ fn a_disk_that_is_full_in_mid_commit_costs_no_restart_and_no_session() {
     std::os::unix::fs::symlink(&data, place.data()).expect("linked");
     same(&place.rows(), &expected, "after the full disk");
 }
+
+/// A log that is older than what the directory has seen is all late, and the run says what to do.
+#[test]
+fn a_log_of_the_past_is_told_to_be_one() {
+    let place = Place::new();
+    let read = |name: &str, year: u32| {
+        let lines: String = (0..40)
+            .map(|n| {
+                let time = format!("{year}-03-01T{:02}:00:00Z", n % 20);
+                format!("{{\"messageId\":\"{name}-{n}\",\"event\":\"e\",\"anonymousId\":\"v{n}\",\"timestamp\":\"{time}\"}}\n")
+            })
+            .collect();
+        let input = place.tmp.path().join(name);
+        fs::write(&input, lines).expect("written");
+        let mut command = ouzel();
+        command.args(["run", "--set", "data.partitions=1", "--set", "time.out_of_order=1d", "--input"]).arg(input);
+        text(&fine(command.arg("--data").arg(place.data())).stderr)
+    };
+    assert!(!read("new", 2026).contains("too late"));
+    let said = read("old", 2020);
+    assert!(said.contains("40 events were too late for their session") && said.contains("older than what"), "{said}");
+    assert_eq!(place.records("late").len(), 40);
+}

@@ -16,7 +16,7 @@ use door::http::{self, Counters, Front, Limits, Server};
 use door::input;
 use enrich::Enrich;
 use event::BlockBuilder;
-use event::topic::{ENRICHED, RAW};
+use event::topic::{ENRICHED, LATE, RAW};
 use flow::Punctuation;
 use log::journal::{Health, Journal};
 use log::{Assignment, Commit, Generation, Log, LogError, Membership, Outcome};
@@ -84,6 +84,7 @@ pub struct Engine {
     _member: Box<dyn Membership>,
     /// Sums at the start: what this run adds is told apart from what was there.
     begun: Sums,
+    late_before: u64,
     inputs: Vec<JoinHandle<()>>,
     workers: Vec<Worker>,
     session_workers: Vec<Worker>,
@@ -123,6 +124,8 @@ pub struct Summary {
     pub total: Sums,
     /// Records this run added to `enriched`.
     pub enriched: u64,
+    /// Events of this run's time that were too late for their session.
+    pub late: u64,
     /// Lines written by `--output`.
     pub lines: Option<u64>,
     pub inputs: Vec<serde_json::Value>,
@@ -207,6 +210,7 @@ impl Engine {
             lookahead = Some(ahead);
         }
         let begun = status.sums();
+        let late_before = status.ends(LATE);
 
         let decoders: Vec<(config::Source, Arc<Decoder>)> = config
             .sources
@@ -278,6 +282,7 @@ impl Engine {
             journal: journal.clone(),
             _member: member,
             begun,
+            late_before,
             inputs,
             workers,
             session_workers,
@@ -402,6 +407,7 @@ impl Engine {
             run: total.since(&self.begun),
             total,
             enriched: total.processed - self.begun.processed,
+            late: self.status.ends(LATE) - self.late_before,
             lines,
             inputs: inputs.iter().map(|i| i.json()).collect(),
             errors,

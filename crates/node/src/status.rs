@@ -9,7 +9,7 @@ use std::time::Duration;
 use door::http::{Counters, Site};
 use door::input::error::Kind;
 use door::input::{InputError, Progress as InputProgress};
-use event::topic::{DLQ, RAW};
+use event::topic::{DLQ, LATE, RAW};
 use event::{Micros, TopicId};
 use log::Log;
 use log::journal::{Health, Journal};
@@ -313,6 +313,25 @@ impl Site for Status {
         let help = "Within how much received time a duplicate is told, the shortest of all partitions.";
         metric("ouzel_dedup_horizon_seconds", "gauge", help, self.enrich.horizon_seconds());
         metric("ouzel_events_rate", "gauge", "Events enriched a second.", self.rate());
+        let late = self.ends(LATE) as f64;
+        metric(
+            "ouzel_events_late_total",
+            "counter",
+            "Events too late for their session, in the topic late, ever.",
+            late,
+        );
+        if let Some(sessions) = self.sessions.get() {
+            let (bytes, visitors) = sessions.parts.size();
+            let lag = sessions.lag() as f64;
+            metric("ouzel_sessions_lag_records", "gauge", "Records of enriched that are not in sessions yet.", lag);
+            metric("ouzel_sessions_visitors", "gauge", "Visitors of whom something is kept.", visitors as f64);
+            metric("ouzel_sessions_state_bytes", "gauge", "Memory for what is kept of visitors.", bytes as f64);
+            let watermark = sessions.status.totals().watermark;
+            if watermark != Micros::MIN {
+                let help = "The watermark of the sessions stage, the lowest of its partitions, in seconds since 1970.";
+                metric("ouzel_sessions_watermark_seconds", "gauge", help, watermark.0 as f64 / 1e6);
+            }
+        }
         let ready = self.ready().is_empty();
         metric("ouzel_ready", "gauge", "1 when /readyz has no reason against it.", f64::from(u8::from(ready)));
         let refused = self.sources.refused().len();

@@ -296,6 +296,7 @@ fn report(
         let mut out = run.json();
         for (name, value) in [
             ("enriched", json!(summary.enriched)),
+            ("late", json!(summary.late)),
             ("seconds", json!(seconds)),
             ("events_per_second", json!(rate)),
             ("p50_ms", json!(ms(p50))),
@@ -341,6 +342,18 @@ fn report(
     );
     eprintln!("{} events added to `enriched` in {seconds:.1} s ({}/s)", n(summary.enriched), n(rate as u64));
     let dir = config.data.dir.display();
+    if summary.late > 0 {
+        let late = n(summary.late);
+        eprintln!(
+            "{late} events were too late for their session: `ouzel tail late --data {dir}` shows which, and how late"
+        );
+        if summary.late * 2 > summary.enriched {
+            eprintln!(
+                "these events are older than what {dir} has seen; read them into a directory of their own (--data), or allow \
+                 for more disorder (--set time.out_of_order=1h)"
+            );
+        }
+    }
     if run.refused + run.quarantined > 0 {
         eprintln!("`ouzel dlq list --data {dir}` shows what was refused or set aside, and why");
     }
