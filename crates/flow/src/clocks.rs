@@ -41,11 +41,6 @@ impl Clocks {
         self.closing
     }
 
-    /// Up to which time timers are due.
-    pub fn due_until(&self) -> Micros {
-        if self.closing { Micros(i64::MAX) } else { self.watermark }
-    }
-
     /// An event is about to be applied: log time moves before it, its header's watermark counts after it
     /// ([`Clocks::after`]).
     pub fn before(&mut self, header: HeaderRef<'_>) {
@@ -178,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn close_makes_every_timer_due_until_an_event_comes() {
+    fn it_is_closing_until_an_event_comes() {
         let mut c = Clocks::new(1);
         apply(&mut c, &record(0, 5, 3));
         c.control(&Control { topic: RAW, sources: 1, assertions: vec![], close: true, received_time: Micros(6) });
-        assert_eq!((c.due_until(), c.watermark()), (Micros(i64::MAX), Micros(3)));
+        assert_eq!((c.closing(), c.watermark()), (true, Micros(3)));
         apply(&mut c, &record(0, 7, 4));
-        assert_eq!(c.due_until(), Micros(4));
+        assert_eq!((c.closing(), c.watermark()), (false, Micros(4)));
     }
 
     #[test]
