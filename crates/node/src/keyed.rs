@@ -71,7 +71,7 @@ struct Part<O: Operator> {
     /// When the last one was begun, and for which position.
     begun: (Duration, Offset),
     /// Positions from here on are needed to come back: what `enriched` must keep.
-    held: Offset,
+    held: Option<Offset>,
     received: Vec<Micros>,
 }
 
@@ -232,6 +232,11 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
                     }
                 }
                 Action::Commit { seq, blocks, next, metadata, .. } => {
+                    if part.held.is_none() {
+                        // IMPORTANT: before the first commit, which is what retention goes by otherwise: a kill before the
+                        // next snapshot begins at this position again.
+                        self.hold(part, part.begun.1);
+                    }
                     commit.blocks.extend(blocks);
                     let group: Arc<str> = self.operator.group().into();
                     let at = log::Input::Topic(input);
@@ -303,7 +308,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
 
     /// Begins a snapshot when it is time, or takes a slice of the one that was begun. Says whether there is more to take.
     fn snapshot(&self, part: &mut Part<O>) -> bool {
-        if let Some(completed) = part.writer.completed().filter(|at| *at > part.held) {
+        if let Some(completed) = part.writer.completed().filter(|at| part.held.is_some_and(|held| *at > held)) {
             self.hold(part, completed);
         }
         if part.taking {
@@ -323,7 +328,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
     /// From this position on a start would read again: it is kept by a position of its own, which says nothing of who works on
     /// the partition.
     fn hold(&self, part: &mut Part<O>, completed: Offset) {
-        part.held = completed;
+        part.held = Some(completed);
         part.driver.snapshot_done(completed);
         let group = format!("{}.snapshot", self.operator.group()).into();
         let input = log::Input::Topic(part.driver.input());
@@ -469,17 +474,14 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         let writing = Writing { keep, ..Writing::new(group, partition, version, self.rng.next_u128() as u64) };
         let writer = Writer::start(self.store.clone(), self.clock.clone(), writing, manifest)
             .map_err(|e| say(&format!("a thread cannot be started: {e}")))?;
-        let mut part = Part {
+        let part = Part {
             driver,
             writer,
             taking: false,
             begun: (self.clock.elapsed(), position),
-            held: 0,
+            held: None,
             received: Vec::new(),
         };
-        // IMPORTANT: before its first commit, which is what retention goes by otherwise: a kill before the first snapshot
-        // begins here again.
-        self.hold(&mut part, position);
         *self.part(partition) = Some(part);
         Ok(())
     }
