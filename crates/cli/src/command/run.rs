@@ -349,8 +349,8 @@ fn report(
         );
         if summary.late * 2 > summary.enriched {
             eprintln!(
-                "these events are older than what {dir} has seen; read them into a directory of their own (--data), or allow \
-                 for more disorder (--set time.out_of_order=1h)"
+                "they are not in the order of their times, or older than what {dir} has seen: sort them, read them into a \
+                 directory of their own (--data), or allow for more disorder (--set time.out_of_order=1h)"
             );
         }
     }
