@@ -227,6 +227,9 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
                         part.driver.handle(Input::Records { chunks: fetch.chunks, at: Micros(0) });
                     }
                     if replaying {
+                        if part.driver.phase() == Phase::Running && part.driver.diverged() {
+                            tracing::warn!(%input, "a replay made other outputs than those that are stored, as was accepted");
+                        }
                         // The others have their turn.
                         break;
                     }
