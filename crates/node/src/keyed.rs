@@ -9,7 +9,7 @@ use bytes::Bytes;
 use drive::{Action, Driver, Input, Phase, Restored, Settled};
 use event::{Micros, Offset, TopicId, TopicPartition};
 use flow::{Keyed, Metadata, Operator};
-use log::{Commit, Generation, Log, LogError, Outcome, Position};
+use log::{Commit, Generation, Log, LogError, Position};
 use seam::fault::{Bug, planted, point};
 use seam::{Clock, Rng};
 use state::writer::{Hurry, Writing};
@@ -21,8 +21,6 @@ use crate::stage::{StageStatus, Trouble};
 /// Bytes of one partition's records in one batch.
 const FETCH_BYTES: usize = 512 * 1024;
 const IDLE_WAIT: Duration = Duration::from_millis(50);
-/// Between two tries of a commit that the log aborted for want of disk.
-const FULL_WAIT: Duration = Duration::from_millis(200);
 /// Between two batches of a stage whose state is at its bound; at a quarter more it reads nothing at all.
 const BOUND_WAIT: Duration = Duration::from_millis(100);
 /// Bytes of a snapshot that are taken between two batches: some tens of microseconds.
@@ -269,24 +267,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
     fn settle(&self, commit: Commit, of: &[(u32, u64)]) -> Result<bool, String> {
         let ticket = self.log.submit(commit);
         point("sessions.submitted");
-        let mut full = false;
-        let settled = match ticket.wait() {
-            Outcome::Committed(_) => {
-                point("sessions.committed");
-                self.status.commits.fetch_add(1, Relaxed);
-                self.status.set_trouble(None);
-                Settled::Committed
-            }
-            Outcome::Aborted(log::Aborted::Full(what)) => {
-                self.status.set_trouble(Some(Trouble { reason: format!("the disk is full: {what}"), fatal: false }));
-                std::thread::sleep(FULL_WAIT);
-                full = true;
-                Settled::Aborted
-            }
-            Outcome::Aborted(log::Aborted::Retriable) => Settled::Aborted,
-            Outcome::Aborted(why) => return Err(format!("{} cannot commit: {why}", self.operator.group())),
-            Outcome::Unknown => Settled::Unknown,
-        };
+        let (settled, full) = self.status.wait(ticket, self.operator.group(), "sessions.committed")?;
         let now = self.clock.now();
         for (partition, seq) in of {
             let mut held = self.part(*partition);

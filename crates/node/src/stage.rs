@@ -122,6 +122,27 @@ impl StageStatus {
         *self.partitions[partition as usize].progress.lock().expect("no panic while held") = committed;
     }
 
+    /// Waits for a commit of `group`: how it ended, and whether there was no room for it; then it has waited a little for some.
+    /// Passes the fault point `committed` when it happened.
+    pub(crate) fn wait(&self, ticket: Ticket, group: &str, committed: &'static str) -> Result<(Settled, bool), String> {
+        match ticket.wait() {
+            Outcome::Committed(_) => {
+                point(committed);
+                self.commits.fetch_add(1, Relaxed);
+                self.set_trouble(None);
+                Ok((Settled::Committed, false))
+            }
+            Outcome::Aborted(log::Aborted::Full(what)) => {
+                self.set_trouble(Some(Trouble { reason: format!("the disk is full: {what}"), fatal: false }));
+                std::thread::sleep(FULL_WAIT);
+                Ok((Settled::Aborted, true))
+            }
+            Outcome::Aborted(log::Aborted::Retriable) => Ok((Settled::Aborted, false)),
+            Outcome::Aborted(why) => Err(format!("{group} cannot commit: {why}")),
+            Outcome::Unknown => Ok((Settled::Unknown, false)),
+        }
+    }
+
     pub(crate) fn set_trouble(&self, trouble: Option<Trouble>) {
         let mut held = self.trouble.lock().expect("no panic while held");
         // A thread that stopped for good is not healed by another's success.
@@ -411,24 +432,7 @@ impl EnrichWorker {
     /// Waits for a commit and tells every driver in it, by (place in `parts`, its number of the commit), how it ended.
     /// Answers whether there was no room for it.
     fn settle(&self, parts: &mut [Part], ticket: Ticket, of: &[(usize, u64)]) -> Result<bool, String> {
-        let mut full = false;
-        let settled = match ticket.wait() {
-            Outcome::Committed(_) => {
-                point("enrich.committed");
-                self.status.commits.fetch_add(1, Relaxed);
-                self.status.set_trouble(None);
-                Settled::Committed
-            }
-            Outcome::Aborted(log::Aborted::Full(what)) => {
-                self.status.set_trouble(Some(Trouble { reason: format!("the disk is full: {what}"), fatal: false }));
-                std::thread::sleep(FULL_WAIT);
-                full = true;
-                Settled::Aborted
-            }
-            Outcome::Aborted(log::Aborted::Retriable) => Settled::Aborted,
-            Outcome::Aborted(why) => return Err(format!("enrich cannot commit: {why}")),
-            Outcome::Unknown => Settled::Unknown,
-        };
+        let (settled, full) = self.status.wait(ticket, self.operator.group(), "enrich.committed")?;
         if settled != Settled::Committed {
             let mut punctuation = self.punctuation();
             for part in parts.iter() {
