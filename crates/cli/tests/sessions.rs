@@ -400,3 +400,31 @@ fn a_log_of_the_past_is_told_to_be_one() {
     assert!(said.contains("40 events were too late for their session") && said.contains("older than what"), "{said}");
     assert_eq!(place.records("late").len(), 40);
 }
+
+/// What a server says of a user comes from another partition of `raw` than what the browser says. That partition was told to
+/// be empty; before its first event it must be told to be active, or the browser's newer events pass by it.
+#[test]
+fn an_input_that_was_empty_holds_the_watermark_before_its_first_event() {
+    let place = Place::new();
+    let set = ["--set", "data.partitions=64", "--set", "time.out_of_order=0s", "--set", "sessions.allowed_lateness=0s"];
+    let run = Running::start(&place.data(), &set);
+    let time = |minutes: u32| format!("2026-01-01T{:02}:{:02}:00Z", minutes / 60, minutes % 60);
+    let made = |id: &str, at: u32, who: &str| {
+        format!("{{\"messageId\":\"{id}\",\"event\":\"e\",\"timestamp\":\"{}\",{who}}}", time(at))
+    };
+    // The browser's partition is read first.
+    let of = |key: &str| event::key::partition_of(key.as_bytes(), 64);
+    let user = (0..).map(|n| format!("u{n}")).find(|u| of(&format!("user:{u}")) > of("v")).expect("there is one");
+    let browser = format!("\"anonymousId\":\"v\",\"userId\":\"{user}\"");
+    let send = |events: &[String]| assert_eq!(run.events(&format!("[{}]", events.join(","))).0, 200);
+    send(&[made("seen", 40, &browser)]);
+    run.quiet();
+    // One request is one commit: all of it waits when the first of it is read.
+    let server = made("server", 50, &format!("\"userId\":\"{user}\""));
+    send(&[made("newer", 100, &browser), made("newest", 101, &browser), server]);
+    run.quiet();
+    assert_eq!(run.stop(), 0);
+    let linked = place.records("enriched").iter().filter(|e| e["enriched"]["visitor"]["how"] == "linked").count();
+    assert_eq!(linked, 1);
+    assert_eq!(place.records("late"), [] as [Value; 0]);
+}
