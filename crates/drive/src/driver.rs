@@ -63,6 +63,8 @@ pub enum Stop {
     Guilty { last: Offset },
     /// What must be replayed was written by another version, or under another configuration.
     Version { snapshot: Offset, committed: Offset, wrote: Version, is: Version },
+    /// Another committed for this input since: the state here is of the past. It can be restored anew.
+    Overtaken { known: Offset, committed: Offset },
     /// The replay made other outputs than those that are stored.
     Diverged { from: Offset, to: Offset, stored: u64, made: u64 },
 }
@@ -91,6 +93,10 @@ impl std::fmt::Display for Stop {
             Stop::Version { snapshot, committed, wrote, is } => write!(
                 f,
                 "its outputs from {snapshot} to {committed} were made by version {wrote}, and this is version {is}: they cannot be made again to rebuild its state. Start with the program and configuration of before and stop it with `ouzel savepoint --stop`, then start this one; or give {ACCEPT}, and it rebuilds its state as if it had always been this version"
+            ),
+            Stop::Overtaken { known, committed } => write!(
+                f,
+                "the committed position is {committed}, and the last that was committed from here is {known}: another process works on this partition"
             ),
             Stop::Diverged { from, to, stored, made } => write!(
                 f,
@@ -395,7 +401,11 @@ impl<O: Operator> Driver<O> {
             }),
         };
         let Some(known) = known else { return self.stop(Stop::Metadata) };
-        let next = position.map_or_else(|| self.replay_from.min(self.next), |(next, _)| next);
+        let nothing = match self.phase {
+            Phase::Starting => self.replay_from.min(self.next),
+            _ => self.committed_next,
+        };
+        let next = position.map_or(nothing, |(next, _)| next);
         match self.phase {
             Phase::Starting => {
                 self.committed_next = next;
@@ -414,6 +424,10 @@ impl<O: Operator> Driver<O> {
                 }
             }
             Phase::Settling => {
+                if next != self.committed_next && !self.open.iter().any(|o| o.next == next) {
+                    let known = self.committed_next;
+                    return self.stop(Stop::Overtaken { known, committed: next });
+                }
                 // What the position covers happened: its changes are kept. What it does not will not happen.
                 while self.open.front().is_some_and(|o| o.next <= next) {
                     self.open.pop_front();

@@ -36,6 +36,8 @@ struct Input {
     told_at: Micros,
     /// Its owner took over, and has not said so.
     resumed: bool,
+    /// Another process has it: nothing is said of it here.
+    released: bool,
     /// By output partition: what was said there last, and when.
     outputs: Vec<Told>,
 }
@@ -63,6 +65,7 @@ impl Punctuation {
             at_end_since: None,
             told_at: Micros::MIN,
             resumed: false,
+            released: false,
             outputs: vec![untold; outputs as usize],
         };
         Punctuation { topic, idle_after_us, inputs: (0..inputs).map(|_| input()).collect() }
@@ -75,11 +78,22 @@ impl Punctuation {
         input.watermark = watermark;
         input.says = if watermark == Micros::MIN { Says::Empty } else { Says::Watermark(watermark) };
         input.resumed = watermark != Micros::MIN;
+        input.released = false;
+        input.at_end_since = None;
+        input.outputs.iter_mut().for_each(|told| told.says = told.says.map(|_| OUTDATED));
+    }
+
+    /// Another process has this input from now on, until it is resumed.
+    pub fn release(&mut self, input: u32) {
+        let input = &mut self.inputs[input as usize];
+        input.released = true;
+        input.resumed = false;
     }
 
     /// Whether what was last said of this input would let the watermark pass records that wait in it.
     pub fn is_resting(&self, input: u32) -> bool {
-        !matches!(self.inputs[input as usize].says, Says::Watermark(_))
+        let input = &self.inputs[input as usize];
+        !input.released && !matches!(input.says, Says::Watermark(_))
     }
 
     /// Records wait in these inputs. What is given stands before the data of the commit that is being made: until now they

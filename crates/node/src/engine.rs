@@ -21,18 +21,19 @@ use flow::Punctuation;
 use log::journal::{Health, Journal};
 use log::{Assignment, Commit, Generation, Log, LogError, Membership, Outcome};
 use lookup::{Links, LookupError};
-use seam::{Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
+use seam::{Background, Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
+use stage::lookahead::Lookahead;
+use stage::{EnrichParts, EnrichStage, StageStatus};
 use wire::Decoder;
 
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
-use crate::lookahead::Lookahead;
 use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::parts::{decoder, dedup, input_config, journal_config, sources, worker_count};
 use crate::pipeline::operator;
 use crate::sessions::{Sessions, Worker};
-use crate::stage::{EnrichWorker, StageStatus};
 use crate::status::{InputStatus, Status, Sums};
+use crate::worker;
 
 /// How long requests that have begun may take once the port closes.
 const PORT_DRAIN: Duration = Duration::from_secs(5);
@@ -225,11 +226,10 @@ impl Engine {
 
         let workers = (0..worker_count(config))
             .map(|w| {
-                let worker = EnrichWorker {
+                let with = EnrichParts {
                     log: log.clone(),
                     operator: operator.clone(),
                     sources: sources.clone(),
-                    generation,
                     clock: world.clock.clone(),
                     fs: world.fs.clone(),
                     data: config.data.dir.clone(),
@@ -237,11 +237,16 @@ impl Engine {
                     punctuation: punctuation.clone(),
                     lookahead: lookahead.clone(),
                     status: stage.clone(),
-                    stop: stop_workers.clone(),
+                    background: Background::Threads,
                 };
                 let count = worker_count(config) as u32;
-                let mine: Vec<u32> = (0..partitions).filter(|p| p % count == w as u32).collect();
-                spawn(&format!("enrich-{w}"), move || worker.run(&mine))
+                let mine: Vec<_> =
+                    (0..partitions).filter(|p| p % count == w as u32).map(|p| RAW.partition(p)).collect();
+                let (log, status, stop) = (log.clone(), stage.clone(), stop_workers.clone());
+                spawn(&format!("enrich-{w}"), move || {
+                    let enrich = EnrichStage::new(with).map_err(|e| format!("cannot start a thread: {e}"))?;
+                    worker::run(enrich, &mine, generation, &*log, &status, &stop)
+                })
             })
             .collect::<Result<_, _>>()?;
         let stop_sessions = Arc::new(AtomicBool::new(false));

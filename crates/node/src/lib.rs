@@ -6,14 +6,9 @@
 //! * [`parts`]: what the configuration makes of each part
 //! * [`pipeline`]: the same pure code in one call, for tests of a configuration and for measuring
 //! * [`plan`]: what would run, drawn; [`paragraph`]: texts kept within a width
-//! * [`stage`]: runs the enrich stage's state machines
-//! * [`keyed`]: runs a deterministic stage's, with its state and snapshots
-//! * [`sessions`]: the sessions stage as a part of the process
-//! * [`hold`]: holds it still; [`savepoint`]: what is copied then, and how a directory begins from it
+//! * [`worker`]: gives a stage a thread; [`sessions`]: the sessions stage as a part of the process
+//! * [`savepoint`]: what is copied while it is held still, and how a directory begins from it
 //! * [`explain`]: what became of an event; [`divergence`]: where a replay makes something else
-//! * [`lookahead`]: reads `raw` ahead for links between users and visitors
-//! * [`facts`]: answers what a batch asks
-//! * [`runs`]: dedup's older pairs on disk
 //! * [`assets`]: reference data that is fetched once, and the directory it lies in
 //! * [`output`]: writes `--output`
 //! * [`status`]: readiness, metrics, the two sums; [`admin`]: what the commands beside may ask for
@@ -27,17 +22,12 @@ pub mod config;
 pub mod divergence;
 pub mod engine;
 pub mod explain;
-pub mod facts;
-pub mod hold;
-pub mod keyed;
-pub mod lookahead;
 pub mod output;
 pub mod paragraph;
 pub mod parts;
 pub mod pipeline;
 pub mod plan;
-pub mod runs;
 pub mod savepoint;
 pub mod sessions;
-pub mod stage;
 pub mod status;
+pub mod worker;

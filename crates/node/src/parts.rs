@@ -20,7 +20,7 @@ use wire::Decoder;
 use crate::assets::{Asset, Installed};
 use crate::config::{self, Config, SourceKind};
 use crate::engine::StartError;
-use crate::facts::Sources;
+use stage::facts::Sources;
 
 /// What the process may spend on telling duplicates.
 pub fn dedup(config: &Config) -> DedupConfig {

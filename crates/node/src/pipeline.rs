@@ -12,7 +12,7 @@ use event::{Block, Micros, Offset};
 use flow::Progress;
 
 use crate::config::{self, Config};
-use crate::facts::Pinned;
+use stage::facts::Pinned;
 
 /// One partition of `raw`, from its beginning.
 pub struct Pipeline {

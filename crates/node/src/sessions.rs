@@ -10,16 +10,18 @@ use event::topic::ENRICHED;
 use event::{Offset, TopicPartition};
 use flow::{Metadata, Operator as _};
 use log::{Log, Membership};
+use seam::Background;
 use seam::fault::{Bug, planted};
 use session::SessionStage;
 use session::operator::{GROUP, Planted, clocks};
+use stage::keyed::{KeyedParts, Settings};
+use stage::{KeyedStage, KeyedWorld, StageStatus};
 use state::{Directory, Snapshots, StateError, Store};
 
 use crate::config::Config;
 use crate::engine::{StartError, World, granted, spawn};
-use crate::keyed::{KeyedParts, KeyedWorker, Settings};
 use crate::parts::worker_count;
-use crate::stage::StageStatus;
+use crate::worker;
 
 /// What runs, for whoever asks.
 pub struct Sessions {
@@ -69,12 +71,11 @@ impl Sessions {
         let count = worker_count(config) as u32;
         let workers = (0..count)
             .map(|w| {
-                let worker = KeyedWorker {
+                let with = KeyedWorld {
                     log: log.clone(),
                     operator: operator.clone(),
                     input: ENRICHED,
                     sources: partitions,
-                    generation,
                     clock: world.clock.clone(),
                     rng: world.rng.clone(),
                     store: store.clone(),
@@ -85,10 +86,13 @@ impl Sessions {
                         memory: config.state.memory,
                         accept_divergence,
                     },
-                    stop: stop.clone(),
+                    background: Background::Threads,
                 };
-                let mine: Vec<u32> = (0..partitions).filter(|p| p % count == w).collect();
-                spawn(&format!("sessions-{w}"), move || worker.run(&mine))
+                let mine: Vec<_> = (0..partitions).filter(|p| p % count == w).map(|p| ENRICHED.partition(p)).collect();
+                let (log, status, stop) = (log.clone(), status.clone(), stop.clone());
+                spawn(&format!("sessions-{w}"), move || {
+                    worker::run(KeyedStage::new(with), &mine, generation, &*log, &status, &stop)
+                })
             })
             .collect::<Result<_, _>>()?;
         Ok((sessions, workers))

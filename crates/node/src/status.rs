@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 
 use crate::admin::Admin;
 use crate::explain;
-use crate::facts::Sources;
 use crate::sessions::Sessions;
-use crate::stage::{StageStatus, Trouble};
+use stage::facts::Sources;
+use stage::{StageStatus, Trouble};
 
 /// Shared by everything that runs, read by whoever asks.
 pub struct Status {

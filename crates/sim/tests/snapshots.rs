@@ -114,7 +114,8 @@ impl Story {
         let mut position = manifest.as_ref().map_or(0, |m| m.position);
         let version = Version { number: 1, configuration: 2 };
         let writing = Writing { part_bytes: 2000, ..Writing::new("sessions", 0, version, self.lives) };
-        let mut writer = Writer::start(self.store(), self.clock.clone(), writing, manifest).expect("a thread");
+        let mut writer = Writer::start(self.store(), self.clock.clone(), writing, manifest, seam::Background::Threads)
+            .expect("a thread");
         while self.fs.is_on() {
             // Positions of a life are its own: what another one wrote there is another state.
             position += 1 + self.rng.below(5);

@@ -1,10 +1,12 @@
-//! A thread that writes the snapshots of one partition, out of the way of events.
+//! Writes the snapshots of one partition, out of the way of events: in a thread, or in turns.
 //!
 //! ```text
 //!   begin, slice, slice, ... end ──► parts of some megabytes, each put ──► manifest ──► completed, what is old goes
 //! ```
 //! Whatever fails, the snapshots before it stay as they are: the next one is a full one.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -14,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use event::Offset;
-use seam::Clock;
+use seam::{Background, Clock};
 
 use crate::error::StateError;
 use crate::manifest::{Manifest, Part, Shot, Version, manifest_name, part_name, stem};
@@ -74,10 +76,19 @@ pub enum Hurry {
 
 /// Takes a snapshot's slices. Nothing here waits for the store; when it is dropped, what was ended is written first.
 pub struct Writer {
-    tasks: Option<mpsc::Sender<Task>>,
     begun: u64,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    by: By,
+}
+
+/// Who does the writing.
+enum By {
+    Thread {
+        tasks: Option<mpsc::Sender<Task>>,
+        thread: Option<JoinHandle<()>>,
+    },
+    /// [`Writer::work`].
+    Turns(RefCell<(VecDeque<Task>, Box<Work>)>),
 }
 
 enum Task {
@@ -108,6 +119,7 @@ impl Writer {
         clock: Arc<dyn Clock>,
         writing: Writing,
         chain: Option<Manifest>,
+        background: Background,
     ) -> io::Result<Writer> {
         let completed = chain.as_ref().map_or(NONE, |m| m.position);
         // Increments of another version would be in another form than what they are added to.
@@ -132,9 +144,42 @@ impl Writer {
             retention,
             retired: None,
         };
-        let (tasks, queue) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("snapshots".to_owned()).spawn(move || work.run(queue))?;
-        Ok(Writer { tasks: Some(tasks), begun: 0, shared, thread: Some(thread) })
+        let by = match background {
+            Background::Threads => {
+                let (tasks, queue) = mpsc::channel();
+                let thread = std::thread::Builder::new().name("snapshots".to_owned()).spawn(move || work.run(queue))?;
+                By::Thread { tasks: Some(tasks), thread: Some(thread) }
+            }
+            Background::Turns => {
+                work.retire();
+                By::Turns(RefCell::new((VecDeque::new(), Box::new(work))))
+            }
+        };
+        Ok(Writer { begun: 0, shared, by })
+    }
+
+    /// In turns: does a little. Says whether there is more to do.
+    pub fn work(&self) -> bool {
+        let By::Turns(turns) = &self.by else { return false };
+        let (tasks, work) = &mut *turns.borrow_mut();
+        if let Some(task) = tasks.pop_front() {
+            work.take(task);
+        }
+        !tasks.is_empty()
+    }
+
+    /// Waits until all that was begun is decided.
+    pub fn catch_up(&self) {
+        while !self.is_idle() {
+            match &self.by {
+                By::Thread { .. } => std::thread::sleep(Duration::from_millis(1)),
+                By::Turns(_) => {
+                    if !self.work() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Whether the next snapshot must be of all keys: there is none to add to, its increments are many or large, or the last
@@ -186,22 +231,36 @@ impl Writer {
     }
 
     fn send(&self, task: Task) {
-        // The thread ends only after this sender is gone, or by a panic that the next start survives as it does a kill.
-        let _ = self.tasks.as_ref().expect("open until it is dropped").send(task);
+        match &self.by {
+            // The thread ends only after this sender is gone, or by a panic that the next start survives as it does a kill.
+            By::Thread { tasks, .. } => {
+                let _ = tasks.as_ref().expect("open until it is dropped").send(task);
+            }
+            By::Turns(turns) => turns.borrow_mut().0.push_back(task),
+        }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.hurry.store(true, Relaxed);
-        self.tasks = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        match &mut self.by {
+            By::Thread { tasks, thread } => {
+                *tasks = None;
+                if let Some(thread) = thread.take() {
+                    let _ = thread.join();
+                }
+            }
+            By::Turns(turns) => {
+                let (tasks, work) = turns.get_mut();
+                tasks.drain(..).for_each(|task| work.take(task));
+                work.drop_open();
+            }
         }
     }
 }
 
-/// The thread's side.
+/// The side of whoever writes.
 struct Work {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -237,21 +296,23 @@ enum Failed {
 impl Work {
     fn run(&mut self, queue: mpsc::Receiver<Task>) {
         self.retire();
-        for task in queue {
-            match task {
-                Task::Begin(begin) => {
-                    self.drop_open();
-                    self.open(begin);
-                }
-                Task::Slice(bytes) => {
-                    self.shared.queued.fetch_sub(bytes.len(), Relaxed);
-                    self.slice(&bytes);
-                }
-                Task::End => self.end(),
-                Task::Abandon => self.drop_open(),
-            }
-        }
+        queue.into_iter().for_each(|task| self.take(task));
         self.drop_open();
+    }
+
+    fn take(&mut self, task: Task) {
+        match task {
+            Task::Begin(begin) => {
+                self.drop_open();
+                self.open(begin);
+            }
+            Task::Slice(bytes) => {
+                self.shared.queued.fetch_sub(bytes.len(), Relaxed);
+                self.slice(&bytes);
+            }
+            Task::End => self.end(),
+            Task::Abandon => self.drop_open(),
+        }
     }
 
     fn open(&mut self, begin: Begin) {

@@ -28,7 +28,7 @@ const fn edge(name: &'static str, layer: u8) -> Layer {
 }
 
 /// Every crate there is, lowest layer first. ARCHITECTURE.md says what each is for.
-pub const LAYERS: [Layer; 16] = [
+pub const LAYERS: [Layer; 17] = [
     pure("event", 0),
     Layer { name: "wire", layer: 0, pure: true, beside: &["event"] },
     pure("flow", 1),
@@ -41,6 +41,7 @@ pub const LAYERS: [Layer; 16] = [
     edge("lookup", 4),
     edge("state", 4),
     edge("door", 5),
+    Layer { name: "stage", layer: 5, pure: false, beside: &["door"] },
     edge("node", 6),
     edge("sim", 6),
     edge("cli", 7),

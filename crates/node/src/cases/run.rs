@@ -18,9 +18,9 @@ use super::compare::{Difference, differences};
 use super::{Answered, Case, Expect, INPUT_MAX, Input, Rows, Subsets};
 use crate::config::{ClientAddress, Config, SourceKind};
 use crate::engine::StartError;
-use crate::facts::{Pinned, Sources};
 use crate::parts;
 use crate::pipeline::Pipeline;
+use stage::facts::{Pinned, Sources};
 
 /// Runs cases against one configuration, with its own files where a case gives nothing else.
 pub struct Runner<'c> {

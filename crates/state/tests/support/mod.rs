@@ -179,7 +179,7 @@ impl Stage {
         writing: Writing,
     ) -> Stage {
         let position = chain.as_ref().map_or(0, |m| m.position);
-        let writer = Writer::start(store, clock, writing, chain).expect("a thread");
+        let writer = Writer::start(store, clock, writing, chain, seam::Background::Threads).expect("a thread");
         Stage { keyed, writer, position, at: BTreeMap::new(), fulls: Vec::new() }
     }
 

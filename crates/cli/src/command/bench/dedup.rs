@@ -9,9 +9,9 @@ use enrich::Dedup;
 use enrich::dedup::{DedupConfig, GENERATION};
 use event::{Micros, Offset};
 use flow::Verdict;
-use node::runs::{Runs, Sealer};
 use seam::{Clock, Fs, RealClock, RealFs};
 use serde_json::{Value, json};
+use stage::runs::{Runs, Sealer};
 
 use super::DedupArgs;
 use crate::exit::{Exit, Failed, Result};
@@ -53,7 +53,7 @@ impl Bench {
         };
         Ok(Bench {
             parts: (0..partitions).map(part).collect::<std::io::Result<_>>()?,
-            sealer: Sealer::start(fs)?,
+            sealer: Sealer::start(fs, seam::Background::Threads)?,
             clock: RealClock::new(),
             judging: Duration::ZERO,
             waiting: Duration::ZERO,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use event::topic::RAW;
 use event::{Block, BlockBuilder, Micros};
 use node::config::{Config, RunArgs};
-use node::facts::{Pinned, Sources};
 use node::pipeline::Pipeline;
 use ouzel_gen::GenConfig;
 use ouzel_gen::batch::{Form, render_batches};
 use seam::{Clock, RealClock};
 use serde_json::{Value, json};
+use stage::facts::{Pinned, Sources};
 use wire::{Arrival, ArrivalPosition, Decoder, RawRecord};
 
 use super::EnrichArgs;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use event::topic::{ENRICHED, RAW};
 use event::{Block, BlockBuilder, Header, Micros, Offset, Source};
 use node::config::Config;
-use node::facts::{Pinned, Sources};
 use node::pipeline::Pipeline;
 use ouzel_gen::generator::people_for;
 use ouzel_gen::{Batch, GenConfig, Generator, Pace, Visitor};
+use stage::facts::{Pinned, Sources};
 use wire::{Arrival, ArrivalPosition, Decoder, RawRecord};
 
 use crate::command::bench::{enrich, own_cpu_seconds};

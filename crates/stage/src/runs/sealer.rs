@@ -1,18 +1,18 @@
-//! The thread that writes runs and merges them, out of the way of events. Seals go first, because the stage waits for them
+//! Writes runs and merges them, out of the way of events: in a thread, or in turns. Seals go first, because the stage waits for them
 //! when its table is full; merges get their share between them, or runs would become too many.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use enrich::dedup::{Head, Merge, RunWriter, Sealed};
 use seam::fault::point;
-use seam::{File, Fs};
+use seam::{Background, File, Fs};
 
 use super::file::{OpenRun, Reader, name};
 use super::shelf::{Done, Shelf};
@@ -30,9 +30,11 @@ const MERGE_SHARE: u64 = 3 << 20;
 /// Between two tries when the disk takes nothing.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A thread that writes runs. When it is dropped, generations that were handed in are written first; a merge is given up.
+/// Has runs written. When it is dropped, generations that were handed in are written first; a merge is given up.
 pub struct Sealer {
     tasks: Option<mpsc::Sender<Task>>,
+    /// In turns: who works. Else a thread does.
+    turns: Option<Mutex<Worker>>,
     hurry: Arc<AtomicBool>,
     behind: Arc<AtomicUsize>,
     cost: Arc<Cost>,
@@ -56,12 +58,13 @@ pub(super) enum Task {
 }
 
 impl Sealer {
-    pub fn start(fs: Arc<dyn Fs>) -> io::Result<Sealer> {
-        Sealer::with_pauses(fs, SLICE_PAUSE)
+    pub fn start(fs: Arc<dyn Fs>, background: Background) -> io::Result<Sealer> {
+        Sealer::with_pauses(fs, background, SLICE_PAUSE)
     }
 
     /// `pause`: after each slice.
-    pub(super) fn with_pauses(fs: Arc<dyn Fs>, pause: Duration) -> io::Result<Sealer> {
+    pub(super) fn with_pauses(fs: Arc<dyn Fs>, background: Background, pause: Duration) -> io::Result<Sealer> {
+        let pause = if background == Background::Turns { Duration::ZERO } else { pause };
         let (tasks, queue) = mpsc::channel::<Task>();
         let hurry = Arc::new(AtomicBool::new(false));
         let behind = Arc::new(AtomicUsize::new(0));
@@ -72,14 +75,36 @@ impl Sealer {
             hurry: hurry.clone(),
             behind: behind.clone(),
             pause,
+            background,
             cost: cost.clone(),
             seals: VecDeque::new(),
             merges: VecDeque::new(),
             merging: None,
             merge_share: 0,
         };
-        let thread = std::thread::Builder::new().name("sealer".to_owned()).spawn(move || worker.run())?;
-        Ok(Sealer { tasks: Some(tasks), hurry, behind, cost, thread: Some(thread) })
+        let (mut turns, mut thread) = (None, None);
+        match background {
+            Background::Threads => {
+                let thread_of = std::thread::Builder::new().name("sealer".to_owned());
+                thread = Some(thread_of.spawn(move || while worker.step() {})?);
+            }
+            Background::Turns => turns = Some(Mutex::new(worker)),
+        }
+        Ok(Sealer { tasks: Some(tasks), turns, hurry, behind, cost, thread })
+    }
+
+    /// In turns: does a little, if there is something to do.
+    pub fn work(&self) {
+        if let Some(worker) = &self.turns {
+            let mut worker = worker.lock().expect("no panic while held");
+            if worker.is_idle()
+                && let Ok(task) = worker.queue.try_recv()
+            {
+                worker.take(task);
+            } else if !worker.is_idle() {
+                worker.step();
+            }
+        }
     }
 
     pub fn cost(&self) -> &Cost {
@@ -96,7 +121,7 @@ impl Sealer {
 
     /// Whether its thread is gone although it is still needed: whoever waited for it would wait for ever.
     pub(super) fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.turns.is_none() && self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// For tests: its thread ends, as one does that panics.
@@ -121,6 +146,10 @@ impl Drop for Sealer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        if let Some(worker) = self.turns.take() {
+            let mut worker = worker.into_inner().unwrap_or_else(PoisonError::into_inner);
+            while worker.step() {}
+        }
     }
 }
 
@@ -131,6 +160,7 @@ struct Worker {
     /// Partitions that are about to wait.
     behind: Arc<AtomicUsize>,
     pause: Duration,
+    background: Background,
     cost: Arc<Cost>,
     seals: VecDeque<(PathBuf, Shelf, Sealed)>,
     merges: VecDeque<(PathBuf, Shelf, Head, Vec<Arc<OpenRun>>)>,
@@ -140,25 +170,34 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(&mut self) {
-        loop {
-            let idle = self.seals.is_empty() && self.merges.is_empty() && self.merging.is_none();
-            let task = match idle {
-                true => self.queue.recv().map_err(|_| TryRecvError::Disconnected),
-                false => self.queue.try_recv(),
-            };
-            match task {
-                Ok(Task::Seal { dir, shelf, sealed }) => self.seals.push_back((dir, shelf, sealed)),
-                Ok(Task::Merge { dir, shelf, head, runs }) => self.merges.push_back((dir, shelf, head, runs)),
-                Ok(Task::Remove(paths)) => paths.iter().for_each(|p| self.remove(p)),
-                Err(TryRecvError::Disconnected) if self.seals.is_empty() => {
-                    if let Some(merging) = self.merging.take() {
-                        self.remove(&merging.out.tmp);
-                    }
-                    return;
+    fn is_idle(&self) -> bool {
+        self.seals.is_empty() && self.merges.is_empty() && self.merging.is_none()
+    }
+
+    /// Takes a task, or works on one; waits for one when there is none. Says whether there can be more.
+    fn step(&mut self) -> bool {
+        let task = match self.is_idle() {
+            true => self.queue.recv().map_err(|_| TryRecvError::Disconnected),
+            false => self.queue.try_recv(),
+        };
+        match task {
+            Ok(task) => self.take(task),
+            Err(TryRecvError::Disconnected) if self.seals.is_empty() => {
+                if let Some(merging) = self.merging.take() {
+                    self.remove(&merging.out.tmp);
                 }
-                Err(_) => self.work(),
+                return false;
             }
+            Err(_) => self.work(),
+        }
+        true
+    }
+
+    fn take(&mut self, task: Task) {
+        match task {
+            Task::Seal { dir, shelf, sealed } => self.seals.push_back((dir, shelf, sealed)),
+            Task::Merge { dir, shelf, head, runs } => self.merges.push_back((dir, shelf, head, runs)),
+            Task::Remove(paths) => paths.iter().for_each(|p| self.remove(p)),
         }
     }
 
@@ -167,7 +206,9 @@ impl Worker {
         if (self.merge_share == 0 || !merges_wait)
             && let Some((dir, shelf, sealed)) = self.seals.pop_front()
         {
-            self.seal(&dir, &shelf, sealed);
+            if let Some(sealed) = self.seal(&dir, &shelf, sealed) {
+                self.seals.push_front((dir, shelf, sealed));
+            }
             self.merge_share = MERGE_SHARE;
         } else if let Some(mut merging) = self.merging.take() {
             let slice = self.slice();
@@ -195,7 +236,8 @@ impl Worker {
 
     /// Writes a run. The stage goes on until its table is full, and then waits: a pair is forgotten in memory only when it
     /// is on disk.
-    fn seal(&self, dir: &Path, shelf: &Shelf, mut sealed: Sealed) {
+    /// In turns, what could not be written is given back.
+    fn seal(&self, dir: &Path, shelf: &Shelf, mut sealed: Sealed) -> Option<Sealed> {
         sealed.pairs.sort_unstable_by_key(|p| (p.id, p.offset));
         let mut told = false;
         loop {
@@ -204,12 +246,13 @@ impl Worker {
                     self.cost.runs.fetch_add(1, Relaxed);
                     self.cost.sealed_bytes.fetch_add(run.bytes, Relaxed);
                     shelf.held().done.push(Done::Sealed(Arc::new(run)));
-                    return;
+                    return None;
                 }
                 Err(e) if self.hurry.load(Relaxed) => {
                     tracing::warn!(error = %e, "a dedup run was not written; the next start reads raw instead");
-                    return;
+                    return None;
                 }
+                Err(_) if self.background == Background::Turns => return Some(sealed),
                 Err(e) => {
                     if !told {
                         tracing::warn!(error = %e, "a dedup run cannot be written; it is tried again");
@@ -256,7 +299,7 @@ impl Worker {
     }
 
     fn pause(&self) {
-        if self.behind.load(Relaxed) == 0 && !self.hurry.load(Relaxed) {
+        if !self.pause.is_zero() && self.behind.load(Relaxed) == 0 && !self.hurry.load(Relaxed) {
             std::thread::sleep(self.pause);
         }
     }
@@ -268,7 +311,7 @@ impl Worker {
 
     fn wait(&self) {
         let mut waited = Duration::ZERO;
-        while waited < RETRY && !self.hurry.load(Relaxed) {
+        while self.background == Background::Threads && waited < RETRY && !self.hurry.load(Relaxed) {
             std::thread::sleep(SLICE_PAUSE * 4);
             waited += SLICE_PAUSE * 4;
         }

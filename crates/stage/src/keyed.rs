@@ -1,7 +1,7 @@
-//! Runs a deterministic stage in the real world: a thread restores the state of its partitions, drives their state
-//! machines, commits for them, and writes snapshots in slices between batches.
+//! A deterministic stage at work: restores the state of its partitions, drives their state machines, commits, and takes
+//! snapshots in slices between batches.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,38 +9,50 @@ use bytes::Bytes;
 use drive::{Action, Driver, Input, Phase, Restored, Settled};
 use event::{Micros, Offset, TopicId, TopicPartition};
 use flow::{Keyed, Metadata, Operator};
-use log::{Commit, Generation, Log, LogError, Position};
+use log::{Commit, Generation, Log, LogError, Outcome, Position};
 use seam::fault::{Bug, planted, point};
-use seam::{Clock, Rng};
+use seam::{Background, Clock, Rng};
 use state::writer::{Hurry, Writing};
 use state::{Begin, Snapshots, Store, Writer};
 
-use crate::hold::{Hold, Snapped};
-use crate::stage::{StageStatus, Trouble};
+use crate::hold::{Asking, Hold, Snapped};
+use crate::status::{StageStatus, Trouble};
+use crate::turn::{Stage, Then, Turn};
 
 /// Bytes of one partition's records in one batch.
 const FETCH_BYTES: usize = 512 * 1024;
-const IDLE_WAIT: Duration = Duration::from_millis(50);
-/// Between two batches of a stage whose state is at its bound; at a quarter more it reads nothing at all.
-const BOUND_WAIT: Duration = Duration::from_millis(100);
 /// Bytes of a snapshot that are taken between two batches: some tens of microseconds.
 const SLICE_BYTES: usize = 64 * 1024;
 
-/// Everything a thread of a deterministic stage needs.
-pub struct KeyedWorker<O: Operator<Prefix = ()>> {
+/// Everything a deterministic stage needs of the world around it.
+pub struct KeyedWorld<O: Operator<Prefix = ()>> {
     pub log: Arc<dyn Log>,
     pub operator: Arc<O>,
     /// The topic it reads, and how many partitions the topic one hop up has.
     pub input: TopicId,
     pub sources: u32,
-    pub generation: Generation,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub store: Arc<dyn Store>,
     pub parts: Arc<KeyedParts<O>>,
     pub status: Arc<StageStatus>,
     pub settings: Settings,
-    pub stop: Arc<AtomicBool>,
+    pub background: Background,
+}
+
+/// The stage, for the partitions that it was granted.
+pub struct KeyedStage<O: Operator<Prefix = ()>> {
+    with: KeyedWorld<O>,
+    generation: Option<Generation>,
+    /// Its partitions; those up to `opened` are restored or on the way.
+    mine: Vec<u32>,
+    opened: usize,
+    /// The commit that is to be settled: (partition, its driver's number of the commit).
+    submitted: Option<Vec<(u32, u64)>>,
+    /// The last asking to hold that was answered.
+    told: Option<Asking>,
+    /// Whether the state may grow, as of this turn.
+    room: Room,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,72 +109,155 @@ impl<O: Operator> KeyedParts<O> {
     }
 }
 
-impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
-    /// Runs until told to stop or until going on would be wrong; the latter is in the status and in the answer. At the end
-    /// it leaves a snapshot at the committed position, so that the next start has nothing to replay.
-    pub fn run(self, partitions: &[u32]) -> Result<(), String> {
-        let result = self.run_inner(partitions);
-        if let Err(reason) = &result {
-            self.status.set_trouble(Some(Trouble { reason: reason.clone(), fatal: true }));
+impl<O: Operator<Prefix = ()>> KeyedStage<O> {
+    pub fn new(with: KeyedWorld<O>) -> KeyedStage<O> {
+        KeyedStage {
+            with,
+            generation: None,
+            mine: Vec::new(),
+            opened: 0,
+            submitted: None,
+            told: None,
+            room: Room::Enough,
         }
-        result
     }
 
-    fn run_inner(&self, partitions: &[u32]) -> Result<(), String> {
-        let mut changes = *self.log.subscribe().borrow();
-        let mut opened = 0;
-        loop {
-            let mut busy = false;
-            // One after the other, each with its replay: the first is at work while the next is still being restored.
-            let replaying = |p: &u32| {
-                let held = self.part(*p);
-                held.as_ref().is_some_and(|part| matches!(part.driver.phase(), Phase::Starting | Phase::Replaying))
-            };
-            if let Some(next) = partitions.get(opened).filter(|_| !partitions[..opened].iter().any(replaying)) {
-                self.open(*next)?;
-                opened += 1;
-                busy = true;
-            }
-            let reading = !self.stop.load(Relaxed);
-            if let Some(turn) = self.parts.hold.asked().filter(|_| reading && opened == partitions.len()) {
-                // Here no commit is open, but for one that the log aborted and that is to be tried again.
-                if partitions.iter().all(|p| self.part(*p).as_ref().is_some_and(|part| part.is_settled())) {
-                    partitions.iter().for_each(|p| self.parts.hold.tell(turn, *p, self.snapshot_now(*p)));
-                    self.parts.hold.wait(turn, &self.stop);
+    /// Opens the next partition when the one before it is restored: the first is at work while others are not yet.
+    fn open_next(&mut self) -> Result<bool, String> {
+        let with = &self.with;
+        let is_replaying = |p: &u32| {
+            let held = with.part(*p);
+            held.as_ref().is_some_and(|part| matches!(part.driver.phase(), Phase::Starting | Phase::Replaying))
+        };
+        let Some(next) = self.mine.get(self.opened).filter(|_| !self.mine[..self.opened].iter().any(is_replaying))
+        else {
+            return Ok(false);
+        };
+        with.open(*next)?;
+        self.opened += 1;
+        Ok(true)
+    }
+
+    /// Whether it is held: then every partition has a snapshot. Here no commit is open, but for one that the log aborted and
+    /// that is to be tried again.
+    fn is_held(&mut self) -> bool {
+        let Some(asking) = self.with.parts.hold.asked().filter(|_| self.opened == self.mine.len()) else {
+            return false;
+        };
+        if self.told == Some(asking) {
+            return true;
+        }
+        let is_settled = |p: &u32| self.with.part(*p).as_ref().is_some_and(Part::is_settled);
+        let all = self.mine.iter().all(is_settled);
+        if all {
+            self.mine.iter().for_each(|p| self.with.parts.hold.tell(asking, *p, self.with.snapshot_now(*p)));
+            self.told = Some(asking);
+        }
+        all
+    }
+
+    /// Takes a slice of each snapshot that was begun. Says whether there is more to take.
+    fn snapshots(&self) -> bool {
+        let mut busy = false;
+        for partition in &self.mine[..self.opened] {
+            let mut held = self.with.part(*partition);
+            let part = held.as_mut().expect("opened before");
+            busy |= part.writer.work();
+            busy |= self.with.snapshot(part);
+        }
+        busy
+    }
+}
+
+impl<O: Operator<Prefix = ()>> Stage for KeyedStage<O> {
+    fn turn(&mut self, reading: bool) -> Result<Turn, String> {
+        if self.submitted.is_some() {
+            return Err(format!("a commit of {} was not settled; this is a bug", self.with.operator.group()));
+        }
+        let mut busy = self.open_next()?;
+        if reading && self.is_held() {
+            return Ok(Turn::Held);
+        }
+        self.room = self.with.room();
+        let mut commit = Commit { generation: self.generation, ..Commit::default() };
+        let mut of = Vec::new();
+        for partition in &self.mine[..self.opened] {
+            let mut held = self.with.part(*partition);
+            let part = held.as_mut().expect("opened before");
+            busy |= self.with.advance(part, reading && self.room != Room::None, &mut commit, &mut of)?;
+        }
+        if !of.is_empty() {
+            point("sessions.applied");
+            let ticket = self.with.log.submit(commit);
+            point("sessions.submitted");
+            self.submitted = Some(of);
+            return Ok(Turn::Submitted(ticket));
+        }
+        busy |= self.snapshots();
+        Ok(match (busy, self.room) {
+            (false, _) => Turn::Idle,
+            (true, Room::Enough) => Turn::Busy,
+            (true, _) => Turn::Crowded,
+        })
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> Result<Then, String> {
+        let Some(of) = self.submitted.take() else {
+            return Err(format!("no commit of {} is to be settled; this is a bug", self.with.operator.group()));
+        };
+        let with = &self.with;
+        let (settled, then) = with.status.ended(&outcome, with.operator.group())?;
+        if settled == Settled::Committed {
+            point("sessions.committed");
+        }
+        let now = with.clock.now();
+        for (partition, seq) in of {
+            let mut held = with.part(partition);
+            let Some(part) = held.as_mut() else { continue };
+            part.driver.handle(Input::Settled { seq, settled });
+            if settled == Settled::Committed {
+                for received in part.received.drain(..) {
+                    with.status.latency.record(Duration::from_micros((now.0 - received.0).max(0) as u64));
                 }
             }
-            let room = self.room();
-            let mut commit = Commit { generation: Some(self.generation), ..Commit::default() };
-            let mut of = Vec::new();
-            for partition in &partitions[..opened] {
-                let mut held = self.part(*partition);
-                let part = held.as_mut().expect("opened before");
-                busy |= self.advance(part, reading && room != Room::None, &mut commit, &mut of)?;
-            }
-            if !of.is_empty() {
-                point("sessions.applied");
-                let full = self.settle(commit, &of)?;
-                if full && !reading {
-                    return Ok(());
-                }
-            }
-            for partition in &partitions[..opened] {
-                let mut held = self.part(*partition);
-                busy |= self.snapshot(held.as_mut().expect("opened before"));
-            }
-            if !busy && of.is_empty() {
-                if !reading {
-                    break;
-                }
-                changes = self.log.wait(changes, IDLE_WAIT);
-            } else if room != Room::Enough {
-                std::thread::sleep(BOUND_WAIT);
+            with.show(part);
+        }
+        if then != Then::Fenced {
+            self.snapshots();
+        }
+        Ok(then)
+    }
+
+    fn grant(&mut self, partitions: &[TopicPartition], generation: Generation) -> Result<(), String> {
+        self.generation = Some(generation);
+        for input in partitions {
+            if !self.mine.contains(&input.partition) {
+                self.mine.push(input.partition);
             }
         }
-        partitions.iter().for_each(|p| self.last_snapshot(*p));
         Ok(())
     }
 
+    fn revoke(&mut self, partitions: &[TopicPartition]) {
+        let gone = |p: &u32| partitions.iter().any(|tp| tp.partition == *p);
+        let kept_open = self.mine[..self.opened].iter().filter(|p| !gone(p)).count();
+        for partition in self.mine.iter().filter(|p| gone(p)) {
+            // No snapshot of another's epoch: what was being taken is given up.
+            if let Some(part) = self.with.part(*partition).take() {
+                part.writer.abandon();
+            }
+        }
+        self.mine.retain(|p| !gone(p));
+        self.opened = kept_open;
+    }
+
+    /// Leaves a snapshot at the committed position, so that the next start has nothing to replay.
+    fn finish(&mut self) {
+        self.mine.iter().for_each(|p| self.with.last_snapshot(*p));
+    }
+}
+
+impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
     fn part(&self, partition: u32) -> MutexGuard<'_, Option<Part<O>>> {
         self.parts.list[partition as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,26 +358,6 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         })
     }
 
-    /// Commits and tells every driver how it ended. Answers whether there was no room for it.
-    fn settle(&self, commit: Commit, of: &[(u32, u64)]) -> Result<bool, String> {
-        let ticket = self.log.submit(commit);
-        point("sessions.submitted");
-        let (settled, full) = self.status.wait(ticket, self.operator.group(), "sessions.committed")?;
-        let now = self.clock.now();
-        for (partition, seq) in of {
-            let mut held = self.part(*partition);
-            let part = held.as_mut().expect("opened before");
-            part.driver.handle(Input::Settled { seq: *seq, settled });
-            if settled == Settled::Committed {
-                for received in part.received.drain(..) {
-                    self.status.latency.record(Duration::from_micros((now.0 - received.0).max(0) as u64));
-                }
-            }
-            self.show(part);
-        }
-        Ok(full)
-    }
-
     fn show(&self, part: &Part<O>) {
         let partition = part.driver.input().partition;
         self.status.show(partition, part.driver.committed());
@@ -352,9 +427,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         }
         let (_, next) = part.driver.committed();
         if next > part.begun.1 && part.driver.open_commits() == 0 {
-            while !part.writer.is_idle() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            part.writer.catch_up();
             self.begin(&mut part, self.clock.elapsed());
             while part.taking {
                 self.slice(&mut part);
@@ -376,9 +449,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
             while part.taking {
                 self.slice(part);
             }
-            while !part.writer.is_idle() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            part.writer.catch_up();
             if part.writer.completed() == Some(next) {
                 break;
             }
@@ -386,9 +457,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
             while part.taking {
                 self.slice(part);
             }
-            while !part.writer.is_idle() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            part.writer.catch_up();
         }
         part.writer.hurry(Hurry::No);
         match part.writer.completed() == Some(next) {
@@ -456,7 +525,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorker<O> {
         // The directory is this process's alone: nobody else reads old snapshots of it.
         let keep = Duration::ZERO;
         let writing = Writing { keep, ..Writing::new(group, partition, version, self.rng.next_u128() as u64) };
-        let writer = Writer::start(self.store.clone(), self.clock.clone(), writing, manifest)
+        let writer = Writer::start(self.store.clone(), self.clock.clone(), writing, manifest, self.background)
             .map_err(|e| say(&format!("a thread cannot be started: {e}")))?;
         let part = Part {
             driver,

@@ -1,8 +1,8 @@
-//! Dedup's older pairs on disk: `dedup/<partition>/<from>-<to>.run`, written and merged by a thread of their own.
+//! Dedup's older pairs on disk: `dedup/<partition>/<from>-<to>.run`, written and merged out of the way.
 //!
 //! * [`file`]: a run as a file
 //! * [`shelf`]: the runs that can be asked
-//! * [`sealer`]: the thread
+//! * [`sealer`]: who writes and merges them
 //!
 //! `raw` is the truth, and a run a saving: one that is not whole at start is thrown away, and what it covered is read from
 //! `raw` again, as far as that still goes back. A rebuild from runs decides as the first reading did. One that had to begin

@@ -10,7 +10,7 @@ use enrich::Dedup;
 use enrich::dedup::{DedupConfig, PAGE_BYTES};
 use event::{Micros, Offset};
 use flow::Verdict;
-use seam::{Fs, RealFs};
+use seam::{Background, Fs, RealFs};
 use tempfile::TempDir;
 
 use super::{Runs, Sealer};
@@ -121,7 +121,8 @@ impl Stage {
         self.dedup = Dedup::with_older(&self.config, Box::new(self.runs.shelf()));
         let received = |at: Offset| self.records.get(at as usize).map(|r| Micros(r.2));
         let from = self.runs.restore(&*self.fs, &mut self.dedup, self.committed, kept_from, received).expect("files");
-        self.sealer = Some(Sealer::with_pauses(self.fs.clone(), Duration::ZERO).expect("a thread"));
+        self.sealer =
+            Some(Sealer::with_pauses(self.fs.clone(), Background::Threads, Duration::ZERO).expect("a thread"));
         for offset in from.min(self.committed)..self.committed {
             self.ready().expect("files");
             self.judge(offset);

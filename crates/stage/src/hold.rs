@@ -1,8 +1,8 @@
-//! Holds a stage still: its threads stop reading, leave a snapshot of each of their partitions at the committed position,
-//! say where, and wait until they are let go. So what was snapshotted is not retired while somebody copies it.
+//! Holds a stage still: it stops reading, leaves a snapshot of each of its partitions at the committed position, says where,
+//! and does nothing until it is let go. So what was snapshotted is not retired while somebody copies it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The position of a partition's snapshot; `None`: there is no state yet.
 pub type Snapped = Option<Offset>;
 
-/// Which asking it is, so that a thread that is slow to see that it was let go does not sleep through the next one.
-pub(crate) type Turn = u64;
+/// Which asking it is, so that a stage that is slow to see that it was let go does not sleep through the next one.
+pub(crate) type Asking = u64;
 
 #[derive(Default)]
 pub struct Hold {
-    /// The turn that is asked for; even numbers: none is.
-    turn: AtomicU64,
+    /// Grows with every asking and every letting go; even numbers: nothing is asked.
+    asking: AtomicU64,
     snapped: Mutex<BTreeMap<u32, Result<Snapped, String>>>,
     changed: Condvar,
 }
@@ -33,14 +33,10 @@ pub struct Held<'a> {
 }
 
 impl Hold {
-    /// Asks the threads to hold, and waits until all `partitions` have a snapshot. `give_up` says why that will never be.
+    /// Asks the stage to hold, and waits until all `partitions` have a snapshot. `give_up` says why that will never be.
     pub fn ask(&self, partitions: u32, give_up: impl Fn() -> Option<String>) -> Result<Held<'_>, String> {
+        let mut held = self.raise()?;
         let mut snapped = self.lock();
-        if self.asked().is_some() {
-            return Err("another savepoint is being made".to_owned());
-        }
-        self.turn.fetch_add(1, Relaxed);
-        let mut held = Held { hold: self, snapped: BTreeMap::new() };
         while snapped.len() < partitions as usize {
             if let Some(why) = give_up() {
                 drop(snapped);
@@ -48,30 +44,36 @@ impl Hold {
             }
             snapped = self.changed.wait_timeout(snapped, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let all: Result<BTreeMap<u32, Snapped>, String> = snapped.iter().map(|(p, at)| Ok((*p, at.clone()?))).collect();
         drop(snapped);
-        held.snapped = all?;
+        held.snapped = self.told()?;
         Ok(held)
     }
 
-    /// Asked of a thread: that it snapshots its partitions, tells of each, and waits.
-    pub(crate) fn asked(&self) -> Option<Turn> {
-        Some(self.turn.load(Relaxed)).filter(|turn| turn % 2 == 1)
+    /// Asks the stage to hold, and does not wait for it.
+    pub fn raise(&self) -> Result<Held<'_>, String> {
+        let _snapped = self.lock();
+        if self.asked().is_some() {
+            return Err("another savepoint is being made".to_owned());
+        }
+        self.asking.fetch_add(1, Relaxed);
+        Ok(Held { hold: self, snapped: BTreeMap::new() })
     }
 
-    pub(crate) fn tell(&self, turn: Turn, partition: u32, snapped: Result<Snapped, String>) {
+    /// What was told so far, by partition.
+    pub fn told(&self) -> Result<BTreeMap<u32, Snapped>, String> {
+        self.lock().iter().map(|(p, at)| Ok((*p, at.clone()?))).collect()
+    }
+
+    /// Asked of a stage: that it snapshots its partitions, tells of each, and does nothing until it is let go.
+    pub(crate) fn asked(&self) -> Option<Asking> {
+        Some(self.asking.load(Relaxed)).filter(|asking| asking % 2 == 1)
+    }
+
+    pub(crate) fn tell(&self, asking: Asking, partition: u32, snapped: Result<Snapped, String>) {
         let mut all = self.lock();
-        if self.asked() == Some(turn) {
+        if self.asked() == Some(asking) {
             all.insert(partition, snapped);
             self.changed.notify_all();
-        }
-    }
-
-    /// Returns when the stage is let go, or is to stop.
-    pub(crate) fn wait(&self, turn: Turn, stop: &AtomicBool) {
-        let mut snapped = self.lock();
-        while self.asked() == Some(turn) && !stop.load(Relaxed) {
-            snapped = self.changed.wait_timeout(snapped, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -84,14 +86,14 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         let mut snapped = self.hold.lock();
         snapped.clear();
-        self.hold.turn.fetch_add(1, Relaxed);
-        drop(snapped);
-        self.hold.changed.notify_all();
+        self.hold.asking.fetch_add(1, Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     #[test]
@@ -99,11 +101,11 @@ mod tests {
         let (hold, stop) = (Hold::default(), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let mut turns = 0;
+                let (mut turns, mut told) = (0, None);
                 while !stop.load(Relaxed) {
-                    let Some(turn) = hold.asked() else { continue };
-                    (0..3).for_each(|p| hold.tell(turn, p, Ok((p > 0).then_some(u64::from(p) + turns))));
-                    hold.wait(turn, &stop);
+                    let Some(asking) = hold.asked().filter(|asking| told != Some(*asking)) else { continue };
+                    (0..3).for_each(|p| hold.tell(asking, p, Ok((p > 0).then_some(u64::from(p) + turns))));
+                    told = Some(asking);
                     turns += 1;
                 }
             });
@@ -111,7 +113,7 @@ mod tests {
             for turn in 0..200 {
                 let held = hold.ask(3, || None).expect("held");
                 assert_eq!(held.snapped[&0], None);
-                assert!(held.snapped[&1] <= Some(1 + turn) && held.snapped[&2] > held.snapped[&1]);
+                assert!(held.snapped[&1] == Some(1 + turn) && held.snapped[&2] > held.snapped[&1]);
                 assert!(hold.ask(3, || None).is_err(), "one at a time");
             }
             stop.store(true, Relaxed);

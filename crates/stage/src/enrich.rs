@@ -1,0 +1,411 @@
+//! The enrich stage at work: reads `raw`, answers its asks, commits `enriched`, and says in the log what it knows of time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use drive::{Action, Driver, Input, Phase, Settled};
+use enrich::dedup::Pair;
+use enrich::{Dedup, DedupConfig, Enrich};
+use event::record::Chunk;
+use event::topic::{ENRICHED, RAW};
+use event::{Block, BlockBuilder, Micros, Offset, TopicPartition};
+use flow::punctuation::Controls;
+use flow::{Operator, Punctuation};
+use log::{Commit, Generation, Log, LogError, Outcome, Position};
+use seam::fault::{Bug, planted, point};
+use seam::{Background, Clock, Fs};
+
+use crate::facts::{Pinned, Sources};
+use crate::lookahead::Lookahead;
+use crate::runs::{Runs, Sealer};
+use crate::status::StageStatus;
+use crate::turn::{Stage, Then, Turn};
+
+/// Bytes of one partition's records in one batch. Above this a bigger batch saves nothing and holds memory.
+const FETCH_BYTES: usize = 512 * 1024;
+
+/// Everything the stage needs of the world around it.
+pub struct EnrichParts {
+    pub log: Arc<dyn Log>,
+    pub operator: Arc<Enrich>,
+    pub sources: Arc<Sources>,
+    pub clock: Arc<dyn Clock>,
+    pub fs: Arc<dyn Fs>,
+    pub data: std::path::PathBuf,
+    /// What one partition may spend on telling duplicates.
+    pub dedup: DedupConfig,
+    /// What is said of time, by all of this process that share the stage's partitions.
+    pub punctuation: Arc<Mutex<Punctuation>>,
+    /// Where the links between users and visitors come from, if they are wanted.
+    pub lookahead: Option<Arc<Lookahead>>,
+    pub status: Arc<StageStatus>,
+    pub background: Background,
+}
+
+/// The stage, for the partitions that it was granted.
+pub struct EnrichStage {
+    with: EnrichParts,
+    sealer: Sealer,
+    generation: Option<Generation>,
+    /// By partition.
+    parts: Vec<Part>,
+    step: Step,
+}
+
+/// What the next turn does.
+enum Step {
+    Read,
+    Process,
+    /// Nothing, until the commit of these is settled: (partition, its driver's number of the commit).
+    Settle(Vec<(u32, u64)>),
+}
+
+struct Part {
+    driver: Driver<Enrich>,
+    runs: Runs,
+    pinned: Pinned,
+    /// Times of receipt in the open batch, for the latency of its commit.
+    received: Vec<Micros>,
+    /// What was read and is not handed to the driver yet.
+    fetched: Option<Fetched>,
+    /// There was nothing to read.
+    at_end: bool,
+    /// Partitions of `enriched` that the open batch wrote to.
+    wrote: Vec<u32>,
+}
+
+struct Fetched {
+    from: Offset,
+    fetch: log::Fetch,
+}
+
+impl EnrichStage {
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn new(with: EnrichParts) -> std::io::Result<EnrichStage> {
+        let sealer = Sealer::start(with.fs.clone(), with.background)?;
+        Ok(EnrichStage { with, sealer, generation: None, parts: Vec::new(), step: Step::Read })
+    }
+
+    /// Reads what waits in every partition, before anything is processed: what the records of one say of time must not pass
+    /// by those that wait in another. Says whether there is any.
+    fn read_all(&mut self, reading: bool) -> Result<bool, String> {
+        for part in &mut self.parts {
+            self.with.read(part, &self.sealer, reading)?;
+        }
+        Ok(self.parts.iter().any(|p| p.fetched.is_some()))
+    }
+
+    /// Processes what was read and commits it, with what is to be said of time.
+    fn process_all(&mut self) -> Result<Turn, String> {
+        let with = &self.with;
+        let now = with.clock.now();
+        let mut commit = Commit { generation: self.generation, ..Commit::default() };
+        let busy = self.parts.iter().any(|p| p.fetched.is_some());
+        if busy {
+            if let Some(lookahead) = &with.lookahead {
+                lookahead.advance(&*with.log).map_err(|e| e.to_string())?;
+            }
+            let waiting = with.waiting(&self.parts);
+            let controls = with.punctuation().wake(waiting.into_iter(), now);
+            commit.blocks.extend(with.controls(controls, now));
+        }
+        let mut of = Vec::new();
+        for part in &mut self.parts {
+            with.process(part, &mut commit, &mut of)?;
+        }
+        with.punctuate(&self.parts, &of, now, &mut commit);
+        if of.is_empty() && commit.blocks.is_empty() {
+            self.step = Step::Read;
+            return Ok(if busy { Turn::Busy } else { Turn::Idle });
+        }
+        with.stay(&self.parts, &of, &mut commit);
+        point("enrich.applied");
+        // One commit at a time: an abort does not abort what was submitted behind it.
+        let ticket = with.log.submit(commit);
+        point("enrich.submitted");
+        self.step = Step::Settle(of);
+        Ok(Turn::Submitted(ticket))
+    }
+}
+
+impl Stage for EnrichStage {
+    fn turn(&mut self, reading: bool) -> Result<Turn, String> {
+        match self.step {
+            Step::Read => {
+                self.sealer.work();
+                self.step = Step::Process;
+                if self.read_all(reading)? { Ok(Turn::Busy) } else { self.process_all() }
+            }
+            Step::Process => self.process_all(),
+            Step::Settle(_) => Err("a commit of enrich was not settled; this is a bug".to_owned()),
+        }
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> Result<Then, String> {
+        let Step::Settle(of) = std::mem::replace(&mut self.step, Step::Read) else {
+            return Err("no commit of enrich is to be settled; this is a bug".to_owned());
+        };
+        let with = &self.with;
+        let (settled, then) = with.status.ended(&outcome, with.operator.group())?;
+        if settled == Settled::Committed {
+            point("enrich.committed");
+        } else {
+            let mut punctuation = with.punctuation();
+            for part in &self.parts {
+                let (committed, _) = part.driver.committed();
+                punctuation.take_back(part.partition(), committed.watermark);
+            }
+        }
+        let now = with.clock.now();
+        for (partition, seq) in of {
+            let Some(part) = self.parts.iter_mut().find(|p| p.partition() == partition) else { continue };
+            part.driver.handle(Input::Settled { seq, settled });
+            if settled != Settled::Committed {
+                continue;
+            }
+            for received in part.received.drain(..) {
+                with.status.latency.record(Duration::from_micros((now.0 - received.0).max(0) as u64));
+            }
+            with.status.show(partition, part.driver.committed());
+            let horizon = part.driver.prefix().horizon();
+            with.status.show_horizon(partition, horizon.end - horizon.start, part.driver.prefix().reach() as u64);
+        }
+        Ok(then)
+    }
+
+    fn grant(&mut self, partitions: &[TopicPartition], generation: Generation) -> Result<(), String> {
+        self.generation = Some(generation);
+        for input in partitions {
+            if self.parts.iter().all(|p| p.driver.input() != *input) {
+                self.parts.push(self.with.open(*input).map_err(|e| format!("{input}: {e}"))?);
+            }
+        }
+        self.parts.sort_unstable_by_key(Part::partition);
+        Ok(())
+    }
+
+    fn revoke(&mut self, partitions: &[TopicPartition]) {
+        self.parts.retain(|p| !partitions.contains(&p.driver.input()));
+        let mut punctuation = self.with.punctuation();
+        partitions.iter().for_each(|p| punctuation.release(p.partition));
+    }
+
+    fn finish(&mut self) {}
+}
+
+impl Part {
+    fn partition(&self) -> u32 {
+        self.driver.input().partition
+    }
+}
+
+impl EnrichParts {
+    /// Lets a driver go on until it wants records, and reads those for it.
+    fn read(&self, part: &mut Part, sealer: &Sealer, reading: bool) -> Result<(), String> {
+        part.at_end = false;
+        while let Some(action) = part.driver.next_action() {
+            match action {
+                Action::ReadPosition => self.read_position(part)?,
+                Action::Read { .. } if !reading && part.driver.phase() == Phase::Running => {
+                    part.driver.read_nothing();
+                    return Ok(());
+                }
+                Action::Read { from } => {
+                    let committed = part.driver.committed().1;
+                    if !part.runs.keep_up(sealer, part.driver.prefix(), committed)? {
+                        part.driver.read_nothing();
+                        return Ok(());
+                    }
+                    let fetch = self.fetch(part.driver.input(), from)?;
+                    if fetch.chunks.is_empty() && fetch.next <= from {
+                        part.driver.read_nothing();
+                        part.at_end = true;
+                        return Ok(());
+                    }
+                    part.fetched = Some(Fetched { from, fetch });
+                    return Ok(());
+                }
+                Action::Stop(why) => return Err(stopped(part.driver.input(), &why)),
+                Action::Ask { .. } | Action::Commit { .. } => {
+                    unreachable!("a batch is processed and its commit settled before the next is read")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Partitions in which records wait: those that were read, and all others that have some now. (Those of other threads
+    /// too: holding the watermark for them is right whoever says it.)
+    fn waiting(&self, parts: &[Part]) -> Vec<u32> {
+        let read = |p: u32| parts.iter().any(|part| part.partition() == p && part.fetched.is_some());
+        let punctuation = self.punctuation();
+        let waits = |p: u32, next| self.log.bounds(RAW.partition(p)).is_ok_and(|(_, end)| end > next);
+        (0..)
+            .zip(self.status.partitions())
+            .filter(|(p, (_, next))| read(*p) || punctuation.is_resting(*p) && waits(*p, *next))
+            .map(|(p, _)| p)
+            .collect()
+    }
+
+    /// Notes what this commit says of time by itself, and adds what else is to be said.
+    fn punctuate(&self, parts: &[Part], of: &[(u32, u64)], now: Micros, commit: &mut Commit) {
+        let mut punctuation = self.punctuation();
+        let mut wrote: Vec<(u32, u32)> = Vec::new();
+        for part in parts.iter().filter(|p| of.iter().any(|(partition, _)| *partition == p.partition())) {
+            wrote.extend(part.wrote.iter().map(|output| (part.partition(), *output)));
+            punctuation.reached(part.partition(), part.driver.tip().watermark);
+        }
+        for (input, output) in wrote {
+            punctuation.wrote(input, output, now);
+        }
+        // The bug: who has nothing more to say holds everybody.
+        let idle = !planted(Bug::IdleHoldsWatermark);
+        for part in parts.iter().filter(|p| p.at_end && idle) {
+            punctuation.at_end(part.partition(), now);
+        }
+        let controls = punctuation.due(parts.iter().map(|p| p.partition()), now);
+        drop(punctuation);
+        commit.blocks.extend(self.controls(controls, now));
+    }
+
+    /// A commit that says something of time alone names the positions as they are: one without positions is not fenced.
+    fn stay(&self, parts: &[Part], of: &[(u32, u64)], commit: &mut Commit) {
+        if !of.is_empty() {
+            return;
+        }
+        for part in parts {
+            let (progress, next) = part.driver.committed();
+            commit.positions.push(Position {
+                group: self.operator.group().into(),
+                input: log::Input::Topic(part.driver.input()),
+                next,
+                metadata: Bytes::from(progress.encode()),
+            });
+        }
+    }
+
+    fn controls(&self, controls: Controls, now: Micros) -> Vec<Block> {
+        let punctuation = self.punctuation();
+        let block = |(output, assertions)| {
+            let mut block = BlockBuilder::new(ENRICHED.partition(output));
+            block.push(b"", &punctuation.record(assertions, now).encode(), None);
+            block.finish()
+        };
+        controls.into_iter().map(block).collect()
+    }
+
+    fn punctuation(&self) -> std::sync::MutexGuard<'_, Punctuation> {
+        self.punctuation.lock().expect("no panic while held")
+    }
+
+    fn read_position(&self, part: &mut Part) -> Result<(), String> {
+        let input = part.driver.input();
+        let at = log::Input::Topic(input);
+        let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
+        part.driver.handle(Input::Position(stored.map(|p| (p.next, p.metadata.to_vec()))));
+        self.status.show(input.partition, part.driver.committed());
+        Ok(())
+    }
+
+    /// Hands a driver what was read for it, and does what it says up to its commit.
+    fn process(&self, part: &mut Part, commit: &mut Commit, of: &mut Vec<(u32, u64)>) -> Result<(), String> {
+        part.wrote.clear();
+        let Some(Fetched { from, fetch }) = part.fetched.take() else { return Ok(()) };
+        let input = part.driver.input();
+        part.received.clear();
+        if fetch.chunks.is_empty() {
+            debug_assert!(fetch.next > from);
+            part.driver.handle(Input::Gap { next: fetch.next });
+        } else {
+            if part.driver.phase() == Phase::Running {
+                let records = fetch.chunks.iter().flat_map(Chunk::records).flatten();
+                part.received.extend(records.filter_map(|(_, r)| r.header()).map(|h| h.received_time()));
+            }
+            part.driver.handle(Input::Records { chunks: fetch.chunks, at: self.clock.now() });
+            if let Some(why) = part.driver.prefix().trouble() {
+                return Err(format!("enrich stopped at {input}: {why}"));
+            }
+        }
+        while part.driver.is_processing()
+            && let Some(action) = part.driver.next_action()
+        {
+            match action {
+                Action::Ask { asks, from } => {
+                    if from == 0 {
+                        part.pinned.renew(&self.sources);
+                    }
+                    let facts = part.pinned.answer(&asks, from);
+                    drop(asks);
+                    point("enrich.fetched");
+                    part.driver.handle(Input::Facts(facts));
+                }
+                Action::Commit { seq, blocks, next, metadata, .. } => {
+                    part.wrote.extend(blocks.iter().filter(|b| b.to.topic == ENRICHED).map(|b| b.to.partition));
+                    commit.blocks.extend(blocks);
+                    commit.positions.push(Position {
+                        group: self.operator.group().into(),
+                        input: log::Input::Topic(input),
+                        next,
+                        metadata: Bytes::from(metadata),
+                    });
+                    of.push((input.partition, seq));
+                }
+                Action::Stop(why) => return Err(stopped(input, &why)),
+                Action::Read { .. } | Action::ReadPosition => unreachable!("asked for when nothing is processed"),
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, input: TopicPartition, from: Offset) -> Result<log::Fetch, String> {
+        match self.log.fetch(input, from, FETCH_BYTES) {
+            Ok(fetch) => Ok(fetch),
+            Err(e @ LogError::OutOfRange { .. }) => Err(format!("the committed position is outside the log: {e}")),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    /// When the first record at or above a position was received.
+    fn received(&self, input: TopicPartition, offset: Offset) -> Option<Micros> {
+        let fetch = self.log.fetch(input, offset, 1).ok()?;
+        let records = fetch.chunks.iter().flat_map(Chunk::records).flatten();
+        records.filter(|(at, _)| *at >= offset).find_map(|(_, r)| r.header()).map(|h| h.received_time())
+    }
+
+    fn open(&self, input: TopicPartition) -> Result<Part, String> {
+        let (start, _) = self.log.bounds(input).map_err(|e| e.to_string())?;
+        let at = log::Input::Topic(input);
+        let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
+        let committed = stored.map_or(start, |p| p.next);
+        let runs = Runs::open(&self.fs, &self.data, input.partition).map_err(|e| e.to_string())?;
+        let mut dedup = Dedup::with_older(&self.dedup, Box::new(runs.shelf()));
+        let received = |offset| self.received(input, offset);
+        let from = runs.restore(&*self.fs, &mut dedup, committed, start, received).map_err(|e| e.to_string())?;
+        if planted(Bug::DedupOffByOne) {
+            // The bug: the rebuild reads one record too many, and takes it for one that was passed on.
+            for chunk in self.fetch(input, committed)?.chunks.iter().take(1) {
+                if let Some((offset, record)) = chunk.records().flatten().find(|(at, _)| *at >= committed)
+                    && let Some(header) = record.header()
+                {
+                    dedup.plant_off_by_one(Pair { id: header.id_hash(), payload: header.payload_hash(), offset });
+                }
+            }
+        }
+        let driver = Driver::new(self.operator.clone(), input, dedup, from.min(committed), 1);
+        Ok(Part {
+            driver,
+            runs,
+            pinned: Pinned::default(),
+            received: Vec::new(),
+            fetched: None,
+            at_end: false,
+            wrote: Vec::new(),
+        })
+    }
+}
+
+fn stopped(input: TopicPartition, why: &drive::Stop) -> String {
+    format!("enrich stopped at {input}: {why}")
+}

@@ -1,0 +1,24 @@
+//! Stages at work: they read a log, drive the state machines of their partitions, commit, and keep snapshots. All in turns
+//! that never wait: `node` gives each stage a thread that does the waiting, `sim` decides itself who has the next turn.
+//!
+//! * [`turn`]: what a turn comes to, and what a commit's end means for it
+//! * [`enrich`]: the recording stage; [`facts`]: answers what a batch asks; [`runs`]: dedup's older pairs on disk
+//! * [`lookahead`]: reads `raw` ahead for links between users and visitors
+//! * [`keyed`]: a deterministic stage, with its state and snapshots; [`hold`]: holds it still
+//! * [`status`]: what others may know of a running stage
+//!
+//! It decides nothing about events: that is in the pure crates it drives. It does not know configurations or threads.
+
+pub mod enrich;
+pub mod facts;
+pub mod hold;
+pub mod keyed;
+pub mod lookahead;
+pub mod runs;
+pub mod status;
+pub mod turn;
+
+pub use enrich::{EnrichParts, EnrichStage};
+pub use keyed::{KeyedStage, KeyedWorld};
+pub use status::{StageStatus, Trouble};
+pub use turn::{Stage, Then, Turn};
