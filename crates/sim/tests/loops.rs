@@ -58,7 +58,7 @@ fn a_program_that_is_right_survives_power_loss() {
 /// Fault, the loop that must find it, and the laws of which at least one must be named.
 const FAULTS: [(&str, bool, &[Law]); 17] = [
     ("ack_first", false, &[Law::L1]),
-    ("dirty_reads", false, &[Law::Conduct]),
+    ("dirty_reads", false, &[Law::L1, Law::Conduct]),
     ("no_sync", true, &[Law::L1, Law::Conduct]),
     ("no_dir_sync", true, &[Law::L1, Law::Conduct]),
     ("lost_tail", false, &[Law::L1, Law::L4, Law::Conduct]),
