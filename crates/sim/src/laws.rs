@@ -9,7 +9,7 @@ use std::fmt;
 use event::Code;
 use hashbrown::{HashMap, HashSet};
 
-use crate::ledger::{Intent, Kind, Ledger};
+use crate::ledger::{Intent, Kind, Ledger, MAX_FUTURE_US};
 use crate::model::{Fate, Model};
 use crate::outputs::{Outputs, Row, Topic};
 use sessions::SessionRules;
@@ -99,6 +99,13 @@ pub struct World<'a> {
     pub sessions: Option<SessionRules>,
 }
 
+impl World<'_> {
+    /// Whether a record is of an event that the sessions stage was made to fail on.
+    fn is_poison(&self, row: &Row) -> bool {
+        row.id.is_some_and(|id| self.ledger.poison.contains(&id))
+    }
+}
+
 /// All laws that hold at any time; empty when they do.
 pub fn check(world: &World<'_>) -> Vec<Violation> {
     let mut all = l1_acknowledged_is_stored(world);
@@ -140,6 +147,18 @@ fn counts(topic: &Topic, of: impl Fn(&Row) -> bool) -> HashMap<u64, u32> {
 
 fn is_refusal(row: &Row) -> bool {
     row.code.is_some_and(|c| c.outcome() == event::Outcome::Refused)
+}
+
+/// The dead letters of the doors and of the enrich stage; those of the sessions stage are judged with sessions.
+fn letters(outputs: &Outputs) -> impl Iterator<Item = (u32, &Row)> {
+    outputs.dlq.iter().filter(|(_, r)| !r.from_enriched)
+}
+
+/// Whether a record of this event must have the flag. A live door corrects a time that is not after `sentAt`; any other it
+/// takes as it stands. Where the reader does not say when it was received, it was when it was sent.
+fn must_be_future(intent: &Intent, row: &Row) -> bool {
+    let received = row.received.unwrap_or(intent.sent_at);
+    intent.time > intent.sent_at && intent.time.0 > received.0 + MAX_FUTURE_US
 }
 
 /// L1. Every acknowledged event is in `raw` as often as it was acknowledged, and every acknowledged refusal in `dlq`.
@@ -191,7 +210,7 @@ pub fn l2_at_most_once(world: &World<'_>) -> Vec<Violation> {
     }
     for (name, topic) in [("enriched", &world.outputs.enriched), ("dlq", &world.outputs.dlq)] {
         let mut sources = HashSet::new();
-        for (partition, row) in topic.iter() {
+        for (partition, row) in topic.iter().filter(|(_, r)| !r.from_enriched) {
             if row.source.is_some_and(|source| !sources.insert((source, row.revision))) {
                 descendants.add(|| place(name, partition, row));
             }
@@ -233,6 +252,7 @@ pub fn l3_nothing_that_was_not_sent(world: &World<'_>) -> Vec<Violation> {
             let intents = intents.iter().map(|i| &ledger.intents[*i as usize]);
             let first = intents.clone().next().expect("an entry is made with its first intent");
             let belongs = match (name, first.kind, row.code) {
+                ("dlq", ..) if row.from_enriched => world.is_poison(row) && row.code == Some(Code::OperatorPanic),
                 ("dlq", Kind::Malformed(code), got) => got == Some(code),
                 ("dlq", _, got) => got == Some(Code::ConflictingDuplicate),
                 (_, kind, _) => !matches!(kind, Kind::Malformed(_)),
@@ -255,8 +275,7 @@ pub fn l3_nothing_that_was_not_sent(world: &World<'_>) -> Vec<Violation> {
                 // Who was found by the user is judged where links are.
                 let is_linked = row.linked && world.sessions.is_some() && key.starts_with(b"user:");
                 let key_is_right = is_linked || row.key == xxhash_rust::xxh3::xxh3_64(&key);
-                let must_be_future = matches!(first.kind, Kind::Future);
-                if !key_is_right || !row.placed || row.future != must_be_future {
+                if !key_is_right || !row.placed || row.future != must_be_future(first, row) {
                     misplaced.add(|| format!("{}: {}", place(name, partition, row), show(ledger, first)));
                 }
             }
@@ -274,11 +293,11 @@ pub fn l4_in_all_or_in_none(world: &World<'_>) -> Vec<Violation> {
         "the journal: is a frame that was not written to its end taken for a good one?",
     );
     let mut stored: HashSet<u64> = world.outputs.raw.iter().map(|(_, r)| r.bytes).collect();
-    stored.extend(world.outputs.dlq.iter().map(|(_, r)| r.bytes));
+    stored.extend(letters(world.outputs).map(|(_, r)| r.bytes));
     let mut open: BTreeMap<(u64, u64), (usize, usize, usize)> = BTreeMap::new();
     for (n, intent) in world.ledger.intents.iter().enumerate() {
         // The bytes of other kinds may be there from an earlier batch.
-        let first = matches!(intent.kind, Kind::New | Kind::Late | Kind::Future | Kind::Malformed(_));
+        let first = !matches!(intent.kind, Kind::Resend | Kind::ResendLater | Kind::Conflict);
         if first && !world.ledger.is_acked(intent) {
             let (events, found, _) = open.entry((intent.producer, intent.batch)).or_insert((0, 0, n));
             *events += 1;
@@ -304,7 +323,7 @@ pub fn l4_in_all_or_in_none(world: &World<'_>) -> Vec<Violation> {
         "the journal's tail at start: was a record lost that a stage had read already?",
     );
     let by_source = |topic: &Topic| -> HashMap<(u32, u64), u64> {
-        topic.iter().filter_map(|(_, r)| r.source.map(|s| (s, r.bytes))).collect()
+        topic.iter().filter(|(_, r)| !r.from_enriched).filter_map(|(_, r)| Some((r.source?, r.bytes))).collect()
     };
     let (enriched, dlq) = (by_source(&world.outputs.enriched), by_source(&world.outputs.dlq));
     let mut sources = HashSet::new();
@@ -324,7 +343,7 @@ pub fn l4_in_all_or_in_none(world: &World<'_>) -> Vec<Violation> {
         }
     }
     for (name, topic) in [("enriched", &world.outputs.enriched), ("dlq", &world.outputs.dlq)] {
-        for (partition, row) in topic.iter() {
+        for (partition, row) in topic.iter().filter(|(_, r)| !r.from_enriched) {
             let needs_source = name == "enriched" || !is_refusal(row);
             if row.source.map_or(needs_source, |s| !sources.contains(&s)) {
                 orphan
@@ -355,7 +374,7 @@ pub fn l5_no_hole(world: &World<'_>) -> Vec<Violation> {
         *highest = intent.sequence.max(*highest);
     }
     let mut stored: HashSet<u64> = world.outputs.raw.iter().map(|(_, r)| r.bytes).collect();
-    stored.extend(world.outputs.dlq.iter().map(|(_, r)| r.bytes));
+    stored.extend(letters(world.outputs).map(|(_, r)| r.bytes));
     for intent in &world.ledger.intents {
         let below = highest.get(&intent.producer).is_some_and(|h| intent.sequence <= *h);
         if below && !stored.contains(&intent.bytes) {
@@ -385,7 +404,7 @@ pub fn l7_sums(world: &World<'_>) -> Vec<Violation> {
         "the counts of raw, enriched and dlq, partition by partition",
     );
     let outputs = world.outputs;
-    let quarantined = outputs.dlq.iter().filter(|(_, r)| !is_refusal(r)).count();
+    let quarantined = letters(outputs).filter(|(_, r)| !is_refusal(r)).count();
     if outputs.raw.len() != outputs.enriched.len() + quarantined + world.model.duplicates {
         stored.add(|| {
             format!(
@@ -436,8 +455,8 @@ impl Sums {
 
     /// What the numbers must be when things are quiet, from what is stored.
     pub fn of_outputs(world: &World<'_>) -> Sums {
-        let dead = world.outputs.dlq.len() as u64;
-        let refused = world.outputs.dlq.iter().filter(|(_, r)| is_refusal(r)).count() as u64;
+        let dead = letters(world.outputs).count() as u64;
+        let refused = letters(world.outputs).filter(|(_, r)| is_refusal(r)).count() as u64;
         let accepted = world.outputs.raw.len() as u64;
         Sums {
             received: accepted + refused,

@@ -1,9 +1,11 @@
-//! What the public reader gives back, reduced to what the laws need: for every record its place, its identity and two
-//! hashes.
+//! What is in the topics, reduced to what the laws need: for every record its place, its identity and two hashes. It is
+//! read from the lines of the public reader or, where the program is part of this process, from its log.
 
 use std::borrow::Cow;
 
-use event::{Code, Micros};
+use event::topic::{DLQ, ENRICHED, LATE, RAW, SESSIONS};
+use event::{Code, Flags, Micros, RecordRef, Source, TopicId, TopicPartition};
+use log::{Fetch, Log};
 use ouzel_gen::EventId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -24,14 +26,17 @@ pub struct Row {
     /// `None` when the value does not begin as the producers' events do.
     pub id: Option<EventId>,
     /// Hash of the bytes that were sent: the value itself in `raw`, without the spliced member in `enriched`, the
-    /// original in `dlq`.
+    /// original in `dlq` (without that member, too, if it has been enriched).
     pub bytes: u64,
     /// The same without `sentAt`.
     pub payload: u64,
     /// Hash of the key.
     pub key: u64,
-    /// Partition and offset of the record it was made from: in `enriched` for what is told of sessions, else in `raw`.
+    /// Partition and offset of the record it was made from.
     pub source: Option<(u32, u64)>,
+    /// Whether that record is in `enriched`, and not in `raw`: so it is for what is told of sessions, and for a dead letter
+    /// of the sessions stage.
+    pub from_enriched: bool,
     pub revision: u32,
     /// Only in `dlq`.
     pub code: Option<Code>,
@@ -129,6 +134,68 @@ impl Outputs {
             _ => &mut self.dlq,
         }
     }
+
+    /// Reads on in every topic of a log, to its end. Control records are passed over.
+    ///
+    /// # Errors
+    /// What is wrong with the log or a record, and where.
+    pub fn read(&mut self, log: &dyn Log) -> Result<(), String> {
+        let mut scratch = Vec::new();
+        for name in ALL_TOPICS {
+            let id = TopicId::named(name).ok_or_else(|| format!("there is no topic {name}"))?;
+            let topic = self.topic_mut(name);
+            if topic.rows.is_empty() {
+                *topic = Topic::new(log.partitions(id));
+            }
+            for partition in 0..topic.rows.len() as u32 {
+                topic.read(log, id.partition(partition), &mut scratch)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Topic {
+    fn read(&mut self, log: &dyn Log, at: TopicPartition, scratch: &mut Vec<u8>) -> Result<(), String> {
+        let partitions = self.rows.len() as u32;
+        loop {
+            let from = self.next[at.partition as usize];
+            let Fetch { chunks, next, end } = log.fetch(at, from, FETCH_BYTES).map_err(|e| format!("{at}: {e}"))?;
+            for chunk in &chunks {
+                for record in chunk.records() {
+                    let (offset, record) = record.map_err(|e| format!("{at}, from {}: {e:?}", chunk.base))?;
+                    let is_control = record.header().is_some_and(|h| h.flags().has(Flags::CONTROL));
+                    if offset >= from && !is_control {
+                        let row = Stored::of(at, offset, &record).row(partitions, scratch);
+                        row.and_then(|row| self.push(at.partition, row))
+                            .map_err(|what| format!("{at}@{offset}: {what}"))?;
+                    }
+                }
+            }
+            // Behind the last record there may be a gap, or control records.
+            self.next[at.partition as usize] = next.max(from);
+            if next >= end || next <= from {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// About so much is read from a log at once.
+const FETCH_BYTES: usize = 1 << 20;
+
+/// A record as either reader gives it.
+struct Stored<'a> {
+    topic: TopicId,
+    partition: u32,
+    offset: u64,
+    key: &'a [u8],
+    /// The topic, partition and offset of what it was made from; `None` for what came through a door.
+    source: Option<(TopicId, u32, u64)>,
+    future: bool,
+    time: Option<Micros>,
+    received: Option<Micros>,
+    value: &'a [u8],
 }
 
 #[derive(Deserialize)]
@@ -169,62 +236,110 @@ struct DeadLetter<'a> {
 pub fn parse_line(topic: &str, line: &[u8], partitions: u32, scratch: &mut Vec<u8>) -> Result<(u32, Row), String> {
     let shown = || String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
     let read: Line<'_> = serde_json::from_slice(line).map_err(|e| format!("no record ({e}): {}", shown()))?;
-    let value = read.value.get().as_bytes();
-    let from = if matches!(topic, "sessions" | "late") { "enriched" } else { "raw" };
-    let mut row = Row {
+    let source = read.source.as_ref().and_then(|s| Some((TopicId::named(&s.topic)?, s.partition, s.offset)));
+    let stored = Stored {
+        topic: TopicId::named(topic).ok_or_else(|| format!("there is no topic {topic}"))?,
+        partition: read.partition,
         offset: read.offset,
-        id: None,
-        bytes: 0,
-        payload: 0,
-        key: xxh3_64(read.key.as_bytes()),
-        source: read.source.filter(|s| s.topic == from).map(|s| (s.partition, s.offset)),
-        revision: 0,
-        code: None,
+        key: read.key.as_bytes(),
+        source,
         future: read.flags.iter().any(|f| f == "future"),
-        placed: event::key::partition_of(read.key.as_bytes(), partitions.max(1)) == read.partition,
         time: Micros::parse_rfc3339(read.event_time.as_bytes()),
         received: Micros::parse_rfc3339(read.received_at.as_bytes()),
-        user: None,
-        visitor: None,
-        linked: false,
-        told: None,
+        value: read.value.get().as_bytes(),
     };
-    let original: &[u8] = match topic {
-        "raw" => value,
-        "enriched" => {
-            let (start, end) = first_level_member(value, b"enriched")
-                .ok_or_else(|| format!("no first-level member `enriched`: {}", shown()))?;
-            let member = &value[start..end];
-            row.revision = revision(member).unwrap_or(0);
-            row.visitor = text_after(member, b"\"visitor\":{\"id\":\"").map(xxh3_64);
-            row.linked = text_after(member, b",\"how\":\"") == Some(b"linked");
-            scratch.clear();
-            scratch.extend_from_slice(&value[..start]);
-            scratch.extend_from_slice(&value[end..]);
-            scratch
-        }
-        "sessions" | "late" => {
-            row.told = Some(Told::of(value).map_err(|e| format!("{e}: {}", shown()))?);
-            row.bytes = xxh3_64(value);
-            return Ok((read.partition, row));
-        }
-        _ => {
-            let letter: DeadLetter<'_> =
-                serde_json::from_slice(value).map_err(|e| format!("no dead letter ({e}): {}", shown()))?;
-            row.code = Code::named(&letter.code);
-            if row.code.is_none() {
-                return Err(format!("a dead letter with an unknown code: {}", shown()));
-            }
-            scratch.clear();
-            scratch.extend_from_slice(letter.event.as_deref().unwrap_or_default().as_bytes());
-            scratch
-        }
-    };
-    row.id = EventId::of(original);
-    row.bytes = xxh3_64(original);
-    row.payload = payload_of(original);
-    row.user = text_after(original, b"\"userId\":\"").map(xxh3_64);
+    let row = stored.row(partitions, scratch).map_err(|what| format!("{what}: {}", shown()))?;
     Ok((read.partition, row))
+}
+
+impl<'a> Stored<'a> {
+    fn of(at: TopicPartition, offset: u64, record: &RecordRef<'a>) -> Stored<'a> {
+        let header = record.header();
+        let source = header.map(|h| h.source()).filter(|s| s.topic != Source::DOOR.topic);
+        Stored {
+            topic: at.topic,
+            partition: at.partition,
+            offset,
+            key: record.key,
+            source: source.map(|s| (TopicId(s.topic), s.partition, s.offset)),
+            future: header.is_some_and(|h| h.flags().has(Flags::FUTURE)),
+            time: header.map(|h| h.event_time()),
+            received: header.map(|h| h.received_time()),
+            value: record.value.unwrap_or(b"null"),
+        }
+    }
+
+    /// What is kept of it.
+    fn row(&self, partitions: u32, scratch: &mut Vec<u8>) -> Result<Row, String> {
+        let from: &[TopicId] = match self.topic {
+            SESSIONS | LATE => &[ENRICHED],
+            DLQ => &[RAW, ENRICHED],
+            _ => &[RAW],
+        };
+        let source = self.source.filter(|(topic, ..)| from.contains(topic));
+        let mut row = Row {
+            offset: self.offset,
+            id: None,
+            bytes: 0,
+            payload: 0,
+            key: xxh3_64(self.key),
+            source: source.map(|(_, partition, offset)| (partition, offset)),
+            from_enriched: source.is_some_and(|(topic, ..)| topic == ENRICHED),
+            revision: 0,
+            code: None,
+            future: self.future,
+            placed: event::key::partition_of(self.key, partitions.max(1)) == self.partition,
+            time: self.time,
+            received: self.received,
+            user: None,
+            visitor: None,
+            linked: false,
+            told: None,
+        };
+        match self.topic {
+            RAW => row.is_of(self.value),
+            ENRICHED => row.is_of_enriched(self.value, scratch)?,
+            SESSIONS | LATE => {
+                row.told = Some(Told::of(self.value)?);
+                row.bytes = xxh3_64(self.value);
+            }
+            _ => {
+                let letter: DeadLetter<'_> =
+                    serde_json::from_slice(self.value).map_err(|e| format!("no dead letter ({e})"))?;
+                row.code = Some(Code::named(&letter.code).ok_or("a dead letter with an unknown code")?);
+                let event = letter.event.as_deref().unwrap_or_default().as_bytes();
+                match row.from_enriched {
+                    true => row.is_of_enriched(event, scratch)?,
+                    false => row.is_of(event),
+                }
+            }
+        }
+        Ok(row)
+    }
+}
+
+impl Row {
+    /// Fills in what the bytes of an event say, as they were sent.
+    fn is_of(&mut self, event: &[u8]) {
+        self.id = EventId::of(event);
+        self.bytes = xxh3_64(event);
+        self.payload = payload_of(event);
+        self.user = text_after(event, b"\"userId\":\"").map(xxh3_64);
+    }
+
+    /// Fills in what an enriched event says.
+    fn is_of_enriched(&mut self, value: &[u8], scratch: &mut Vec<u8>) -> Result<(), String> {
+        let (start, end) = first_level_member(value, b"enriched").ok_or("no first-level member `enriched`")?;
+        let member = &value[start..end];
+        self.revision = revision(member).unwrap_or(0);
+        self.visitor = text_after(member, b"\"visitor\":{\"id\":\"").map(xxh3_64);
+        self.linked = text_after(member, b",\"how\":\"") == Some(b"linked");
+        scratch.clear();
+        scratch.extend_from_slice(&value[..start]);
+        scratch.extend_from_slice(&value[end..]);
+        self.is_of(scratch);
+        Ok(())
+    }
 }
 
 /// The text behind a label, up to its quote. The producers' users and visitors have nothing escaped in them.

@@ -1,6 +1,7 @@
 //! The laws as they hold of sessions. Whose event it is, enrich said, and may have learned from another event (L3); what
 //! is told of sessions comes in order and once (L2, L11) while events flow, and is what the model has in the end (L6, L8).
 
+use event::Code;
 use hashbrown::{HashMap, HashSet};
 
 use super::{Finding, Law, Violation, World, found, place};
@@ -19,6 +20,7 @@ pub struct SessionRules {
 pub fn at_any_time(world: &World<'_>, rules: SessionRules) -> Vec<Violation> {
     let mut all = l2_told_once(world);
     all.extend(l3_links_were_seen(world, rules));
+    all.extend(l4_poison_is_set_aside(world));
     all.extend(l8_late_is_late(world, rules));
     all
 }
@@ -109,6 +111,56 @@ pub fn l3_links_were_seen(world: &World<'_>, rules: SessionRules) -> Vec<Violati
     found([other, unseen])
 }
 
+/// L2 and L4. Every event that the stage fails on has one dead letter, and is told of nowhere else; no other event has one.
+pub fn l4_poison_is_set_aside(world: &World<'_>) -> Vec<Violation> {
+    let mut missing = Finding::new(
+        Law::L4,
+        "the sessions stage fails on this event, and dlq has no letter of it",
+        "the sessions stage: was the position moved past a failed record whose letter was not committed?",
+    );
+    let mut twice = Finding::new(
+        Law::L2,
+        "an event was set aside twice",
+        "the sessions stage after a restart: are set-aside positions kept, and does a replay stay silent?",
+    );
+    let mut wrongly = Finding::new(
+        Law::L4,
+        "a dead letter of the sessions stage is of no event that it fails on, or has not its bytes",
+        "the sessions stage: which record of a batch is the guilty one?",
+    );
+    let mut told = Finding::new(
+        Law::L4,
+        "an event that the sessions stage fails on is told of",
+        "the sessions stage: are the effects of a batch dropped with the panic in it?",
+    );
+    let enriched = &world.outputs.enriched;
+    let is_poison = |at| event_at(enriched, at).is_some_and(|event| world.is_poison(event));
+    let mut set_aside = HashSet::new();
+    for (partition, row) in world.outputs.dlq.iter().filter(|(_, r)| r.from_enriched) {
+        let event = row.source.and_then(|at| event_at(enriched, at));
+        if event.is_none_or(|e| !world.is_poison(e) || e.bytes != row.bytes) || row.code != Some(Code::OperatorPanic) {
+            wrongly.add(|| format!("{}, of {:?}", place("dlq", partition, row), row.source));
+        } else if !set_aside.insert(row.source) {
+            twice.add(|| format!("{}, of {:?}", place("dlq", partition, row), row.source));
+        }
+    }
+    for (partition, row) in enriched.iter().filter(|(_, r)| world.is_poison(r)) {
+        if !set_aside.contains(&Some((partition, row.offset))) {
+            missing.add(|| place("enriched", partition, row));
+        }
+    }
+    for (name, topic) in [("sessions", &world.outputs.sessions), ("late", &world.outputs.late)] {
+        for (partition, row) in topic.iter() {
+            // A final may stand at any event that moved the watermark.
+            let is_own = matches!(row.told, Some(Told::Update { .. } | Told::Late { .. }));
+            if is_own && row.source.is_some_and(is_poison) {
+                told.add(|| place(name, partition, row));
+            }
+        }
+    }
+    found([missing, twice, wrongly, told])
+}
+
 /// L8. An event in `late` is in `enriched`, is told of once, and was too late for any session.
 pub fn l8_late_is_late(world: &World<'_>, rules: SessionRules) -> Vec<Violation> {
     let mut unknown = Finding::new(
@@ -145,7 +197,7 @@ fn event_at(enriched: &Topic, (partition, offset): (u32, u64)) -> Option<&Row> {
 }
 
 /// L6 and L8. Once every session is over: those that were told are those of the model, made of all events that did not go
-/// to `late`. So no event is in two sessions or in none.
+/// to `late` and that the stage does not fail on. So no event is in two sessions or in none.
 pub fn l8_sessions_equal_the_model(world: &World<'_>, rules: SessionRules) -> Vec<Violation> {
     let (model, told) = (model(world, rules), ends(world).sessions());
     let mut missing = Finding::new(
@@ -195,7 +247,8 @@ pub fn model(world: &World<'_>, rules: SessionRules) -> Vec<(u64, Cut)> {
         _ => None,
     });
     let late: HashSet<(u32, u64)> = late.collect();
-    let taken = world.outputs.enriched.iter().filter(|(partition, r)| !late.contains(&(*partition, r.offset)));
+    let taken = world.outputs.enriched.iter();
+    let taken = taken.filter(|(partition, r)| !late.contains(&(*partition, r.offset)) && !world.is_poison(r));
     let mut events: Vec<_> = taken.filter_map(|(_, r)| Some((r.key, r.counts_at()?))).collect();
     cut(&mut events, rules.gap_us)
 }
@@ -234,6 +287,7 @@ mod tests {
             payload: 0,
             key,
             source: None,
+            from_enriched: false,
             revision: 0,
             code: None,
             future: false,

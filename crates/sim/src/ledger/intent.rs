@@ -1,10 +1,11 @@
-//! The records of the ledger's files: 80 bytes each, little-endian.
+//! The records of the ledger: 88 bytes each, little-endian.
 
 use event::{Code, Micros};
 use ouzel_gen::EventId;
 
-/// Bytes of every record in both files.
-pub const RECORD: usize = 80;
+/// Bytes of every record, intents and marks.
+pub const RECORD: usize = 88;
+const WORDS: usize = RECORD / 8;
 
 /// Why an event is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,8 +13,10 @@ pub enum Kind {
     New,
     /// Its time is an hour before it is sent, or a second or two.
     Late,
-    /// Its time is two hours ahead.
+    /// Its time is two hours ahead, or as far as its sender's clock is fast: beyond the five minutes that are let pass.
     Future,
+    /// Of the type that the sessions stage is made to fail on.
+    Poison,
     /// The same bytes once more.
     Resend,
     /// The same event once more with a new `sentAt`, as SDKs do.
@@ -34,6 +37,7 @@ impl Kind {
             Kind::ResendLater => (4, 0),
             Kind::Conflict => (5, 0),
             Kind::Malformed(code) => (6, code as u8),
+            Kind::Poison => (7, 0),
         }
     }
 
@@ -46,6 +50,7 @@ impl Kind {
             4 => Kind::ResendLater,
             5 => Kind::Conflict,
             6 => Kind::Malformed(*Code::ALL.iter().find(|c| **c as u8 == code)?),
+            7 => Kind::Poison,
             _ => return None,
         })
     }
@@ -64,7 +69,9 @@ pub struct Intent {
     pub kind: Kind,
     pub id: EventId,
     pub visitor: u64,
+    /// The event's own time and its `sentAt`, as its sender's clock has them.
     pub time: Micros,
+    pub sent_at: Micros,
     /// Minor units of the currency.
     pub amount: u64,
     /// Hash of the bytes as they are sent.
@@ -87,6 +94,7 @@ impl Intent {
             self.amount << 32 | u64::from(self.index) << 16 | u64::from(kind) << 8 | u64::from(code),
             self.bytes,
             self.payload,
+            self.sent_at.0 as u64,
         ] {
             out.extend_from_slice(&word.to_le_bytes());
         }
@@ -106,6 +114,7 @@ impl Intent {
             kind: Kind::of((word[7] >> 8) as u8, word[7] as u8)?,
             bytes: word[8],
             payload: word[9],
+            sent_at: Micros(word[10] as i64),
         })
     }
 }
@@ -117,7 +126,7 @@ pub struct Ack {
     pub refused: u32,
 }
 
-/// A record of the second file.
+/// A record of what came of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mark {
     /// The batch is about to be sent once more: its last answer is unknown.
@@ -154,7 +163,7 @@ impl Mark {
     }
 }
 
-fn words(record: &[u8; RECORD]) -> [u64; 10] {
+fn words(record: &[u8; RECORD]) -> [u64; WORDS] {
     let (chunks, _) = record.as_chunks::<8>();
     std::array::from_fn(|i| u64::from_le_bytes(chunks[i]))
 }
@@ -165,7 +174,7 @@ mod tests {
 
     #[test]
     fn records_read_back_as_written() {
-        for kind in [Kind::New, Kind::Conflict, Kind::Malformed(Code::BadTime)] {
+        for kind in [Kind::New, Kind::Conflict, Kind::Poison, Kind::Malformed(Code::BadTime)] {
             let intent = Intent {
                 producer: 1,
                 sequence: 2,
@@ -175,6 +184,7 @@ mod tests {
                 id: EventId { run: 4, number: 5 },
                 visitor: 6,
                 time: Micros(-7),
+                sent_at: Micros(11),
                 amount: 8,
                 bytes: 9,
                 payload: 10,

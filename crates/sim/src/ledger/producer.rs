@@ -2,15 +2,17 @@
 //! and after a lost answer sends the same batch again.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use event::{Code, Micros, key};
 use ouzel_gen::render::{SENT_AT_AT, TIME_LEN};
-use ouzel_gen::{EventId, Form, GenConfig, Generator, Malformation, Pace, Rng, disorder, stamp_sent_at, stamp_time};
+use ouzel_gen::{
+    EventId, Form, GenConfig, Generator, Malformation, Pace, Rng, Visitor, disorder, stamp_sent_at, stamp_time,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::book::Book;
 use super::intent::{Ack, Intent, Kind, Mark};
 
 #[derive(Clone, Debug)]
@@ -25,6 +27,12 @@ pub struct ProducerConfig {
     /// Of 10,000 events.
     pub future_per_myriad: u64,
     pub conflict_per_myriad: u64,
+    /// Events whose type is `poison`.
+    pub poison_per_mille: u64,
+    /// Of 1,000 events of browsers, how many are of one visitor, the same for all producers. (Servers know users only.)
+    pub hot_per_mille: u64,
+    /// How far the clock that gives events their time is ahead, in microseconds; `sentAt` is right all the same.
+    pub clock_skew_us: i64,
 }
 
 impl ProducerConfig {
@@ -38,6 +46,9 @@ impl ProducerConfig {
             malformed_per_mille: 10,
             future_per_myriad: 10,
             conflict_per_myriad: 10,
+            poison_per_mille: 0,
+            hot_per_mille: 0,
+            clock_skew_us: 0,
         }
     }
 }
@@ -57,6 +68,7 @@ struct Planned {
     id: EventId,
     visitor: u64,
     time: Micros,
+    sent_at: Micros,
     amount: u64,
     bytes: Vec<u8>,
 }
@@ -88,6 +100,11 @@ pub struct Refusal {
 
 /// Half of the late ones come this late at most, in microseconds: between the sessions of a storm, which are seconds apart.
 const LITTLE_LATE_US: u64 = 3_500_000;
+/// An event's time may be so far ahead of its receipt without being called `future`, in microseconds: the default of
+/// `time.max_future`.
+pub(crate) const MAX_FUTURE_US: i64 = 300 * Micros::SECOND;
+/// The visitor of [`ProducerConfig::hot_per_mille`].
+const HOT: Visitor = Visitor(0x0068_6f74_0000);
 /// Room for most events.
 const EVENT_BYTES: usize = 1800;
 /// Acknowledged events that may be sent again: enough to reach back over a crash and the restart after it.
@@ -97,8 +114,7 @@ pub struct Producer {
     config: ProducerConfig,
     generator: Generator,
     rng: Rng,
-    intents: File,
-    acks: File,
+    book: Book,
     next_batch: u64,
     next_sequence: u64,
     /// The batch whose answer is not known. While it is there, nothing else is sent.
@@ -109,15 +125,20 @@ pub struct Producer {
 
 impl Producer {
     /// Begins the producer's two files in `dir`.
-    #[allow(clippy::disallowed_methods)] // the ledger stands outside the world it checks
     pub fn create(dir: &Path, config: ProducerConfig) -> io::Result<Producer> {
-        std::fs::create_dir_all(dir)?;
+        Producer::new(config, |run| Book::create(dir, run))
+    }
+
+    /// One that writes in memory, for [`Ledger::take`](super::Ledger::take).
+    pub fn in_memory(config: ProducerConfig) -> io::Result<Producer> {
+        Producer::new(config, |_| Ok(Book::Memory { intents: Vec::new(), acks: Vec::new() }))
+    }
+
+    fn new(config: ProducerConfig, book: impl FnOnce(u64) -> io::Result<Book>) -> io::Result<Producer> {
         let generator = GenConfig { seed: config.seed, pace: Pace::Given, ..GenConfig::of(config.people) };
         let generator = generator.build().map_err(io::Error::other)?;
-        let file = |name: &str| File::create_new(dir.join(format!("{:016x}.{name}", generator.run())));
         Ok(Producer {
-            intents: file("intents")?,
-            acks: file("acks")?,
+            book: book(generator.run())?,
             rng: Rng::new(config.seed ^ 0x7072_6f64),
             next_batch: 0,
             next_sequence: 0,
@@ -131,6 +152,10 @@ impl Producer {
 
     pub fn run(&self) -> u64 {
         self.generator.run()
+    }
+
+    pub(super) fn book(&mut self) -> &mut Book {
+        &mut self.book
     }
 
     /// Whether a batch was sent whose answer is not known.
@@ -158,7 +183,7 @@ impl Producer {
         self.mark(Mark::Acked { producer: self.run(), batch: prepared.batch, ack })?;
         let verdict = check_answer(&prepared, answer);
         for event in prepared.events {
-            if matches!(event.kind, Kind::New | Kind::Late) {
+            if matches!(event.kind, Kind::New | Kind::Late | Kind::Future | Kind::Poison) {
                 if self.recent.len() == RECENT_MAX {
                     // Any of them may go, so that a few stay for a very long time.
                     let victim = self.rng.below(RECENT_MAX as u64) as usize;
@@ -174,7 +199,7 @@ impl Producer {
         self.scratch.clear();
         mark.encode(&mut self.scratch);
         // An attempt is an intent too, but one file per kind of record keeps both readable by stepping through them.
-        self.acks.write_all(&self.scratch)
+        self.book.acks().write_all(&self.scratch)
     }
 
     fn prepare(&mut self, n: usize, now: Micros) -> io::Result<Prepared> {
@@ -204,6 +229,7 @@ impl Producer {
                 id: event.id,
                 visitor: event.visitor,
                 time: event.time,
+                sent_at: event.sent_at,
                 amount: event.amount,
                 bytes: xxh3_64(&event.bytes),
                 payload: payload_of(&event.bytes),
@@ -214,7 +240,7 @@ impl Producer {
             body.extend_from_slice(b"]}");
         }
         self.next_sequence += events.len() as u64;
-        self.intents.write_all(&self.scratch)?;
+        self.book.intents().write_all(&self.scratch)?;
         let content_type = if form == Form::Batch { "application/json" } else { "application/x-ndjson" };
         Ok(Prepared { body, content_type, batch, events })
     }
@@ -222,7 +248,7 @@ impl Producer {
     fn plan(&mut self, form: Form, now: Micros) -> Planned {
         let c = &self.config;
         let (resend, malformed, late) = (c.resend_per_mille * 10, c.malformed_per_mille * 10, c.late_per_mille * 10);
-        let (future, conflict) = (c.future_per_myriad, c.conflict_per_myriad);
+        let (future, conflict, poison) = (c.future_per_myriad, c.conflict_per_myriad, c.poison_per_mille * 10);
         let mut draw = self.rng.below(10_000);
         let mut falls = |share: u64| {
             let yes = draw < share;
@@ -232,34 +258,68 @@ impl Producer {
         if falls(resend + conflict) && !self.recent.is_empty() {
             let old = &self.recent[self.rng.below(self.recent.len() as u64) as usize];
             let mut bytes = old.bytes.clone();
-            let (mut kind, mut amount) = (Kind::Resend, old.amount);
+            let (mut kind, mut amount, mut sent_at) = (Kind::Resend, old.amount, old.sent_at);
             if self.rng.below(resend + conflict) < conflict {
                 kind = Kind::Conflict;
                 amount = disorder::change(&mut bytes).unwrap_or(old.amount);
             } else if self.rng.below(2) == 0 {
                 kind = Kind::ResendLater;
+                sent_at = now;
                 stamp_sent_at(&mut bytes, now);
             }
-            return Planned { kind, id: old.id, visitor: old.visitor, time: old.time, amount, bytes };
+            return Planned { kind, id: old.id, visitor: old.visitor, time: old.time, sent_at, amount, bytes };
         }
         let mut bytes = Vec::with_capacity(EVENT_BYTES);
         self.generator.set_time(now);
         let truth = self.generator.next(&mut bytes);
-        let (mut kind, mut time) = (Kind::New, truth.time);
+        let (mut kind, mut visitor) = (Kind::New, truth.visitor);
+        if c.hot_per_mille > 0 && !visitor.is_user() && self.rng.per_mille(c.hot_per_mille) {
+            visitor = HOT;
+            give_to(visitor, &mut bytes);
+        }
+        // What the sender's clock shows.
+        let shown = now.0 + c.clock_skew_us;
+        let mut time = Micros(shown);
+        stamp_time(&mut bytes, time);
         if falls(malformed) {
             kind = Kind::Malformed(malform(&mut bytes, form, &mut self.rng));
         } else if falls(late) {
             kind = Kind::Late;
             let little = self.rng.below(2) == 0;
-            time = Micros(now.0 - if little { self.rng.below(LITTLE_LATE_US) as i64 } else { 3600 * Micros::SECOND });
+            time = Micros(shown - if little { self.rng.below(LITTLE_LATE_US) as i64 } else { 3600 * Micros::SECOND });
             stamp_time(&mut bytes, time);
         } else if falls(future) {
-            kind = Kind::Future;
-            time = Micros(now.0 + 2 * 3600 * Micros::SECOND);
+            time = Micros(shown + 2 * 3600 * Micros::SECOND);
             stamp_time(&mut bytes, time);
+        } else if falls(poison) {
+            kind = Kind::Poison;
+            name_it(b"poison", &mut bytes);
         }
-        Planned { kind, id: truth.id, visitor: truth.visitor.0, time, amount: truth.amount.unwrap_or(0), bytes }
+        if matches!(kind, Kind::New | Kind::Late) && time.0 > now.0 + MAX_FUTURE_US {
+            kind = Kind::Future;
+        }
+        let amount = truth.amount.unwrap_or(0);
+        Planned { kind, id: truth.id, visitor: visitor.0, time, sent_at: now, amount, bytes }
     }
+}
+
+/// Makes an event of a browser that of another visitor.
+fn give_to(visitor: Visitor, event: &mut [u8]) {
+    const LABEL: &[u8] = b"\"anonymousId\":\"";
+    let mut text = Vec::new();
+    visitor.write(&mut text);
+    let at = memchr::memmem::find(event, LABEL).expect("every event of a browser has it") + LABEL.len();
+    event[at..at + text.len()].copy_from_slice(&text);
+}
+
+/// Gives an event another type: its name, or, where it has none, what stands in `type`.
+fn name_it(name: &[u8], event: &mut Vec<u8>) {
+    const LABELS: [&[u8]; 2] = [b"\",\"type\":\"track\",\"event\":\"", b"\",\"type\":\""];
+    let after = SENT_AT_AT + TIME_LEN;
+    let label = LABELS.iter().find(|l| event[after..].starts_with(l)).expect("every event has a type");
+    let at = after + label.len();
+    let len = event[at..].iter().position(|b| *b == b'"').expect("a text ends");
+    event.splice(at..at + len, name.iter().copied());
 }
 
 /// Hash of an event without its `sentAt`, where this crate's events have it.
