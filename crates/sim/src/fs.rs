@@ -107,6 +107,12 @@ impl LossyFs {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Takes back what was to come: no cut, no failing sync.
+    pub fn spare(&self) {
+        let mut disk = self.disk();
+        (disk.cut_at, disk.fail_sync) = (None, None);
+    }
+
     /// The power goes at the `n`-th change from now, counting from 1. A write that it cuts may be torn, a sync that it
     /// cuts has not happened.
     pub fn cut_at(&self, n: u64) {
