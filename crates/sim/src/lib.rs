@@ -13,7 +13,7 @@
 //! * [`http`]: the client these use
 //! * [`world`]: time and chance that come from a seed, and the story of a run
 //!
-//! It knows nothing of the program's inside: what it checks came through public doors. A test that drives it picks the
+//! It knows nothing of the program's inside: what it checks came through public doors, or is in the log. A test that drives it picks the
 //! binary, the number of cycles and the points.
 
 pub mod fs;

@@ -271,6 +271,8 @@ fn show((visitor, cut): &(u64, Cut)) -> String {
 mod tests {
     use event::Micros;
 
+    use ouzel_gen::EventId;
+
     use super::*;
     use crate::ledger::Ledger;
     use crate::model::Model;
@@ -310,15 +312,25 @@ mod tests {
         told(offset, key, 9, Told::Final { session, revision: 0, cut })
     }
 
-    /// Visitor 1 has sessions of two events and of one, visitor 2 one of an event that was linked; an event was late.
+    const POISON: EventId = EventId { run: 1, number: 6 };
+
+    /// A dead letter of the event at this offset of `enriched`.
+    fn letter(offset: u64, source: u64) -> Row {
+        let code = Some(Code::OperatorPanic);
+        Row { source: Some((0, source)), from_enriched: true, code, bytes: source, ..row(offset, 1, 0) }
+    }
+
+    /// Visitor 1 has sessions of two events and of one, visitor 2 one of an event that was linked; an event was late, and
+    /// one was set aside.
     fn good() -> Outputs {
         let topic = |rows| Topic { next: vec![0], rows: vec![rows] };
         let linked = Row { user: Some(7), linked: true, ..row(4, 2, 58) };
         let late = Told::Late { at: (0, 5), time: Micros(20), watermark: Micros(35) };
+        let poison = Row { id: Some(POISON), ..row(6, 1, 45) };
         Outputs {
             raw: topic(vec![Row { user: Some(7), ..row(0, 2, 50) }]),
-            enriched: topic(vec![row(1, 1, 30), row(2, 1, 40), row(3, 1, 51), linked, row(5, 1, 20)]),
-            dlq: topic(Vec::new()),
+            enriched: topic(vec![row(1, 1, 30), row(2, 1, 40), row(3, 1, 51), linked, row(5, 1, 20), poison]),
+            dlq: topic(vec![letter(0, 6)]),
             sessions: topic(vec![
                 told(0, 1, 1, Told::Update { session: 11 }),
                 ended(1, 1, 11, (30, 40, 2)),
@@ -330,8 +342,8 @@ mod tests {
     }
 
     fn broken(outputs: &Outputs) -> Vec<Law> {
-        let dir = tempfile::tempdir().expect("a directory");
-        let ledger = Ledger::open(dir.path()).expect("readable");
+        let mut ledger = Ledger::in_memory();
+        ledger.poison.insert(POISON);
         let world = World { ledger: &ledger, outputs, model: &Model::default(), sessions: Some(RULES) };
         let mut all = at_any_time(&world, RULES);
         all.extend(l8_sessions_equal_the_model(&world, RULES));
@@ -345,7 +357,7 @@ mod tests {
     #[test]
     fn what_breaks_a_law_is_found_by_it() {
         assert_eq!(broken(&good()), []);
-        let breaks: [(&str, Break, Law); 14] = [
+        let breaks: [(&str, Break, Law); 20] = [
             ("a final is lost", |o| o.sessions.rows[0].retain(|r| r.offset != 2), Law::L8),
             ("a session too many", |o| o.sessions.rows[0].push(ended(4, 9, 91, (1, 1, 1))), Law::L8),
             ("it ends later", |o| o.sessions.rows[0][2] = ended(2, 1, 12, (51, 52, 1)), Law::L8),
@@ -364,6 +376,16 @@ mod tests {
             ),
             ("linked to a stranger", |o| o.raw.rows[0][0].user = Some(8), Law::L3),
             ("linked too long after", |o| o.raw.rows[0][0].time = Some(Micros(47)), Law::L3),
+            ("no letter", |o| o.dlq.rows[0].clear(), Law::L4),
+            ("two letters", |o| o.dlq.rows[0].push(letter(1, 6)), Law::L2),
+            ("a letter of a neighbour", |o| o.dlq.rows[0].push(letter(1, 5)), Law::L4),
+            ("a letter with other bytes", |o| o.dlq.rows[0][0].bytes = 7, Law::L4),
+            (
+                "set aside and told of",
+                |o| o.sessions.rows[0].push(told(4, 1, 6, Told::Update { session: 11 })),
+                Law::L4,
+            ),
+            ("not an event that it fails on", |o| o.enriched.rows[0][5].id = None, Law::L8),
         ];
         for (what, break_it, law) in breaks {
             let mut outputs = good();
@@ -375,10 +397,9 @@ mod tests {
 
     #[test]
     fn the_stage_counts_all_of_enriched() {
-        let (outputs, dir) = (good(), tempfile::tempdir().expect("a directory"));
-        let ledger = Ledger::open(dir.path()).expect("readable");
+        let (outputs, ledger) = (good(), Ledger::in_memory());
         let world = World { ledger: &ledger, outputs: &outputs, model: &Model::default(), sessions: Some(RULES) };
-        assert_eq!(l7_sessions_sum(&world, 4, 1), []);
-        assert_eq!(l7_sessions_sum(&world, 4, 0)[0].law, Law::L7);
+        assert_eq!(l7_sessions_sum(&world, 5, 1), []);
+        assert_eq!(l7_sessions_sum(&world, 5, 0)[0].law, Law::L7);
     }
 }

@@ -9,7 +9,7 @@ mod intent;
 mod producer;
 
 pub use intent::{Ack, Intent, Kind, RECORD};
-pub use producer::{Answer, Prepared, Producer, ProducerConfig};
+pub use producer::{Answer, Prepared, Producer, ProducerConfig, Refusal};
 pub(crate) use producer::{MAX_FUTURE_US, payload_of};
 
 use std::collections::BTreeMap;

@@ -395,6 +395,81 @@ mod tests {
         assert!(ledger.intents.iter().all(|i| ledger.is_acked(i)));
     }
 
+    /// Sends to a door that takes everything that is not broken.
+    fn send(producer: &mut Producer, batches: i64) -> Vec<Vec<u8>> {
+        let mut events = Vec::new();
+        for round in 0..batches {
+            let prepared = producer.next(100, Micros(1_795_400_000_000_000 + round)).expect("written");
+            events.extend(prepared.events.iter().map(|e| e.bytes.clone()));
+            let answer = Answer { accepted: 100, refused: 0, results: Vec::new() };
+            assert_eq!(producer.acknowledge(&answer).expect("written"), Ok(()));
+        }
+        events
+    }
+
+    #[test]
+    fn in_memory_it_is_the_same_producer_and_the_same_ledger() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = ProducerConfig { people: 200, malformed_per_mille: 0, ..ProducerConfig::new(3) };
+        let mut with_files = Producer::create(dir.path(), config.clone()).expect("files");
+        let mut without = Producer::in_memory(config).expect("a generator");
+        let mut ledger = Ledger::in_memory();
+        for batches in [1, 0, 4] {
+            assert_eq!(send(&mut with_files, batches), send(&mut without, batches));
+            ledger.take(&mut without).expect("records");
+        }
+        for _ in 0..2 {
+            with_files.next(7, Micros(0)).expect("written");
+            without.next(7, Micros(0)).expect("written");
+        }
+        ledger.take(&mut without).expect("records");
+        let read = Ledger::open(dir.path()).expect("readable");
+        assert_eq!((&ledger.intents, ledger.intents.len()), (&read.intents, 507));
+        assert_eq!(ledger.batch(&read.intents[500]).attempts, 2);
+        assert_eq!(format!("{:?}", ledger.batch(&read.intents[0])), format!("{:?}", read.batch(&read.intents[0])));
+        ledger.refresh().expect("there are no files to read");
+        assert_eq!(ledger.intents.len(), 507);
+    }
+
+    #[test]
+    fn clocks_are_wrong_visitors_hot_and_events_poisonous_as_asked_for() {
+        let config = ProducerConfig {
+            people: 200,
+            resend_per_mille: 0,
+            malformed_per_mille: 0,
+            poison_per_mille: 30,
+            hot_per_mille: 400,
+            clock_skew_us: 900 * Micros::SECOND,
+            ..ProducerConfig::new(3)
+        };
+        let mut producer = Producer::in_memory(config).expect("a generator");
+        let events = send(&mut producer, 50);
+        let mut ledger = Ledger::in_memory();
+        ledger.take(&mut producer).expect("records");
+        let (mut poison, mut hot, mut browsers) = (0, 0, 0);
+        for (event, intent) in events.iter().zip(&ledger.intents) {
+            let json: serde_json::Value = serde_json::from_slice(event).expect("JSON");
+            let time = |name: &str| Micros::parse_rfc3339(json[name].as_str().expect("a text").as_bytes());
+            assert_eq!((time("timestamp"), time("sentAt")), (Some(intent.time), Some(intent.sent_at)));
+            let is_future = intent.time.0 > intent.sent_at.0 + MAX_FUTURE_US;
+            match intent.kind {
+                Kind::Poison | Kind::Conflict => {}
+                kind => assert_eq!(kind == Kind::Future, is_future, "{intent:?}"),
+            }
+            let kind = json.get("event").unwrap_or(&json["type"]);
+            assert_eq!(kind == "poison", ledger.poison.contains(&intent.id));
+            poison += usize::from(intent.kind == Kind::Poison);
+            let mut key = Vec::new();
+            Visitor(intent.visitor).write(&mut key);
+            let named = json.get("anonymousId").unwrap_or(&json["userId"]);
+            assert_eq!(named.as_str().map(str::as_bytes), Some(&key[..]));
+            browsers += usize::from(json.get("anonymousId").is_some());
+            hot += usize::from(intent.visitor == HOT.0);
+        }
+        assert!((100..200).contains(&poison), "{poison}");
+        assert!((35 * browsers..45 * browsers).contains(&(100 * hot)), "{hot} of {browsers}");
+    }
+
     #[test]
     fn a_batch_without_an_answer_is_sent_again_and_noted() {
         let dir = tempfile::tempdir().expect("a directory");

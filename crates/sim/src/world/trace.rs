@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_timeline_folds_what_is_the_same_and_tells_all_again_after_a_fault() {
-        let expected = "\
+        let expected = "
        0.000 door    took 0 events
        0.001 enrich  committed 0 of raw/0@0
        0.100 door    took 1 events
@@ -248,7 +248,7 @@ mod tests {
   1 x commit.aborted
   1 x disk.full
 ";
-        assert_eq!(tell(Trace::kept()).to_string(), expected);
+        assert_eq!(format!("\n{}", tell(Trace::kept())), expected);
         let all = format!("{:#}", tell(Trace::kept()));
         assert_eq!(all.lines().count(), 21);
         assert!(!all.contains("more"), "{all}");
