@@ -495,19 +495,25 @@ expect.dlq = "mising_field"
     }
 
     pub fn disk_full_while_a_file_is_read(case: &mut Case) {
-        let disk = Disk::mount(&case.path("disk"), "64m");
-        std::fs::write(disk.0.join("filler"), vec![0; 30 << 20]).expect("room");
+        let disk = Disk::mount(&case.path("disk"), "96m");
+        std::fs::write(disk.0.join("filler"), vec![0; 62 << 20]).expect("room");
         case.loose();
-        // Some 14 MB, which are 28 in raw and enriched: more than the first segment holds.
-        case.file("events.ndjson", (0..60).flat_map(wide).collect::<Vec<u8>>());
-        case.note("$DIR/disk has 64 MiB; 30 MiB of it are taken by a file that is not ours.");
+        // IMPORTANT: the file alone is more than there is room for, so that reading waits even when nothing is enriched
+        // meanwhile; without the filler there is room for it twice and more, in `raw` and in `enriched`.
+        let file: Vec<u8> = (0..112).flat_map(wide).collect();
+        let kept_free = (96 << 20) / 10;
+        assert!(file.len() > ((96 - 62) << 20) - kept_free);
+        case.file("events.ndjson", file);
+        case.note("$DIR/disk has 96 MiB; 62 MiB of it are taken by a file that is not ours.");
         let running = case.start_on("disk/data", &["--input", "$DIR/events.ndjson", "--until-idle"]);
+        // Small commits of what was read before may still find room: full is what stays so.
+        let mut in_a_row = 0;
         until("reading waits", || {
             let status = json(&running.get("/status.json").1);
-            status["inputs"][0]["waiting"].is_string() && running.get("/readyz").0 == 503
+            let waits = status["inputs"][0]["waiting"].is_string() && running.get("/readyz").0 == 503;
+            in_a_row = if waits { in_a_row + 1 } else { 0 };
+            in_a_row == 20
         });
-        // Small commits of what was read before may still find room.
-        std::thread::sleep(Duration::from_secs(1));
         assert_eq!(case.get(&running, "/readyz").0, 503);
         case.note("Stopped while there is no room, it does not wait for it.");
         let (code, said) = running.end("-TERM");
@@ -521,7 +527,7 @@ expect.dlq = "mising_field"
             ouzel().args(["run", "--input"]).arg(case.path("events.ndjson")).arg("--data").arg(disk.0.join("data")),
         );
         let enriched = support::fine(ouzel().args(["tail", "--from", "start", "--data"]).arg(disk.0.join("data")));
-        assert_eq!(enriched.stdout.iter().filter(|b| **b == b'\n').count(), 60 * 200, "nothing is lost");
+        assert_eq!(enriched.stdout.iter().filter(|b| **b == b'\n').count(), 112 * 200, "nothing is lost");
     }
 
     pub fn bad_gzip_file(case: &mut Case) {
