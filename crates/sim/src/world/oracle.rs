@@ -234,7 +234,7 @@ fn without_hash((key, _, value): &Stored) -> (Vec<u8>, Option<Vec<u8>>) {
 }
 
 fn is_of_enriched(header: &[u8]) -> bool {
-    event::HeaderRef::new(header).is_some_and(|h| h.source().topic == ENRICHED)
+    event::HeaderRef::new(header).is_some_and(|h| h.source().topic == ENRICHED.0)
 }
 
 /// All records of a partition.

@@ -115,7 +115,7 @@ impl Process {
             out_of_order_us: rules.out_of_order_us,
             setup: Setup { lookups: vec![fact, again], link: Some(link), ..Setup::default() },
         });
-        let operator = Arc::new(operator.map_err(|e| e.to_string())?);
+        let operator = Arc::new(operator.map_err(|e| format!("{e:?}"))?);
         let status = Arc::new(StageStatus::new(partitions));
         status.preset(&*log, operator.group(), RAW).map_err(|e| e.to_string())?;
         let mut punctuation = Punctuation::new(RAW, partitions, partitions, rules.idle_after_us);

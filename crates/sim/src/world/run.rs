@@ -15,7 +15,7 @@ use event::{BlockBuilder, Micros};
 use log::journal::{Drive, Health, Journal, JournalConfig, MinFree};
 use log::{Commit, Log, Outcome};
 use ouzel_gen::Rng;
-use seam::{Clock as _, Fs, Rng as _};
+use seam::{Clock as _, Fs};
 use stage::hold::Held;
 use state::Snapshots;
 
@@ -325,6 +325,12 @@ impl World {
     /// A duration in `from..to` milliseconds.
     fn between(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_micros(self.rng.between(from * 1000, to.max(from + 1) * 1000))
+    }
+
+    /// A number from 1 to `2^doublings`, each doubling as likely as any other.
+    fn soon(&mut self, doublings: u64) -> u64 {
+        let from = 1 << self.rng.below(doublings);
+        self.rng.between(from, 2 * from)
     }
 
     fn note(&mut self, who: &str, what: std::fmt::Arguments<'_>) {
@@ -781,7 +787,7 @@ impl World {
                 self.die(n, Loss::Nothing);
             }
             Disaster::KillAtPoint if up => {
-                let after = self.rng.spread(1, 8);
+                let after = self.soon(8);
                 self.points.borrow_mut().kill_in = Some(after);
             }
             Disaster::PowerLoss if up => {
@@ -791,7 +797,7 @@ impl World {
                 self.die(n, loss);
             }
             Disaster::PowerCut if self.is_embedded() => {
-                let after = self.rng.spread(1, 7);
+                let after = self.soon(7);
                 self.machines[n].disk.cut_at(after);
             }
             Disaster::DiskFull if up => {
