@@ -116,6 +116,21 @@ pub enum Phase {
     Stopped,
 }
 
+/// Bugs that tests plant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Planted {
+    /// What a replay makes is committed once more.
+    ReplaySentTwice,
+    /// What an aborted commit changed in the keyed state is kept.
+    OverlayKept,
+    /// What a commit of unknown outcome changed is undone although it happened.
+    OverlayDropped,
+    /// Timers fire at the end of a batch only.
+    BatchCuts,
+    /// Timers that are due at once fire in the order of a hash map.
+    MapOrderLeaks,
+}
+
 /// When this many records in a row would be quarantined for panics, the stage stops instead (spec `events.md`).
 const PANICS_MAX: u32 = 100;
 
@@ -150,8 +165,9 @@ pub struct Driver<O: Operator> {
     actions: VecDeque<Action>,
     reading: bool,
     panics_in_row: u32,
-    /// A bug that tests plant: outputs of the replay, to be sent with the next commit.
-    sent_again: Option<Vec<Block>>,
+    planted: Option<Planted>,
+    /// Of [`Planted::ReplaySentTwice`]: outputs of the replay, to be sent with the next commit.
+    sent_again: Vec<Block>,
 }
 
 /// A batch whose facts are being fetched.
@@ -225,7 +241,8 @@ impl<O: Operator> Driver<O> {
             actions: VecDeque::from([Action::ReadPosition]),
             reading: false,
             panics_in_row: 0,
-            sent_again: None,
+            planted: None,
+            sent_again: Vec::new(),
         }
     }
 
@@ -250,9 +267,17 @@ impl<O: Operator> Driver<O> {
         driver
     }
 
-    /// Plants a bug, before anything is handled: what a replay makes is committed once more.
+    /// Plants a bug, before anything is handled.
+    pub fn plant(&mut self, bug: Planted) {
+        self.planted = Some(bug);
+        if bug == Planted::MapOrderLeaks {
+            self.state.leak_map_order();
+        }
+    }
+
+    /// As [`Driver::plant`] with [`Planted::ReplaySentTwice`].
     pub fn plant_replay_sent_twice(&mut self) {
-        self.sent_again = Some(Vec::new());
+        self.plant(Planted::ReplaySentTwice);
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -431,9 +456,14 @@ impl<O: Operator> Driver<O> {
                 // What the position covers happened: its changes are kept. What it does not will not happen.
                 while self.open.front().is_some_and(|o| o.next <= next) {
                     self.open.pop_front();
-                    self.state.merge_oldest();
+                    if self.planted != Some(Planted::OverlayDropped) {
+                        self.state.merge_oldest();
+                    }
                 }
                 self.open.clear();
+                while self.planted == Some(Planted::OverlayKept) && self.state.open_commits() > 0 {
+                    self.state.merge_oldest();
+                }
                 self.state.drop_all_open();
                 self.committed_next = next;
                 self.next = next;
@@ -531,7 +561,7 @@ impl<O: Operator> Driver<O> {
         self.state.open();
         let mut out = self.effects();
         let mut guilty = Vec::new();
-        if apply(&*self.operator, batch, 0..batch.len(), asks, facts, &mut self.state, &mut out).is_ok() {
+        if self.apply(batch, 0..batch.len(), asks, facts, &mut out).is_ok() {
             self.panics_in_row = 0;
         } else {
             // Record by record; the guilty ones are set aside, their neighbours are as if they had never been.
@@ -565,7 +595,7 @@ impl<O: Operator> Driver<O> {
                 continue;
             }
             let (asks, facts) = (Asks::default(), Facts::default());
-            if apply(&*self.operator, batch, from..at, &asks, &facts, &mut self.state, &mut out).is_err() {
+            if self.apply(batch, from..at, &asks, &facts, &mut out).is_err() {
                 // What was never set aside then panics now: it is not the same program.
                 let (from, to) = (self.replay_from, self.committed_next);
                 return Err(Stop::Diverged { from, to, stored: self.committed.progress.output_hash, made: 0 });
@@ -577,8 +607,8 @@ impl<O: Operator> Driver<O> {
         }
         out.progress.lost += lost;
         let (blocks, progress, clocks) = out.finish();
-        if let Some(again) = &mut self.sent_again {
-            again.extend(blocks.iter().cloned());
+        if self.planted == Some(Planted::ReplaySentTwice) {
+            self.sent_again.extend(blocks.iter().cloned());
         }
         if let Some(kept) = &mut self.replayed {
             kept.extend(blocks);
@@ -635,9 +665,7 @@ impl<O: Operator> Driver<O> {
     }
 
     fn commit(&mut self, mut blocks: Vec<Block>, next: Offset, known: Known, records: u64) {
-        if let Some(again) = &mut self.sent_again {
-            blocks.splice(0..0, again.drain(..));
-        }
+        blocks.splice(0..0, self.sent_again.drain(..));
         let metadata = match O::KIND {
             Kind::Recording => known.progress.encode(),
             Kind::Deterministic => self.metadata(&known).encode(),
@@ -660,7 +688,7 @@ impl<O: Operator> Driver<O> {
         for n in 0..batch.len() {
             let mark = out.mark();
             self.state.open();
-            if apply(&*self.operator, batch, n..n + 1, asks, facts, &mut self.state, out).is_ok() {
+            if self.apply(batch, n..n + 1, asks, facts, out).is_ok() {
                 self.state.fold_newest();
                 self.panics_in_row = 0;
                 continue;
@@ -681,6 +709,55 @@ impl<O: Operator> Driver<O> {
             set_aside(&*self.operator, batch, n, out);
         }
         Ok(guilty)
+    }
+
+    /// Applies a range; `Err` if the operator panicked.
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        range: Range<usize>,
+        asks: &Asks,
+        facts: &Facts,
+        out: &mut Effects,
+    ) -> Result<(), ()> {
+        // What it half did is in an undo log and in effects that the caller drops: nothing broken is seen.
+        catch_unwind(AssertUnwindSafe(|| match O::KIND {
+            Kind::Recording => self.operator.apply(batch, range, asks, facts, &mut self.state, out),
+            Kind::Deterministic => range.for_each(|n| self.step(batch, n, asks, facts, out)),
+        }))
+        .map_err(|_| ())
+    }
+
+    /// One record of a deterministic stage, and the timers that its watermark makes due.
+    ///
+    /// IMPORTANT: a record is applied before the watermark in its own header counts, and timers fire between two records,
+    /// not at the end of a batch: where a batch is cut must not be seen.
+    fn step(&mut self, batch: &Batch, n: usize, asks: &Asks, facts: &Facts, out: &mut Effects) {
+        let (operator, state) = (&*self.operator, &mut self.state);
+        let entry = batch.entry(n);
+        out.position = Source::of(batch.input.topic, batch.input.partition, entry.offset);
+        if entry.verdict == Verdict::Control {
+            out.progress.control += 1;
+            let Some(control) = Control::decode(entry.header) else { return };
+            out.clocks.control(&control);
+            if control.close {
+                // Each timer once: what stays for later has its time.
+                for (_, key) in state.take_due(Micros(i64::MAX), usize::MAX) {
+                    operator.advance(&key, state, out);
+                }
+                out.progress.watermark = out.clocks.watermark();
+                return;
+            }
+        } else {
+            out.clocks.before(entry.header);
+            operator.apply(batch, n..n + 1, asks, facts, state, out);
+            out.clocks.after(entry.header);
+        }
+        out.progress.watermark = out.clocks.watermark();
+        let waits = self.planted == Some(Planted::BatchCuts) && n + 1 < batch.len();
+        if !waits {
+            fire(operator, state, out);
+        }
     }
 
     fn on_settled(&mut self, seq: u64, settled: Settled) {
@@ -715,60 +792,6 @@ impl<O: Operator> Driver<O> {
         self.planned = None;
         self.actions.push_back(Action::Stop(why));
     }
-}
-
-/// Applies a range; `Err` if the operator panicked.
-fn apply<O: Operator>(
-    operator: &O,
-    batch: &Batch,
-    range: Range<usize>,
-    asks: &Asks,
-    facts: &Facts,
-    state: &mut Keyed,
-    out: &mut Effects,
-) -> Result<(), ()> {
-    // What it half did is in an undo log and in effects that the caller drops: nothing broken is seen.
-    catch_unwind(AssertUnwindSafe(|| match O::KIND {
-        Kind::Recording => operator.apply(batch, range, asks, facts, state, out),
-        Kind::Deterministic => range.for_each(|n| step(operator, batch, n, asks, facts, state, out)),
-    }))
-    .map_err(|_| ())
-}
-
-/// One record of a deterministic stage, and the timers that its watermark makes due.
-///
-/// IMPORTANT: a record is applied before the watermark in its own header counts, and timers fire between two records, not
-/// at the end of a batch: where a batch is cut must not be seen.
-fn step<O: Operator>(
-    operator: &O,
-    batch: &Batch,
-    n: usize,
-    asks: &Asks,
-    facts: &Facts,
-    state: &mut Keyed,
-    out: &mut Effects,
-) {
-    let entry = batch.entry(n);
-    out.position = Source::of(batch.input.topic, batch.input.partition, entry.offset);
-    if entry.verdict == Verdict::Control {
-        out.progress.control += 1;
-        let Some(control) = Control::decode(entry.header) else { return };
-        out.clocks.control(&control);
-        if control.close {
-            // Each timer once: what stays for later has its time.
-            for (_, key) in state.take_due(Micros(i64::MAX), usize::MAX) {
-                operator.advance(&key, state, out);
-            }
-            out.progress.watermark = out.clocks.watermark();
-            return;
-        }
-    } else {
-        out.clocks.before(entry.header);
-        operator.apply(batch, n..n + 1, asks, facts, state, out);
-        out.clocks.after(entry.header);
-    }
-    out.progress.watermark = out.clocks.watermark();
-    fire(operator, state, out);
 }
 
 /// Timers fired at a time: their keys are copied.

@@ -13,4 +13,4 @@
 
 mod driver;
 
-pub use driver::{Action, Driver, Input, Phase, Restored, Settled, Stop};
+pub use driver::{Action, Driver, Input, Phase, Planted, Restored, Settled, Stop};

@@ -30,6 +30,8 @@ pub struct Keyed {
     /// How many entries of `undo` belong to each open commit, oldest first.
     open: VecDeque<usize>,
     changes: Changes,
+    /// A bug that tests plant.
+    leaks_map_order: bool,
 }
 
 /// How to take a change back. Slot numbers hold because changes are only ever taken back newest first.
@@ -116,7 +118,16 @@ impl Keyed {
     /// Timers at or before `until`, by time and then by key, at most `max`. They stay set: the operator's `set` or `remove`
     /// of the key is what clears them, so one that does neither is given the same again.
     pub fn take_due(&mut self, until: Micros, max: usize) -> Vec<(Micros, Vec<u8>)> {
-        self.slab.due(until, max)
+        let mut due = self.slab.due(until, max);
+        if self.leaks_map_order {
+            due.sort_by_key(|(_, key)| self.slab.hash(key));
+        }
+        due
+    }
+
+    /// A bug that tests plant: timers that are due at once are in the order of a hash map, which each state has another of.
+    pub fn leak_map_order(&mut self) {
+        self.leaks_map_order = true;
     }
 
     /// A bug that tests plant: all timers are gone. No commit may be open.

@@ -68,12 +68,20 @@ pub enum Bug {
     MergeKeepsBoth,
     /// An input at its end holds the watermark (the end of a kill loop).
     IdleHoldsWatermark,
+    /// What an aborted commit changed in the keyed state is kept (simulation).
+    OverlayKept,
+    /// What a commit of unknown outcome changed is undone although it happened (simulation).
+    OverlayDropped,
+    /// Timers fire at the end of a batch only (simulation).
+    BatchCuts,
+    /// Timers that are due at once fire in the order of a hash map (simulation).
+    MapOrderLeaks,
     /// The sessions stage fails on events of the type `poison` (no bug to be found: to see it set aside).
     PanicsOnEvent,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 13] = [
+    pub const ALL: [Bug; 17] = [
         Bug::AckBeforeFsync,
         Bug::DirectorySyncSkipped,
         Bug::PositionApart,
@@ -86,6 +94,10 @@ impl Bug {
         Bug::LateForgotten,
         Bug::MergeKeepsBoth,
         Bug::IdleHoldsWatermark,
+        Bug::OverlayKept,
+        Bug::OverlayDropped,
+        Bug::BatchCuts,
+        Bug::MapOrderLeaks,
         Bug::PanicsOnEvent,
     ];
 
@@ -103,6 +115,10 @@ impl Bug {
             Bug::LateForgotten => "late_forgotten",
             Bug::MergeKeepsBoth => "merge_keeps_both",
             Bug::IdleHoldsWatermark => "idle_holds_watermark",
+            Bug::OverlayKept => "overlay_kept",
+            Bug::OverlayDropped => "overlay_dropped",
+            Bug::BatchCuts => "batch_cuts",
+            Bug::MapOrderLeaks => "map_order_leaks",
             Bug::PanicsOnEvent => "panics_on_event",
         }
     }

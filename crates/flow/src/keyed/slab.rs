@@ -149,7 +149,8 @@ impl Slab {
         Contents { key, value, timer }
     }
 
-    fn hash(&self, key: &[u8]) -> u32 {
+    /// Seeded anew for each slab.
+    pub fn hash(&self, key: &[u8]) -> u32 {
         self.hasher.hash_one(key) as u32
     }
 }
