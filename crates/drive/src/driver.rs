@@ -275,11 +275,6 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    /// As [`Driver::plant`] with [`Planted::ReplaySentTwice`].
-    pub fn plant_replay_sent_twice(&mut self) {
-        self.plant(Planted::ReplaySentTwice);
-    }
-
     pub fn handle(&mut self, input: Input) {
         match input {
             Input::Position(position) => self.on_position(position),

@@ -6,7 +6,8 @@ use ouzel_sim::world::{Scenario, Trace, World};
 
 #[test]
 fn seeds() {
-    let range: Vec<u64> = std::env::var("SEEDS").unwrap_or("1-5".into()).split('-').map(|n| n.parse().expect("n")).collect();
+    let range: Vec<u64> =
+        std::env::var("SEEDS").unwrap_or("1-5".into()).split('-').map(|n| n.parse().expect("n")).collect();
     let keep = std::env::var("STORY").is_ok();
     for seed in range[0]..=*range.last().expect("one") {
         let begun = Instant::now();
@@ -17,7 +18,12 @@ fn seeds() {
         }
         println!(
             "seed {seed}: {} events, {} crashes, {} steps, {:?} simulated, hash {:016x}, {:?}",
-            report.events, report.crashes, report.steps, report.lasted, report.hash, begun.elapsed()
+            report.events,
+            report.crashes,
+            report.steps,
+            report.lasted,
+            report.hash,
+            begun.elapsed()
         );
         for v in &report.violations {
             println!("{v}");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drive::{Action, Driver, Input, Phase, Restored, Settled};
+use drive::{Action, Driver, Input, Phase, Planted, Restored, Settled};
 use event::{Micros, Offset, TopicId, TopicPartition};
 use flow::{Keyed, Metadata, Operator};
 use log::{Commit, Generation, Log, LogError, Outcome, Position};
@@ -517,8 +517,16 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
             accept_divergence: self.settings.accept_divergence,
         };
         let mut driver = Driver::restored(self.operator.clone(), input, (), from, 1);
-        if planted(Bug::ReplaySentTwice) {
-            driver.plant_replay_sent_twice();
+        for (bug, plant) in [
+            (Bug::ReplaySentTwice, Planted::ReplaySentTwice),
+            (Bug::OverlayKept, Planted::OverlayKept),
+            (Bug::OverlayDropped, Planted::OverlayDropped),
+            (Bug::BatchCuts, Planted::BatchCuts),
+            (Bug::MapOrderLeaks, Planted::MapOrderLeaks),
+        ] {
+            if planted(bug) {
+                driver.plant(plant);
+            }
         }
         let version = self.operator.version();
         let version = state::Version { number: version.number, configuration: version.configuration };

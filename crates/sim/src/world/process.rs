@@ -107,7 +107,7 @@ impl Process {
             key: FieldPath::parse("enriched.fact.n").expect("a path"),
             when: None,
         };
-        let fact = LookupSetup { name: "fact".into(), key: FieldPath::parse("id").expect("a path"), ..again.clone() };
+        let fact = LookupSetup { name: "fact".into(), key: FieldPath::parse("event.id").expect("a path"), ..again.clone() };
         let operator = Enrich::new(EnrichConfig {
             member: "enriched".into(),
             status: StatusMode::All,
@@ -148,11 +148,7 @@ impl Process {
             store,
             parts: parts.clone(),
             status: Arc::new(StageStatus::new(partitions)),
-            settings: Settings {
-                snapshot_every: rules.snapshot_every,
-                memory: u64::MAX,
-                accept_divergence: false,
-            },
+            settings: Settings { snapshot_every: rules.snapshot_every, memory: u64::MAX, accept_divergence: false },
             background: Background::Turns,
         });
         let seat = |which: Which| log.join(which.name(), which.input());

@@ -148,7 +148,7 @@ impl Scenario {
         scenario.rules.out_of_order_us = [0, 200, 1000][rng.below(3) as usize] * MS;
         scenario.rules.idle_after_us = [300, 2000][rng.below(2) as usize] * MS;
         scenario.rules.snapshot_every = Duration::from_millis([100, 500, 3000][rng.below(3) as usize]);
-        let people = [8, 40, 200][rng.below(3) as usize];
+        let people = [200, 200, 1000][rng.below(3) as usize];
         for (n, client) in (0..).zip(&mut scenario.clients) {
             client.people = people;
             client.hot_per_mille = [0, 0, 300][rng.below(3) as usize];
@@ -184,7 +184,8 @@ impl Scenario {
 
     /// A world in which nothing happens.
     pub fn calm(seed: u64, shape: Shape) -> Scenario {
-        let client = |n: u64| ProducerConfig { people: 40, ..ProducerConfig::new(seed.wrapping_mul(31).wrapping_add(n)) };
+        let client =
+            |n: u64| ProducerConfig { people: 200, ..ProducerConfig::new(seed.wrapping_mul(31).wrapping_add(n)) };
         Scenario {
             seed,
             shape,
