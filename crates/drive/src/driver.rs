@@ -510,10 +510,8 @@ impl<O: Operator> Driver<O> {
         let lost = batch.next - self.next - batch.len() as u64;
         self.next = batch.next;
         if self.phase == Phase::Replaying {
-            if O::KIND == Kind::Deterministic
-                && let Err(why) = self.replay(&batch, lost)
-            {
-                return self.stop(why);
+            if O::KIND == Kind::Deterministic {
+                self.replay(&batch, lost);
             }
             return self.replayed();
         }
@@ -580,7 +578,7 @@ impl<O: Operator> Driver<O> {
     }
 
     /// Makes a batch's state and outputs again; the outputs are known by their hash and sent nowhere.
-    fn replay(&mut self, batch: &Batch, lost: u64) -> Result<(), Stop> {
+    fn replay(&mut self, batch: &Batch, lost: u64) {
         self.state.open();
         let mut out = self.effects();
         let mut from = 0;
@@ -590,10 +588,14 @@ impl<O: Operator> Driver<O> {
                 continue;
             }
             let (asks, facts) = (Asks::default(), Facts::default());
-            if self.apply(batch, from..at, &asks, &facts, &mut out).is_err() {
-                // What was never set aside then panics now: it is not the same program.
-                let (from, to) = (self.replay_from, self.committed_next);
-                return Err(Stop::Diverged { from, to, stored: self.committed.progress.output_hash, made: 0 });
+            if self.try_apply(batch, from..at, &asks, &facts, &mut out).is_err() {
+                // It was set aside before a snapshot that cannot be read any more: then nobody knows of it, and it is found
+                // as it was the first time. If it was not, the outputs differ.
+                for n in from..at {
+                    if self.try_apply(batch, n..n + 1, &asks, &facts, &mut out).is_err() {
+                        set_aside(&*self.operator, batch, n, &mut out);
+                    }
+                }
             }
             if is_guilty {
                 set_aside(&*self.operator, batch, at, &mut out);
@@ -611,7 +613,6 @@ impl<O: Operator> Driver<O> {
         self.tip.progress = progress;
         self.tip.clocks = clocks;
         self.state.merge_oldest();
-        Ok(())
     }
 
     /// After a step of the replay: at its end, what was made must be what is stored.
@@ -681,15 +682,10 @@ impl<O: Operator> Driver<O> {
     ) -> Result<Vec<Offset>, Stop> {
         let mut guilty = Vec::new();
         for n in 0..batch.len() {
-            let mark = out.mark();
-            self.state.open();
-            if self.apply(batch, n..n + 1, asks, facts, out).is_ok() {
-                self.state.fold_newest();
+            if self.try_apply(batch, n..n + 1, asks, facts, out).is_ok() {
                 self.panics_in_row = 0;
                 continue;
             }
-            self.state.drop_newest();
-            out.rewind(&mark);
             self.panics_in_row += 1;
             let last = batch.entry(n).offset;
             if self.panics_in_row >= PANICS_MAX {
@@ -706,7 +702,29 @@ impl<O: Operator> Driver<O> {
         Ok(guilty)
     }
 
-    /// Applies a range; `Err` if the operator panicked.
+    /// Applies a range; `Err` if the operator panicked: then state and outputs are as before.
+    fn try_apply(
+        &mut self,
+        batch: &Batch,
+        range: Range<usize>,
+        asks: &Asks,
+        facts: &Facts,
+        out: &mut Effects,
+    ) -> Result<(), ()> {
+        let mark = out.mark();
+        self.state.open();
+        let applied = self.apply(batch, range, asks, facts, out);
+        match applied {
+            Ok(()) => self.state.fold_newest(),
+            Err(()) => {
+                self.state.drop_newest();
+                out.rewind(&mark);
+            }
+        }
+        applied
+    }
+
+    /// Applies a range; `Err` if the operator panicked: then state and outputs are in pieces.
     fn apply(
         &mut self,
         batch: &Batch,

@@ -158,6 +158,13 @@ impl Stage for EnrichStage {
                 punctuation.take_back(part.partition(), committed.watermark);
             }
         }
+        if settled == Settled::Unknown {
+            // IMPORTANT: before anything else is committed, also by those who had nothing in it but their position as it was:
+            // reading it is what settles the commit, which might happen after the next one otherwise.
+            for part in self.parts.iter().filter(|p| of.iter().all(|(partition, _)| *partition != p.partition())) {
+                with.read_again(part)?;
+            }
+        }
         let now = with.clock.now();
         for (partition, seq) in of {
             let Some(part) = self.parts.iter_mut().find(|p| p.partition() == partition) else { continue };
@@ -307,6 +314,20 @@ impl EnrichParts {
         part.driver.handle(Input::Position(stored.map(|p| (p.next, p.metadata.to_vec()))));
         self.status.show(input.partition, part.driver.committed());
         Ok(())
+    }
+
+    /// Reads the committed position of a partition that has no commit open: it must be what is known of it.
+    fn read_again(&self, part: &Part) -> Result<(), String> {
+        let input = part.driver.input();
+        let at = log::Input::Topic(input);
+        let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
+        let (_, known) = part.driver.committed();
+        match stored {
+            Some(stored) if stored.next != known => {
+                Err(stopped(input, &drive::Stop::Overtaken { known, committed: stored.next }))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Hands a driver what was read for it, and does what it says up to its commit.

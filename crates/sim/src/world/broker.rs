@@ -3,6 +3,7 @@
 //! coordinator has it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -94,14 +95,15 @@ impl Broker {
     }
 
     /// Decides the oldest commit that waits; says how, for the story. `None`: none waits, or nobody waits for it any more.
-    pub fn decide(&self, fate: Fate) -> Option<&'static str> {
+    pub fn decide(&self, fate: Fate) -> Option<(&'static str, String)> {
         let mut pending = self.state().pending.pop_front()?;
+        let what = describe(&pending.commit);
         let answer = pending.answer.take().expect("not answered yet");
         if self.is_fenced(&pending.commit) {
             let _ = answer.send(Outcome::Aborted(Aborted::Fenced));
-            return Some("fenced");
+            return Some(("fenced", what));
         }
-        match fate {
+        let how = match fate {
             Fate::Plain => {
                 let outcome = self.happen(pending.commit);
                 let how = match &outcome {
@@ -111,22 +113,23 @@ impl Broker {
                     Outcome::Unknown => "lost",
                 };
                 let _ = answer.send(outcome);
-                Some(how)
+                how
             }
             Fate::Retriable => {
                 let _ = answer.send(Outcome::Aborted(Aborted::Retriable));
-                Some("aborted")
+                "aborted"
             }
             Fate::UnknownDropped => {
                 let _ = answer.send(Outcome::Unknown);
-                Some("unknown, and it did not happen")
+                "unknown, and it did not happen"
             }
             Fate::UnknownDone => {
                 self.state().unsettled.push_back(pending);
                 let _ = answer.send(Outcome::Unknown);
-                Some("unknown, and it happens")
+                "unknown, and it happens"
             }
-        }
+        };
+        Some((how, what))
     }
 
     /// What was answered Unknown, and is to happen, happens.
@@ -213,6 +216,20 @@ impl Broker {
             news.push_back(Assignment::Granted { partitions: had.clone(), generation: Generation(generation) });
         }
     }
+}
+
+/// `enrich raw/1 to 344, raw/2 to 7`, or `raw/0 +3`.
+fn describe(commit: &Commit) -> String {
+    let mut out = String::new();
+    for p in &commit.positions {
+        let Input::Topic(tp) = &p.input else { continue };
+        let _ = write!(out, "{} {tp} to {}, ", p.group, p.next);
+    }
+    for block in &commit.blocks {
+        let _ = write!(out, "{} +{}, ", block.to, block.count);
+    }
+    out.truncate(out.len().saturating_sub(2));
+    out
 }
 
 impl Log for Broker {

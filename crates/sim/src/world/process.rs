@@ -107,7 +107,8 @@ impl Process {
             key: FieldPath::parse("enriched.fact.n").expect("a path"),
             when: None,
         };
-        let fact = LookupSetup { name: "fact".into(), key: FieldPath::parse("event.id").expect("a path"), ..again.clone() };
+        let fact =
+            LookupSetup { name: "fact".into(), key: FieldPath::parse("event.id").expect("a path"), ..again.clone() };
         let operator = Enrich::new(EnrichConfig {
             member: "enriched".into(),
             status: StatusMode::All,

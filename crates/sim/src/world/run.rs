@@ -560,7 +560,7 @@ impl World {
             _ => Fate::Plain,
         };
         let Ok(how) = guarded(|| broker.decide(fate)) else { return self.killed(0) };
-        let Some(how) = how else { return };
+        let Some((how, what)) = how else { return };
         let name = match how {
             "fenced" => Some("commit.fenced"),
             "aborted" => Some("commit.aborted"),
@@ -570,8 +570,8 @@ impl World {
             _ => None,
         };
         match name {
-            Some(name) => self.fault("log", name, format_args!("a commit is {how}")),
-            None => self.note("log", format_args!("a commit is {how}")),
+            Some(name) => self.fault("log", name, format_args!("{how}: {what}")),
+            None => self.note("log", format_args!("{how}: {what}")),
         }
         self.answer_decided();
         self.wake_stages();
@@ -718,6 +718,10 @@ impl World {
             self.fault(&who, "process.stops", format_args!("stops, because the log did: {why}"));
             // The data that an fsync failed on may be there or not.
             return self.die(n, Loss::Some { seed: self.scenario.seed ^ self.steps });
+        }
+        if why.contains("is damaged in page") {
+            self.fault(&who, "process.stops_at_damage", format_args!("stops, and is started again: {why}"));
+            return self.die(n, Loss::Nothing);
         }
         if !self.is_embedded() && (overtaken || self.store_fails.load(Relaxed)) {
             let name = if overtaken { "process.overtaken" } else { "process.without_store" };

