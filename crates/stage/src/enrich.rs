@@ -153,7 +153,7 @@ impl Stage for EnrichStage {
             point("enrich.committed");
         } else {
             let mut punctuation = with.punctuation();
-            for part in &self.parts {
+            for part in self.parts.iter().filter(|p| p.knows_its_position()) {
                 let (committed, _) = part.driver.committed();
                 punctuation.take_back(part.partition(), committed.watermark);
             }
@@ -161,7 +161,8 @@ impl Stage for EnrichStage {
         if settled == Settled::Unknown {
             // IMPORTANT: before anything else is committed, also by those who had nothing in it but their position as it was:
             // reading it is what settles the commit, which might happen after the next one otherwise.
-            for part in self.parts.iter().filter(|p| of.iter().all(|(partition, _)| *partition != p.partition())) {
+            let idle = self.parts.iter().filter(|p| p.knows_its_position());
+            for part in idle.filter(|p| of.iter().all(|(partition, _)| *partition != p.partition())) {
                 with.read_again(part)?;
             }
         }
@@ -203,6 +204,11 @@ impl Stage for EnrichStage {
 }
 
 impl Part {
+    /// Not before its first turn after it was granted.
+    fn knows_its_position(&self) -> bool {
+        self.driver.phase() != Phase::Starting
+    }
+
     fn partition(&self) -> u32 {
         self.driver.input().partition
     }
@@ -282,7 +288,7 @@ impl EnrichParts {
         if !of.is_empty() {
             return;
         }
-        for part in parts {
+        for part in parts.iter().filter(|p| p.knows_its_position()) {
             let (progress, next) = part.driver.committed();
             commit.positions.push(Position {
                 group: self.operator.group().into(),
