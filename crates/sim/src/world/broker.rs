@@ -187,7 +187,8 @@ impl Broker {
         let mut state = self.state();
         let key = (Arc::from(group), topic);
         let members = &mut state.groups.entry(key.clone()).or_default().members;
-        if members.insert(member, Vec::new()).is_none() {
+        if !members.contains_key(&member) {
+            members.insert(member, Vec::new());
             self.rebalance(&mut state, &key);
         }
     }

@@ -165,6 +165,8 @@ pub struct World {
     crashes: u64,
     steps: u64,
     phase: Phase,
+    /// Until then somebody may believe that he has a partition that is another's.
+    unsettled_until: Duration,
     /// Since when it is not quiet although it should be.
     calm_since: Duration,
 }
@@ -203,6 +205,7 @@ impl World {
             crashes: 0,
             steps: 0,
             phase: Phase::Storm,
+            unsettled_until: Duration::ZERO,
             calm_since: Duration::ZERO,
             scenario,
         }
@@ -601,6 +604,7 @@ impl World {
         self.machines[n].starting = false;
         let why = match started {
             Ok(Ok(())) => {
+                self.unsettled_until = self.unsettled_until.max(self.clock.elapsed() + MS * 300);
                 self.note(&who, format_args!("is up"));
                 return self.check(false);
             }
@@ -848,10 +852,11 @@ impl World {
             }
             Disaster::Rot => self.rot(n),
             Disaster::Restart if up => self.restart(n),
-            Disaster::Pause if up => {
+            Disaster::Pause if up && self.machines[n].paused_until <= self.clock.elapsed() => {
                 let by = self.between(50, 6000);
                 self.fault(&who, "process.paused", format_args!("stands still for {} ms", by.as_millis()));
                 self.machines[n].paused_until = self.clock.elapsed() + by;
+                self.unsettled_until = self.machines[n].paused_until + MS * 800;
                 if !self.is_embedded() && by > SESSION_TIMEOUT {
                     let epoch = self.machines[n].epoch;
                     self.machines[n].deaf = self.rng.below(6) as u32;
@@ -1075,7 +1080,7 @@ impl World {
                 if self.clock.elapsed() > self.calm_since + QUIET_WITHIN {
                     let what = format!("not everything is caught up: {}", self.lags());
                     self.found(laws::conduct(what, "who waits for whom"));
-                } else if self.machines.iter().all(Machine::is_up) && self.is_quiet() {
+                } else if self.is_settled() && self.is_quiet() {
                     self.check(true);
                     match self.phase {
                         Phase::Calm => self.close(),
@@ -1119,6 +1124,11 @@ impl World {
         }
         self.phase = Phase::Closing;
         self.calm_since = self.clock.elapsed();
+    }
+
+    /// Whether everybody is there, and knows what is his.
+    fn is_settled(&self) -> bool {
+        self.machines.iter().all(Machine::is_up) && self.clock.elapsed() > self.unsettled_until
     }
 
     fn is_quiet(&self) -> bool {
