@@ -97,7 +97,8 @@ enum Event {
         machine: usize,
         epoch: u64,
     },
-    Disaster,
+    /// A certain one, or any that may come.
+    Disaster(Option<Disaster>),
     Heal(Heal),
     /// Retention, and files beside sealed segments.
     Maintain,
@@ -284,6 +285,9 @@ impl World {
         if !self.scenario.disasters.is_empty() {
             self.plan_disaster();
         }
+        for (after, disaster) in self.scenario.script.clone() {
+            self.plan(after, Event::Disaster(Some(disaster)));
+        }
         self.plan(MS * 1000, Event::Maintain);
         self.plan(MS * 500, Event::Look);
     }
@@ -314,7 +318,8 @@ impl World {
             Event::Start { machine } => self.start(machine),
             Event::Expel { machine, epoch } => self.expel(machine, epoch),
             Event::Readmit { machine, epoch } => self.readmit(machine, epoch),
-            Event::Disaster => {
+            Event::Disaster(Some(disaster)) => self.strike(disaster),
+            Event::Disaster(None) => {
                 if self.phase == Phase::Storm {
                     let all = &self.scenario.disasters;
                     let disaster = all[self.rng.below(all.len() as u64) as usize];
@@ -352,7 +357,7 @@ impl World {
     fn plan_disaster(&mut self) {
         let calm = self.scenario.calm.as_millis() as u64;
         let after = self.between(calm / 4, calm * 7 / 4);
-        self.plan(after, Event::Disaster);
+        self.plan(after, Event::Disaster(None));
     }
 
     /// A duration in `from..to` milliseconds.
@@ -814,7 +819,7 @@ impl World {
     // ----- disasters -----
 
     /// Lets a disaster happen now, if it can.
-    pub fn strike(&mut self, disaster: Disaster) {
+    fn strike(&mut self, disaster: Disaster) {
         let n = self.rng.below(self.machines.len() as u64) as usize;
         let who = self.machines[n].name.clone();
         let up = self.machines[n].is_up();
@@ -856,7 +861,7 @@ impl World {
                 let by = self.between(50, 6000);
                 self.fault(&who, "process.paused", format_args!("stands still for {} ms", by.as_millis()));
                 self.machines[n].paused_until = self.clock.elapsed() + by;
-                self.unsettled_until = self.machines[n].paused_until + MS * 800;
+                self.unsettled_until = self.unsettled_until.max(self.machines[n].paused_until + MS * 800);
                 if !self.is_embedded() && by > SESSION_TIMEOUT {
                     let epoch = self.machines[n].epoch;
                     self.machines[n].deaf = self.rng.below(6) as u32;

@@ -130,6 +130,8 @@ pub struct Scenario {
     pub calm: Duration,
     /// What may come, more often the more often it is named.
     pub disasters: Vec<Disaster>,
+    /// What does come, and when, from the beginning on.
+    pub script: Vec<(Duration, Disaster)>,
     pub network: Network,
     pub outcomes: Outcomes,
     /// Bytes a stage of this world reads at once are the stage's own; so small are the journal's segments.
@@ -213,6 +215,7 @@ impl Scenario {
             events: 2000,
             calm: Duration::from_secs(1),
             disasters: Vec::new(),
+            script: Vec::new(),
             network: Network { request_lost: 0, answer_lost: 0, twice: 0, slow: 0 },
             outcomes: Outcomes { unknown_done: 0, unknown_dropped: 0, retriable: 0 },
             segment_bytes: 256 << 10,
