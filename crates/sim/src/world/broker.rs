@@ -2,6 +2,7 @@
 //! aborted, some have an outcome that nobody is told, and partitions go from one member to another as a broker's group
 //! coordinator has it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -187,8 +188,8 @@ impl Broker {
         let mut state = self.state();
         let key = (Arc::from(group), topic);
         let members = &mut state.groups.entry(key.clone()).or_default().members;
-        if !members.contains_key(&member) {
-            members.insert(member, Vec::new());
+        if let Entry::Vacant(seat) = members.entry(member) {
+            seat.insert(Vec::new());
             self.rebalance(&mut state, &key);
         }
     }
