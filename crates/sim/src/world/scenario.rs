@@ -134,7 +134,10 @@ pub struct Scenario {
     pub script: Vec<(Duration, Disaster)>,
     pub network: Network,
     pub outcomes: Outcomes,
-    /// Bytes a stage of this world reads at once are the stage's own; so small are the journal's segments.
+    /// Whether all sessions must be over by themselves in the end, because inputs that are idle hold nobody up. Clocks that
+    /// are far apart would hold it up for longer than anybody waits.
+    pub waits: bool,
+    /// Of the log.
     pub segment_bytes: u64,
 }
 
@@ -186,6 +189,8 @@ impl Scenario {
             let often = [0, 20, 80][rng.below(3) as usize];
             scenario.outcomes = Outcomes { unknown_done: often, unknown_dropped: often, retriable: often };
         }
+        let together = scenario.clients.iter().all(|c| c.clock_skew_us.abs() < 60_000 * MS);
+        scenario.waits = together && !scenario.disasters.contains(&Disaster::ClockJump) && rng.below(2) == 0;
         scenario
     }
 
@@ -218,6 +223,7 @@ impl Scenario {
             script: Vec::new(),
             network: Network { request_lost: 0, answer_lost: 0, twice: 0, slow: 0 },
             outcomes: Outcomes { unknown_done: 0, unknown_dropped: 0, retriable: 0 },
+            waits: true,
             segment_bytes: 256 << 10,
         }
     }
