@@ -1061,8 +1061,6 @@ impl World {
             };
         }
         if quiet && all.is_empty() {
-            // The truth is told by a stage without a planted bug.
-            let _true = seam::fault::plant_here(None);
             match Straight::run(session_stage(&rules, self.scenario.partitions), &broker) {
                 Ok(straight) => {
                     all.extend(straight.compare(&broker));
