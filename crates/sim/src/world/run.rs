@@ -627,7 +627,7 @@ impl World {
         }
         self.note(&who, format_args!("cannot start: {why}"));
         let is_full = self.machines[n].disk.space(data_dir()).is_ok_and(|(free, _)| free < 1 << 30);
-        let excused = is_full || self.store_fails.load(Relaxed);
+        let excused = is_full || self.store_fails.load(Relaxed) || self.has_failed_read(n);
         if !excused {
             return self.found(laws::conduct(format!("{who} cannot start: {why}"), "what it needs to start"));
         }
@@ -735,6 +735,9 @@ impl World {
             // The data that an fsync failed on may be there or not.
             return self.die(n, Loss::Some { seed: self.scenario.seed ^ self.steps });
         }
+        if self.has_failed_read(n) {
+            return self.die(n, Loss::Nothing);
+        }
         if why.contains("is damaged in page") {
             self.fault(&who, "process.stops_at_damage", format_args!("stops, and is started again: {why}"));
             return self.die(n, Loss::Nothing);
@@ -745,6 +748,17 @@ impl World {
             return self.die(n, Loss::Nothing);
         }
         self.found(laws::conduct(format!("{who}: {} stopped: {why}", which.name()), "the stage it names"));
+    }
+
+    /// Whether a read of its disk failed since this was last asked: then what stops may be started again.
+    fn has_failed_read(&mut self, n: usize) -> bool {
+        let failed = self.machines[n].disk.failed_reads();
+        let news = std::mem::replace(&mut self.machines[n].failed_reads, failed) != failed;
+        if news {
+            let who = self.machines[n].name.clone();
+            self.fault(&who, "disk.read_fails", format_args!("could not read, and is started again"));
+        }
+        news
     }
 
     /// It passed a point at which it was to be killed, or panicked where it must not.
@@ -779,6 +793,11 @@ impl World {
         machine.epoch += 1;
         machine.reaches_store.store(false, Relaxed);
         machine.disk = machine.disk.crash(loss);
+        machine.failed_reads = 0;
+        if self.rng.below(3) == 0 {
+            machine.disk.short_reads(self.rng.next_u64());
+            self.trace.fired("disk.short_reads");
+        }
         machine.paused_until = Duration::ZERO;
         machine.deaf = 0;
         for next in machine.next.iter_mut().filter_map(Option::take) {
@@ -864,6 +883,10 @@ impl World {
                 let after = self.rng.between(1, 6);
                 self.machines[n].disk.fail_sync(after);
                 self.fault(&who, "disk.sync_fails", format_args!("will have an fsync fail"));
+            }
+            Disaster::ReadFails if up => {
+                let after = self.soon(8);
+                self.machines[n].disk.fail_read(after);
             }
             Disaster::Rot => self.rot(n),
             Disaster::Restart if up => self.restart(n),
@@ -1029,9 +1052,17 @@ impl World {
             let Some(at) = at else { continue };
             let live = parts.look(partition, |driver| driver.state().canonical());
             let found = Snapshots::new(store.clone(), "sessions", partition).restore(at);
-            let restored = found.ok().and_then(|n| n.found).filter(|r| r.manifest.position == at);
-            if restored.map(|r| r.keyed.canonical()) != live && self.machines[n].disk.is_on() {
-                let what = format!("the savepoint of partition {partition} at {at} is not the state");
+            let wrong = match found {
+                _ if !self.machines[n].disk.is_on() || self.has_failed_read(n) => continue,
+                Err(e) => Some(e.to_string()),
+                Ok(newest) => match newest.found.filter(|r| r.manifest.position == at) {
+                    None => Some(format!("it cannot be read: {}", newest.passed_over.join("; "))),
+                    Some(r) if Some(r.keyed.canonical()) != live => Some("it is another state".to_owned()),
+                    Some(_) => None,
+                },
+            };
+            if let Some(wrong) = wrong {
+                let what = format!("the savepoint of partition {partition} at {at}: {wrong}");
                 return self.found(laws::conduct(what, "snapshots that are taken while held"));
             }
         }

@@ -43,6 +43,8 @@ pub enum Disaster {
     DiskFull,
     /// An fsync fails; the data may be gone.
     SyncFails,
+    /// A read fails once; the next one may go well.
+    ReadFails,
     /// A file that can be made again (a snapshot, a dedup run) has rotted when the process starts again.
     Rot,
     /// Stopped in good order, and started again.
@@ -66,13 +68,14 @@ pub enum Disaster {
 
 impl Disaster {
     /// Those that can come to a process that has its log on its own disk.
-    pub const EMBEDDED: [Disaster; 13] = [
+    pub const EMBEDDED: [Disaster; 14] = [
         Disaster::Kill,
         Disaster::KillAtPoint,
         Disaster::PowerLoss,
         Disaster::PowerCut,
         Disaster::DiskFull,
         Disaster::SyncFails,
+        Disaster::ReadFails,
         Disaster::Rot,
         Disaster::Restart,
         Disaster::Pause,
@@ -83,7 +86,7 @@ impl Disaster {
     ];
 
     /// Those that can come to processes with a broker.
-    pub const KAFKA: [Disaster; 11] = [
+    pub const KAFKA: [Disaster; 12] = [
         Disaster::Kill,
         Disaster::KillAtPoint,
         Disaster::Restart,
@@ -94,6 +97,7 @@ impl Disaster {
         Disaster::Join,
         Disaster::StoreFails,
         Disaster::DoorDies,
+        Disaster::ReadFails,
         Disaster::Rot,
     ];
 }
