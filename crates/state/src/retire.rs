@@ -7,7 +7,7 @@ use std::time::Duration;
 use event::{Micros, Offset};
 
 use crate::error::StateError;
-use crate::manifest;
+use crate::manifest::{self, Shot};
 use crate::snapshots::{delete, read_manifest};
 use crate::store::Store;
 
@@ -25,6 +25,20 @@ pub struct Known {
     pub parts: Vec<String>,
 }
 
+/// A snapshot that is known to be whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Good {
+    pub position: Offset,
+    pub parts: Vec<String>,
+}
+
+impl Good {
+    pub fn of(position: Offset, chain: &[Shot]) -> Good {
+        let parts = chain.iter().flat_map(|shot| &shot.parts).map(|part| part.name.clone()).collect();
+        Good { position, parts }
+    }
+}
+
 /// The objects of one partition, as far as retention goes.
 pub struct Retention {
     prefix: String,
@@ -38,14 +52,15 @@ impl Retention {
         Retention { prefix: manifest::prefix(operator, partition), keep, manifests: BTreeMap::new() }
     }
 
-    /// Deletes what is no longer needed. IMPORTANT: not while a snapshot of this partition is being written, as parts that no
+    /// Deletes what is no longer needed. `good`: the snapshot that was read or written last, which stays, however many newer
+    /// ones there are: they may be damaged. IMPORTANT: not while a snapshot of this partition is being written, as parts that no
     /// manifest names yet may be old enough to go.
-    pub fn pass(&mut self, store: &dyn Store, now: Micros) -> Result<(), StateError> {
+    pub fn pass(&mut self, store: &dyn Store, now: Micros, good: Option<&Good>) -> Result<(), StateError> {
         let names = store.list(&self.prefix).map_err(StateError::store(&self.prefix))?;
         self.learn(store, &names)?;
         let readable: BTreeMap<&str, &Known> =
             self.manifests.iter().filter_map(|(name, known)| Some((name.as_str(), known.as_ref()?))).collect();
-        let retired = retired(now, self.keep, &readable, &names);
+        let retired = retired(now, self.keep, good, &readable, &names);
         delete(store, &self.prefix, retired)
     }
 
@@ -75,7 +90,13 @@ impl Retention {
 ///
 /// A manifest that can be read goes by its age. What no manifest names, and a manifest that cannot be read, may be another
 /// writer's that is at work: it goes when a snapshot of a higher position is old.
-pub fn retired(now: Micros, keep: Duration, manifests: &BTreeMap<&str, &Known>, names: &[String]) -> Vec<String> {
+pub fn retired(
+    now: Micros,
+    keep: Duration,
+    good: Option<&Good>,
+    manifests: &BTreeMap<&str, &Known>,
+    names: &[String],
+) -> Vec<String> {
     let is_old = |known: &Known| now.0.saturating_sub(known.written_at.0) >= keep.as_micros() as i64;
     let mut newest: Vec<_> = manifests.iter().map(|(name, known)| (known.position, known.written_at, *name)).collect();
     newest.sort_unstable();
@@ -83,7 +104,9 @@ pub fn retired(now: Micros, keep: Duration, manifests: &BTreeMap<&str, &Known>, 
 
     let (old, mut kept): (Vec<_>, Vec<_>) = manifests.iter().partition(|(_, known)| is_old(known));
     let floor = old.iter().map(|(_, known)| known.position).max();
-    let (more, expired): (Vec<_>, Vec<_>) = old.into_iter().partition(|(name, _)| newest.contains(*name));
+    let is_good = |known: &Known| good.is_some_and(|g| g.position == known.position && g.parts == known.parts);
+    let (more, expired): (Vec<_>, Vec<_>) =
+        old.into_iter().partition(|(name, known)| newest.contains(*name) || is_good(known));
     kept.extend(more);
 
     let parts = |of: &[(&&str, &&Known)]| -> BTreeSet<String> {

@@ -20,7 +20,7 @@ use seam::{Background, Clock};
 
 use crate::error::StateError;
 use crate::manifest::{Manifest, Part, Shot, Version, manifest_name, part_name, stem};
-use crate::retire::{KEEP, Retention};
+use crate::retire::{Good, KEEP, Retention};
 use crate::snapshots::delete;
 use crate::store::Store;
 
@@ -122,6 +122,7 @@ impl Writer {
         background: Background,
     ) -> io::Result<Writer> {
         let completed = chain.as_ref().map_or(NONE, |m| m.position);
+        let good = chain.as_ref().map(|m| Good::of(m.position, &m.chain));
         // Increments of another version would be in another form than what they are added to.
         let chain = chain.filter(|m| m.version == writing.version).map(|m| m.chain);
         let shared = Arc::new(Shared {
@@ -141,6 +142,7 @@ impl Writer {
             begun: 0,
             open: None,
             shared: shared.clone(),
+            good,
             retention,
             retired: None,
         };
@@ -270,6 +272,8 @@ struct Work {
     begun: u64,
     open: Option<Open>,
     shared: Arc<Shared>,
+    /// What a start would read.
+    good: Option<Good>,
     retention: Retention,
     retired: Option<Duration>,
 }
@@ -362,6 +366,7 @@ impl Work {
             }
             None => match self.complete(&open) {
                 Ok(chain) => {
+                    self.good = Some(Good::of(open.begin.position, &chain));
                     self.chain = Some(chain);
                     self.shared.completed.store(open.begin.position, Release);
                 }
@@ -418,7 +423,7 @@ impl Work {
 
     fn retire(&mut self) {
         self.retired = Some(self.clock.elapsed());
-        if let Err(e) = self.retention.pass(&*self.store, self.clock.now()) {
+        if let Err(e) = self.retention.pass(&*self.store, self.clock.now(), self.good.as_ref()) {
             tracing::warn!(error = %e, "old snapshots were not deleted; this is tried again in a minute");
         }
     }

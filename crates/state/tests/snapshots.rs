@@ -149,6 +149,53 @@ fn a_damaged_object_costs_the_snapshots_that_need_it_and_no_more() {
 }
 
 #[test]
+fn a_start_from_an_older_one_keeps_what_its_next_one_is_made_of() {
+    let (store, clock) = (Arc::new(Memory::default()), Hand::new());
+    let mut chance = Chance(5);
+    let keep = || ouzel_state::writer::Writing { keep: std::time::Duration::ZERO, ..writing(1) };
+    let mut stage = Stage::new(store.clone(), clock.clone(), keep());
+    let mut before = store.copy();
+    for round in 0..5 {
+        (0..30).for_each(|_| stage.commit(&mut chance, 40));
+        clock.forward(61);
+        stage.take_as(&mut chance, true);
+        if round == 2 {
+            before = store.copy();
+        }
+    }
+    drop(stage);
+    // The two that are kept for their age are damaged, as one rotten part of both would have it.
+    let rotten: Vec<String> = store.names().into_iter().rev().filter(|n| is_manifest(n)).take(2).collect();
+    assert_eq!(
+        store.names().iter().filter(|n| is_manifest(n)).count(),
+        2,
+        "no more are kept in a directory of one's own"
+    );
+    let base = before.copy();
+    for name in &rotten {
+        let manifest = Manifest::decode(&store.get(name).expect("alive").expect("there")).expect("whole");
+        let part = &manifest.parts().next().expect("a part").name;
+        base.objects.lock().expect("whole").insert(part.clone(), b"rotten".to_vec());
+        base.objects.lock().expect("whole").insert(name.clone(), manifest.encode());
+    }
+    let store = base;
+    let (older, passed_over) = restore(store.clone(), u64::MAX);
+    let older = older.expect("one is whole");
+    assert_eq!(passed_over.len(), 2);
+    let again = ouzel_state::writer::Writing { keep: std::time::Duration::ZERO, ..writing(2) };
+    let mut stage = Stage::from(older.keyed, Some(older.manifest), store.clone(), clock.clone(), again);
+    for _ in 0..5 {
+        // As a replay does, it passes the position of the damaged one.
+        (0..20).for_each(|_| stage.commit(&mut chance, 40));
+        clock.forward(61);
+        stage.take_as(&mut chance, false);
+        let (newest, passed_over) = restore(store.clone(), u64::MAX);
+        let newest = newest.unwrap_or_else(|| panic!("none is whole: {passed_over:?}"));
+        check(&newest, &stage.at, "its chain is whole");
+    }
+}
+
+#[test]
 fn a_writer_that_dies_at_any_step_leaves_the_one_before() {
     for after in [false, true] {
         let mut steps = 0;
@@ -346,7 +393,7 @@ fn retention_never_deletes_what_a_manifest_of_the_last_hour_names() {
         let unnamed: Vec<String> = (0..positions).map(|n| part(n).replace("-x-x-", "-x-y-")).collect();
         names.extend(unnamed.iter().cloned());
         let readable = known.iter().map(|(name, known)| (name.as_str(), known)).collect();
-        let gone = retired(now, KEEP, &readable, &names);
+        let gone = retired(now, KEEP, None, &readable, &names);
         let mut newest: Vec<&Known> = known.values().collect();
         newest.sort_by_key(|k| k.position);
         let needed = |k: &&Known| now.0 - k.written_at.0 < hour || newest.iter().rev().take(2).any(|n| n == k);
