@@ -21,10 +21,10 @@ mod silence;
 pub mod source;
 pub mod trace;
 
-pub use broker::Shape;
+pub use broker::{Broker, Shape};
 pub use chance::SimRng;
 pub use clock::SimClock;
 pub use run::{Report, World};
 pub use scenario::{Disaster, Scenario};
-pub use source::SimSource;
+pub use source::{Mood, SimSource};
 pub use trace::Trace;

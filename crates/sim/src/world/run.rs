@@ -35,6 +35,8 @@ const MS: Duration = Duration::from_millis(1);
 const CLIENT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// A coordinator waits so long for a member.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(2000);
+/// A commit that takes longer is called slow.
+const SLOW_COMMIT: Duration = Duration::from_millis(20);
 /// A stage that is idle looks again after so long, whatever happens.
 const IDLE_LOOK: Duration = Duration::from_millis(100);
 /// Everything must be caught up so long after the last event.
@@ -59,6 +61,8 @@ pub struct Report {
     pub lasted: Duration,
     pub violations: Vec<Violation>,
     pub trace: Trace,
+    /// What is stored at the end, if somebody has the log.
+    pub log: Option<Broker>,
 }
 
 enum Event {
@@ -137,6 +141,8 @@ struct Points {
     passed: BTreeMap<&'static str, u64>,
     /// Killed at the so many-th passing from now.
     kill_in: Option<u64>,
+    /// Killed the next time this one is passed.
+    kill_at: Option<&'static str>,
     killed_at: Option<&'static str>,
 }
 
@@ -227,15 +233,17 @@ impl World {
             if is_kafka && name.starts_with("journal.") {
                 return;
             }
+            let mut is_last = points.kill_at == Some(name);
             if let Some(left) = &mut points.kill_in {
                 *left -= 1;
-                if *left == 0 {
-                    points.kill_in = None;
-                    points.killed_at = Some(name);
-                    drop(points);
-                    // Nobody's hook reports it: it is no bug.
-                    resume_unwind(Box::new(Killed));
-                }
+                is_last |= *left == 0;
+            }
+            if is_last {
+                (points.kill_in, points.kill_at) = (None, None);
+                points.killed_at = Some(name);
+                drop(points);
+                // Nobody's hook reports it: it is no bug.
+                resume_unwind(Box::new(Killed));
             }
         })));
         super::silence::here();
@@ -270,10 +278,12 @@ impl World {
             lasted: self.clock.elapsed(),
             violations: self.violations,
             trace: self.trace,
+            log: self.broker,
         }
     }
 
     fn begin(&mut self) {
+        self.source.set(self.scenario.mood);
         if self.scenario.shape == Shape::Kafka {
             self.log_disk.create_dir_all(data_dir()).expect("an empty disk");
             self.cloud.create_dir_all(data_dir()).expect("an empty disk");
@@ -322,7 +332,11 @@ impl World {
             Event::Start { machine } => self.start(machine),
             Event::Expel { machine, epoch } => self.expel(machine, epoch),
             Event::Readmit { machine, epoch } => self.readmit(machine, epoch),
-            Event::Disaster(Some(disaster)) => self.strike(disaster),
+            Event::Disaster(Some(disaster)) => {
+                if self.phase == Phase::Storm {
+                    self.strike(disaster);
+                }
+            }
             Event::Disaster(None) => {
                 if self.phase == Phase::Storm {
                     let all = &self.scenario.disasters;
@@ -537,7 +551,11 @@ impl World {
         let Some(broker) = &self.broker else { return };
         let pending = broker.pending();
         while self.deciding.0 < pending {
-            let by = Duration::from_micros(self.rng.between(100, 3000));
+            let (from, to) = self.scenario.log_takes_us;
+            let by = Duration::from_micros(self.rng.between(from, to));
+            if by > SLOW_COMMIT {
+                self.trace.fired("commit.slow");
+            }
             let at = self.deciding.1.max(self.clock.elapsed() + by);
             let epoch = self.epoch;
             self.deciding = (self.deciding.0 + 1, at);
@@ -879,6 +897,13 @@ impl World {
                 let after = self.between(200, 4000);
                 self.plan(after, Event::Heal(Heal::Disk));
             }
+            Disaster::DiskLeft(left, by) if up => {
+                let (free, total) = self.machines[n].disk.space(data_dir()).unwrap_or((0, 0));
+                self.machines[n].disk.set_capacity(total - free + left);
+                self.fault(&who, "disk.full", format_args!("has {left} bytes of disk left"));
+                self.plan(by, Event::Heal(Heal::Disk));
+            }
+            Disaster::KillAt(point) => self.points.borrow_mut().kill_at = Some(point),
             Disaster::SyncFails if up => {
                 let after = self.rng.between(1, 6);
                 self.machines[n].disk.fail_sync(after);
@@ -889,24 +914,18 @@ impl World {
                 self.machines[n].disk.fail_read(after);
             }
             Disaster::Rot => self.rot(n),
+            Disaster::RotNewest(below) => self.rot_newest(n, below),
             Disaster::Restart if up => self.restart(n),
             Disaster::Pause if up && self.machines[n].paused_until <= self.clock.elapsed() => {
                 let by = self.between(50, 6000);
-                self.fault(&who, "process.paused", format_args!("stands still for {} ms", by.as_millis()));
-                self.machines[n].paused_until = self.clock.elapsed() + by;
-                self.unsettled_until = self.unsettled_until.max(self.machines[n].paused_until + MS * 800);
-                if !self.is_embedded() && by > SESSION_TIMEOUT {
-                    let epoch = self.machines[n].epoch;
-                    self.machines[n].deaf = self.rng.below(6) as u32;
-                    self.plan(SESSION_TIMEOUT, Event::Expel { machine: n, epoch });
-                    self.plan(by + MS * 300, Event::Readmit { machine: n, epoch });
-                }
+                self.pause(n, by);
             }
+            Disaster::PauseFor(by) if up && self.machines[n].paused_until <= self.clock.elapsed() => self.pause(n, by),
             Disaster::ClockJump => {
                 let by = [-3_600_000i64, -2000, -50, 50, 2000, 3_600_000][self.rng.below(6) as usize];
-                self.clock.jump(by * 1000);
-                self.fault("clock", "clock.jumps", format_args!("jumps by {by} ms"));
+                self.jump(by);
             }
+            Disaster::ClockBy(by) => self.jump(by),
             Disaster::SourceMood => {
                 let slow = Duration::from_micros(self.rng.between(10, 3000));
                 let moods = [Mood::Down, Mood::Flapping, Mood::Lying, Mood::Slow(slow)];
@@ -942,6 +961,25 @@ impl World {
         }
     }
 
+    fn pause(&mut self, n: usize, by: Duration) {
+        let who = self.machines[n].name.clone();
+        self.fault(&who, "process.paused", format_args!("stands still for {} ms", by.as_millis()));
+        self.machines[n].paused_until = self.clock.elapsed() + by;
+        self.unsettled_until = self.unsettled_until.max(self.machines[n].paused_until + MS * 800);
+        if !self.is_embedded() && by > SESSION_TIMEOUT {
+            let epoch = self.machines[n].epoch;
+            self.machines[n].deaf = self.rng.below(6) as u32;
+            self.plan(SESSION_TIMEOUT, Event::Expel { machine: n, epoch });
+            self.plan(by + MS * 300, Event::Readmit { machine: n, epoch });
+        }
+    }
+
+    /// Sets the wall clock, by milliseconds.
+    fn jump(&mut self, by: i64) {
+        self.clock.jump(by * 1000);
+        self.fault("clock", "clock.jumps", format_args!("jumps by {by} ms"));
+    }
+
     fn heal(&mut self, what: Heal) {
         match what {
             Heal::Disk => {
@@ -949,7 +987,7 @@ impl World {
                 self.note("disk", format_args!("has room again"));
             }
             Heal::Source => {
-                self.source.set(Mood::Well);
+                self.source.set(self.scenario.mood);
                 self.note("source", format_args!("is well"));
             }
             Heal::Store => {
@@ -976,6 +1014,26 @@ impl World {
         if bits > 0 && disk.flip_bit(&path, self.rng.below(bits)) {
             let who = self.machines[n].name.clone();
             self.fault(&who, "disk.rot", format_args!("is killed, and a bit of {} rots", path.display()));
+            self.die(n, Loss::Nothing);
+        }
+    }
+
+    /// Kills a process, and lets a bit rot of the newest file in each directory below one of its own.
+    fn rot_newest(&mut self, n: usize, below: &str) {
+        let who = self.machines[n].name.clone();
+        for disk in [self.machines[n].disk.clone(), self.cloud.clone()] {
+            let mut files = Vec::new();
+            files_below(&disk, &data_dir().join(below), &mut files);
+            files.sort();
+            let newest = files.chunk_by(|a, b| a.parent() == b.parent()).filter_map(|dir| dir.last());
+            for path in newest {
+                let bits = disk.open_read(path).and_then(|f| f.len()).unwrap_or(0) * 8;
+                if bits > 0 && disk.flip_bit(path, self.rng.below(bits)) {
+                    self.fault(&who, "disk.rot", format_args!("finds a bit of {} rotten", path.display()));
+                }
+            }
+        }
+        if self.machines[n].is_up() {
             self.die(n, Loss::Nothing);
         }
     }
@@ -1159,13 +1217,16 @@ impl World {
         self.note("world", format_args!("everything was sent; it heals"));
         self.phase = Phase::Calm;
         self.calm_since = self.clock.elapsed();
-        self.points.borrow_mut().kill_in = None;
+        {
+            let mut points = self.points.borrow_mut();
+            (points.kill_in, points.kill_at) = (None, None);
+        }
         for machine in &self.machines {
             machine.disk.set_capacity(u64::MAX);
             machine.disk.spare();
         }
         self.store_fails.store(false, Relaxed);
-        self.source.set(Mood::Well);
+        self.source.set(self.scenario.mood);
     }
 
     fn close(&mut self) {

@@ -10,6 +10,7 @@ use session::SessionsConfig;
 
 use super::broker::Shape;
 use super::process::small_dedup;
+use super::source::Mood;
 use crate::ledger::ProducerConfig;
 
 const MS: i64 = Micros::SECOND / 1000;
@@ -64,6 +65,16 @@ pub enum Disaster {
     StoreFails,
     /// The doors are gone for a moment, with what they had not answered.
     DoorDies,
+    /// A process is killed the next time this named point is passed.
+    KillAt(&'static str),
+    /// It stands still for so long.
+    PauseFor(Duration),
+    /// So many bytes of the disk are left, for so long.
+    DiskLeft(u64, Duration),
+    /// The wall clock is set forward, or back, by so many milliseconds.
+    ClockBy(i64),
+    /// Of each directory below this one the newest file has rotted when the process starts again.
+    RotNewest(&'static str),
 }
 
 impl Disaster {
@@ -138,6 +149,10 @@ pub struct Scenario {
     pub script: Vec<(Duration, Disaster)>,
     pub network: Network,
     pub outcomes: Outcomes,
+    /// How the source of facts is when nothing has happened to it.
+    pub mood: Mood,
+    /// A commit is decided after so many microseconds, from the first to the second.
+    pub log_takes_us: (u64, u64),
     /// Whether all sessions must be over by themselves in the end, because inputs that are idle hold nobody up. Clocks that
     /// are far apart would hold it up for longer than anybody waits.
     pub waits: bool,
@@ -227,6 +242,8 @@ impl Scenario {
             script: Vec::new(),
             network: Network { request_lost: 0, answer_lost: 0, twice: 0, slow: 0 },
             outcomes: Outcomes { unknown_done: 0, unknown_dropped: 0, retriable: 0 },
+            mood: Mood::Well,
+            log_takes_us: (100, 3000),
             waits: true,
             segment_bytes: 256 << 10,
         }
