@@ -45,6 +45,9 @@ struct Disk {
     capacity: u64,
     syncs: u64,
     fail_sync: Option<u64>,
+    /// Reads until one fails.
+    fail_read: Option<u64>,
+    failed_reads: u64,
     short_reads: Option<Rng>,
 }
 
@@ -99,6 +102,8 @@ impl LossyFs {
             capacity,
             syncs: 0,
             fail_sync: None,
+            fail_read: None,
+            failed_reads: 0,
             short_reads: None,
         })))
     }
@@ -107,10 +112,20 @@ impl LossyFs {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Takes back what was to come: no cut, no failing sync.
+    /// The `n`-th read from now fails, counting from 1; the next may go well again.
+    pub fn fail_read(&self, n: u64) {
+        self.disk().fail_read = Some(n);
+    }
+
+    /// Reads that failed because they were to.
+    pub fn failed_reads(&self) -> u64 {
+        self.disk().failed_reads
+    }
+
+    /// Takes back what was to come: no cut, no failing sync or read.
     pub fn spare(&self) {
         let mut disk = self.disk();
-        (disk.cut_at, disk.fail_sync) = (None, None);
+        (disk.cut_at, disk.fail_sync, disk.fail_read) = (None, None, None);
     }
 
     /// The power goes at the `n`-th change from now, counting from 1. A write that it cuts may be torn, a sync that it
@@ -461,6 +476,14 @@ impl File for Handle {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         let mut disk = self.fs.disk();
         disk.readable()?;
+        if let Some(left) = &mut disk.fail_read {
+            *left -= 1;
+            if *left == 0 {
+                disk.fail_read = None;
+                disk.failed_reads += 1;
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+        }
         let mut want = buf.len();
         if let Some(rng) = &mut disk.short_reads
             && want > 1

@@ -32,6 +32,8 @@ pub struct Machine {
     pub deaf: u32,
     /// It is on its way up.
     pub starting: bool,
+    /// Of its disk, as far as they are known to it.
+    pub failed_reads: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +60,7 @@ impl Machine {
             members: Vec::new(),
             deaf: 0,
             starting: false,
+            failed_reads: 0,
         }
     }
 

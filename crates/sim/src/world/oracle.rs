@@ -55,11 +55,11 @@ impl Oracle {
         all
     }
 
-    /// All laws, when all is quiet. `closed`: every session is over.
-    pub fn when_quiet(&self, rules: &SessionsConfig, log: &dyn Log, closed: bool) -> Vec<Violation> {
+    /// All laws, when all is quiet. `over`: every session is.
+    pub fn when_quiet(&self, rules: &SessionsConfig, log: &dyn Log, over: bool) -> Vec<Violation> {
         let world = self.world(rules);
         let mut all = laws::check(&world);
-        if closed && rules.allowed_lateness_us >= LONG_MS * 1000 {
+        if over && rules.allowed_lateness_us >= LONG_MS * 1000 {
             all.extend(law::l8_sessions_equal_the_model(&world, world.sessions.expect("set above")));
         }
         match totals(log) {

@@ -1,6 +1,5 @@
 //! The world at work: who has the next turn, what happens to them, and whether the laws held.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -40,6 +39,9 @@ const SESSION_TIMEOUT: Duration = Duration::from_millis(2000);
 const IDLE_LOOK: Duration = Duration::from_millis(100);
 /// Everything must be caught up so long after the last event.
 const QUIET_WITHIN: Duration = Duration::from_secs(300);
+/// Every session is over by itself after so long: the longest gap, what a clock may be off, and twice the longest that an
+/// idle input keeps its peace.
+const OVER_WITHIN: Duration = Duration::from_secs(170);
 /// Steps after which a run is given up: some hundred times what one needs.
 const STEPS_MAX: u64 = 3_000_000;
 /// It is a Friday in November 2026.
@@ -120,6 +122,8 @@ enum Phase {
     Storm,
     /// Nothing more happens but what must.
     Calm,
+    /// All is quiet, and time passes until every session is over by itself.
+    Waiting,
     /// All sessions were ended.
     Closing,
     Over,
@@ -330,9 +334,8 @@ impl World {
             Event::Heal(what) => self.heal(what),
             Event::Maintain => {
                 if let Some(journal) = self.journal.clone() {
-                    let done = guarded(|| journal.maintain());
-                    if done.is_err() {
-                        self.killed(0);
+                    if let Err(end) = guarded(|| journal.maintain()) {
+                        self.ended(0, end);
                     }
                 }
                 self.plan(MS * 1000, Event::Maintain);
@@ -449,8 +452,8 @@ impl World {
                 self.note("door", format_args!("takes {accepted} events of client-{client}, refuses {refused}"));
                 self.requests.push(request);
             }
-            Err(()) if embedded => self.killed(0),
-            Err(()) => self.doors_die(),
+            Err(End::Killed) if !embedded => self.doors_die(),
+            Err(end) => self.ended(0, end),
         }
     }
 
@@ -567,7 +570,10 @@ impl World {
             r if r < outcomes.unknown_done + outcomes.unknown_dropped + outcomes.retriable => Fate::Retriable,
             _ => Fate::Plain,
         };
-        let Ok(how) = guarded(|| broker.decide(fate)) else { return self.killed(0) };
+        let how = match guarded(|| broker.decide(fate)) {
+            Ok(how) => how,
+            Err(end) => return self.ended(0, end),
+        };
         let Some((how, what)) = how else { return };
         let name = match how {
             "fenced" => Some("commit.fenced"),
@@ -614,14 +620,14 @@ impl World {
                 return self.check(false);
             }
             Ok(Err(why)) => why,
-            Err(()) => return self.killed(n),
+            Err(end) => return self.ended(n, end),
         };
         if !self.machines[n].disk.is_on() {
             return self.notice_power();
         }
         self.note(&who, format_args!("cannot start: {why}"));
         let is_full = self.machines[n].disk.space(data_dir()).is_ok_and(|(free, _)| free < 1 << 30);
-        let excused = is_full || self.store_fails.load(Relaxed);
+        let excused = is_full || self.store_fails.load(Relaxed) || self.has_failed_read(n);
         if !excused {
             return self.found(laws::conduct(format!("{who} cannot start: {why}"), "what it needs to start"));
         }
@@ -693,7 +699,7 @@ impl World {
         let stepped = guarded(|| process.step(which, polls, reading));
         self.machines[n].process = Some(process);
         let (after, state) = match stepped {
-            Err(()) => return self.killed(n),
+            Err(end) => return self.ended(n, end),
             Ok(Err(why)) => return self.stopped(n, which, &why),
             Ok(Ok(Step::Busy)) => (Duration::from_micros(self.rng.between(20, 400)), StageState::Runs),
             Ok(Ok(Step::Waits)) => {
@@ -701,6 +707,7 @@ impl World {
                 self.machines[n].state[index(which)] = StageState::Waits;
                 return;
             }
+            Ok(Ok(Step::Idle)) if self.phase == Phase::Waiting => (IDLE_LOOK * 5, StageState::Idle),
             Ok(Ok(Step::Idle)) => (IDLE_LOOK, StageState::Idle),
             Ok(Ok(Step::NoRoom)) => (MS * 100, StageState::Runs),
             Ok(Ok(Step::Fenced)) => {
@@ -728,6 +735,9 @@ impl World {
             // The data that an fsync failed on may be there or not.
             return self.die(n, Loss::Some { seed: self.scenario.seed ^ self.steps });
         }
+        if self.has_failed_read(n) {
+            return self.die(n, Loss::Nothing);
+        }
         if why.contains("is damaged in page") {
             self.fault(&who, "process.stops_at_damage", format_args!("stops, and is started again: {why}"));
             return self.die(n, Loss::Nothing);
@@ -740,8 +750,22 @@ impl World {
         self.found(laws::conduct(format!("{who}: {} stopped: {why}", which.name()), "the stage it names"));
     }
 
-    /// It passed a point at which it was to be killed.
-    fn killed(&mut self, n: usize) {
+    /// Whether a read of its disk failed since this was last asked: then what stops may be started again.
+    fn has_failed_read(&mut self, n: usize) -> bool {
+        let failed = self.machines[n].disk.failed_reads();
+        let news = std::mem::replace(&mut self.machines[n].failed_reads, failed) != failed;
+        if news {
+            let who = self.machines[n].name.clone();
+            self.fault(&who, "disk.read_fails", format_args!("could not read, and is started again"));
+        }
+        news
+    }
+
+    /// It passed a point at which it was to be killed, or panicked where it must not.
+    fn ended(&mut self, n: usize, end: End) {
+        if let End::Panicked(text) = end {
+            return self.found(laws::conduct(format!("a panic: {text}"), "whose it is: the panic's place was printed"));
+        }
         let at = self.points.borrow_mut().killed_at.take().unwrap_or("an unknown point");
         let who = self.machines[n].name.clone();
         self.fault(&who, "kill.at_point", format_args!("is killed at {at}"));
@@ -769,6 +793,11 @@ impl World {
         machine.epoch += 1;
         machine.reaches_store.store(false, Relaxed);
         machine.disk = machine.disk.crash(loss);
+        machine.failed_reads = 0;
+        if self.rng.below(3) == 0 {
+            machine.disk.short_reads(self.rng.next_u64());
+            self.trace.fired("disk.short_reads");
+        }
         machine.paused_until = Duration::ZERO;
         machine.deaf = 0;
         for next in machine.next.iter_mut().filter_map(Option::take) {
@@ -854,6 +883,10 @@ impl World {
                 let after = self.rng.between(1, 6);
                 self.machines[n].disk.fail_sync(after);
                 self.fault(&who, "disk.sync_fails", format_args!("will have an fsync fail"));
+            }
+            Disaster::ReadFails if up => {
+                let after = self.soon(8);
+                self.machines[n].disk.fail_read(after);
             }
             Disaster::Rot => self.rot(n),
             Disaster::Restart if up => self.restart(n),
@@ -959,8 +992,8 @@ impl World {
         let Some(mut process) = self.machines[n].process.take() else { return };
         let finished = guarded(|| process.finish());
         self.machines[n].process = Some(process);
-        if finished.is_err() {
-            return self.killed(n);
+        if let Err(end) = finished {
+            return self.ended(n, end);
         }
         if let (true, Some(journal)) = (self.is_embedded(), &self.journal) {
             journal.close();
@@ -976,8 +1009,8 @@ impl World {
             let stepped = guarded(|| process.step(which, true, reading));
             self.machines[n].process = Some(process);
             match stepped {
-                Err(()) => {
-                    self.killed(n);
+                Err(end) => {
+                    self.ended(n, end);
                     return false;
                 }
                 Ok(Err(why)) => {
@@ -1019,9 +1052,17 @@ impl World {
             let Some(at) = at else { continue };
             let live = parts.look(partition, |driver| driver.state().canonical());
             let found = Snapshots::new(store.clone(), "sessions", partition).restore(at);
-            let restored = found.ok().and_then(|n| n.found).filter(|r| r.manifest.position == at);
-            if restored.map(|r| r.keyed.canonical()) != live && self.machines[n].disk.is_on() {
-                let what = format!("the savepoint of partition {partition} at {at} is not the state");
+            let wrong = match found {
+                _ if !self.machines[n].disk.is_on() || self.has_failed_read(n) => continue,
+                Err(e) => Some(e.to_string()),
+                Ok(newest) => match newest.found.filter(|r| r.manifest.position == at) {
+                    None => Some(format!("it cannot be read: {}", newest.passed_over.join("; "))),
+                    Some(r) if Some(r.keyed.canonical()) != live => Some("it is another state".to_owned()),
+                    Some(_) => None,
+                },
+            };
+            if let Some(wrong) = wrong {
+                let what = format!("the savepoint of partition {partition} at {at}: {wrong}");
                 return self.found(laws::conduct(what, "snapshots that are taken while held"));
             }
         }
@@ -1043,13 +1084,14 @@ impl World {
         let rules = self.scenario.rules.sessions.clone();
         if all.is_empty() {
             all = match quiet {
-                true => self.oracle.when_quiet(&rules, &broker, self.phase == Phase::Closing),
+                true => {
+                    let over = matches!(self.phase, Phase::Waiting | Phase::Closing);
+                    self.oracle.when_quiet(&rules, &broker, over)
+                }
                 false => self.oracle.at_any_time(&rules),
             };
         }
         if quiet && all.is_empty() {
-            // The truth is told by a stage without a planted bug.
-            let _true = seam::fault::plant_here(None);
             match Straight::run(session_stage(&rules, self.scenario.partitions), &broker) {
                 Ok(straight) => {
                     all.extend(straight.compare(&broker));
@@ -1074,7 +1116,8 @@ impl World {
 
     /// Ends the storm when everybody has sent everything, and the run when all is quiet.
     fn look(&mut self) {
-        self.plan(MS * 50, Event::Look);
+        let often = if self.phase == Phase::Waiting { MS * 1000 } else { MS * 50 };
+        self.plan(often, Event::Look);
         match self.phase {
             Phase::Storm => {
                 if self.clients.iter().all(Client::is_done) {
@@ -1088,9 +1131,23 @@ impl World {
                 } else if self.is_settled() && self.is_quiet() {
                     self.check(true);
                     match self.phase {
+                        Phase::Calm if self.scenario.waits => {
+                            self.note("world", format_args!("waits until all sessions are over"));
+                            self.phase = Phase::Waiting;
+                            self.calm_since = self.clock.elapsed();
+                        }
                         Phase::Calm => self.close(),
                         Phase::Closing => self.phase = Phase::Over,
                         _ => {}
+                    }
+                }
+            }
+            Phase::Waiting => {
+                let passed = self.clock.elapsed() - self.calm_since;
+                if passed > OVER_WITHIN && self.is_quiet() {
+                    self.check(true);
+                    if self.phase == Phase::Waiting {
+                        self.close();
                     }
                 }
             }
@@ -1158,17 +1215,20 @@ impl World {
     }
 }
 
-/// Runs what may be killed at a point; `Err` if it was. Any other panic is what it is.
-fn guarded<T>(what: impl FnOnce() -> T) -> Result<T, ()> {
-    match catch_unwind(AssertUnwindSafe(what)) {
-        Ok(done) => Ok(done),
-        Err(payload) if is_kill(&*payload) => Err(()),
-        Err(payload) => resume_unwind(payload),
-    }
+/// Why something did not come to its end.
+enum End {
+    Killed,
+    /// A bug, with its text.
+    Panicked(String),
 }
 
-fn is_kill(payload: &(dyn Any + Send)) -> bool {
-    payload.is::<Killed>()
+/// Runs what may be killed at a point, or panic.
+fn guarded<T>(what: impl FnOnce() -> T) -> Result<T, End> {
+    catch_unwind(AssertUnwindSafe(what)).map_err(|payload| match payload.downcast::<String>() {
+        Ok(text) => End::Panicked(*text),
+        Err(payload) if payload.is::<Killed>() => End::Killed,
+        Err(payload) => End::Panicked(payload.downcast_ref::<&str>().copied().unwrap_or("without a word").to_owned()),
+    })
 }
 
 fn files_below(disk: &LossyFs, dir: &std::path::Path, out: &mut Vec<PathBuf>) {

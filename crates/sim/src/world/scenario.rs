@@ -43,6 +43,8 @@ pub enum Disaster {
     DiskFull,
     /// An fsync fails; the data may be gone.
     SyncFails,
+    /// A read fails once; the next one may go well.
+    ReadFails,
     /// A file that can be made again (a snapshot, a dedup run) has rotted when the process starts again.
     Rot,
     /// Stopped in good order, and started again.
@@ -66,13 +68,14 @@ pub enum Disaster {
 
 impl Disaster {
     /// Those that can come to a process that has its log on its own disk.
-    pub const EMBEDDED: [Disaster; 13] = [
+    pub const EMBEDDED: [Disaster; 14] = [
         Disaster::Kill,
         Disaster::KillAtPoint,
         Disaster::PowerLoss,
         Disaster::PowerCut,
         Disaster::DiskFull,
         Disaster::SyncFails,
+        Disaster::ReadFails,
         Disaster::Rot,
         Disaster::Restart,
         Disaster::Pause,
@@ -83,7 +86,7 @@ impl Disaster {
     ];
 
     /// Those that can come to processes with a broker.
-    pub const KAFKA: [Disaster; 11] = [
+    pub const KAFKA: [Disaster; 12] = [
         Disaster::Kill,
         Disaster::KillAtPoint,
         Disaster::Restart,
@@ -94,6 +97,7 @@ impl Disaster {
         Disaster::Join,
         Disaster::StoreFails,
         Disaster::DoorDies,
+        Disaster::ReadFails,
         Disaster::Rot,
     ];
 }
@@ -134,7 +138,10 @@ pub struct Scenario {
     pub script: Vec<(Duration, Disaster)>,
     pub network: Network,
     pub outcomes: Outcomes,
-    /// Bytes a stage of this world reads at once are the stage's own; so small are the journal's segments.
+    /// Whether all sessions must be over by themselves in the end, because inputs that are idle hold nobody up. Clocks that
+    /// are far apart would hold it up for longer than anybody waits.
+    pub waits: bool,
+    /// Of the log.
     pub segment_bytes: u64,
 }
 
@@ -186,6 +193,8 @@ impl Scenario {
             let often = [0, 20, 80][rng.below(3) as usize];
             scenario.outcomes = Outcomes { unknown_done: often, unknown_dropped: often, retriable: often };
         }
+        let together = scenario.clients.iter().all(|c| c.clock_skew_us.abs() < 60_000 * MS);
+        scenario.waits = together && !scenario.disasters.contains(&Disaster::ClockJump) && rng.below(2) == 0;
         scenario
     }
 
@@ -218,6 +227,7 @@ impl Scenario {
             script: Vec::new(),
             network: Network { request_lost: 0, answer_lost: 0, twice: 0, slow: 0 },
             outcomes: Outcomes { unknown_done: 0, unknown_dropped: 0, retriable: 0 },
+            waits: true,
             segment_bytes: 256 << 10,
         }
     }
