@@ -44,12 +44,14 @@ fn the_same_seed_is_the_same_run() {
 fn planted_bugs_are_found() {
     let list: Vec<u64> = (1..=HUNT).collect();
     let mut missed = Vec::new();
-    for bug in PLANTS {
-        let Hunt { worlds, found, .. } = seeds::hunt(bug, &list, |_| {});
-        match found {
+    seeds::hunt_all(
+        &PLANTS,
+        &list,
+        |_, _| {},
+        |Hunt { bug, worlds, found }| match found {
             Some((seed, by)) => println!("{}: {worlds} worlds, seed {seed}: {by}", bug.name()),
             None => missed.push(bug.name()),
-        }
-    }
+        },
+    );
     assert_eq!(missed, [""; 0], "not found within {HUNT} worlds: these worlds prove nothing of what such a bug breaks");
 }

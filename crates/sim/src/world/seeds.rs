@@ -1,13 +1,13 @@
 //! Many worlds, a seed each, on all cores; those first that once found something.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::num::NonZero;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 use std::thread;
-use std::time::Duration;
 
 use seam::fault::{Bug, plant_here};
 
@@ -67,12 +67,12 @@ pub struct How {
     pub twice: bool,
 }
 
-/// Runs the world of a seed. A panic is a violation; its text went to where panics are shown.
+/// Runs the world of a seed.
 pub fn run(seed: u64, how: How, trace: Trace) -> Report {
     let _planted = plant_here(how.plant);
-    let mut report = once(seed, trace);
+    let mut report = World::new(Scenario::of_seed(seed), trace).run();
     if how.twice {
-        let again = once(seed, Trace::new());
+        let again = World::new(Scenario::of_seed(seed), Trace::new()).run();
         if again.hash != report.hash {
             let what = format!("L9: run twice, its traces differ: {:016x}, then {:016x}", report.hash, again.hash);
             report.violations.push(laws::conduct(what, "time, chance or an order that the seed does not decide"));
@@ -81,58 +81,9 @@ pub fn run(seed: u64, how: How, trace: Trace) -> Report {
     report
 }
 
-fn once(seed: u64, trace: Trace) -> Report {
-    let world = || World::new(Scenario::of_seed(seed), trace).run();
-    catch_unwind(AssertUnwindSafe(world)).unwrap_or_else(|_| Report {
-        seed,
-        hash: 0,
-        events: 0,
-        partitions: 0,
-        crashes: 0,
-        steps: 0,
-        lasted: Duration::ZERO,
-        violations: vec![laws::conduct("it panics".to_owned(), "the panic's text")],
-        trace: Trace::new(),
-    })
-}
-
 /// Runs many on all cores. `each` is told of them in the order of `seeds`, and may end it.
-pub fn run_all(seeds: &[u64], how: How, mut each: impl FnMut(Report) -> ControlFlow<()>) {
-    let next = &AtomicUsize::new(0);
-    thread::scope(|scope| {
-        let (done, reports) = sync_channel(1);
-        for _ in 0..cores().min(seeds.len()) {
-            let done = done.clone();
-            scope.spawn(move || {
-                loop {
-                    let n = next.fetch_add(1, Relaxed);
-                    let Some(seed) = seeds.get(n) else { return };
-                    if done.send((n, run(*seed, how, Trace::new()))).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(done);
-        // Those that ended before one that began earlier: few, as worlds last about as long as each other.
-        let mut early = BTreeMap::new();
-        let mut told = 0;
-        for (n, report) in reports {
-            early.insert(n, report);
-            while let Some(report) = early.remove(&told) {
-                told += 1;
-                if each(report).is_break() {
-                    // Nobody receives any more: every thread ends after its world.
-                    return;
-                }
-            }
-        }
-    });
-}
-
-/// Worlds that run at a time.
-pub fn cores() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
+pub fn run_all(seeds: &[u64], how: How, each: impl FnMut(Report) -> ControlFlow<()>) {
+    on_all_cores(seeds, |seed| run(*seed, how, Trace::new()), each);
 }
 
 /// What came of looking for a planted bug.
@@ -144,20 +95,74 @@ pub struct Hunt {
     pub found: Option<(u64, Violation)>,
 }
 
-/// Plants a bug and runs worlds until one finds it. `each` is told how many were run.
-pub fn hunt(bug: Bug, seeds: &[u64], mut each: impl FnMut(usize)) -> Hunt {
-    let mut hunt = Hunt { bug, worlds: 0, found: None };
-    run_all(seeds, How { plant: Some(bug), twice: false }, |mut report| {
-        hunt.worlds += 1;
-        each(hunt.worlds);
-        // What a world finds without the bug as well says nothing about it.
-        if report.violations.is_empty() || !run(report.seed, How::default(), Trace::new()).violations.is_empty() {
-            return ControlFlow::Continue(());
+/// Plants each bug and runs worlds until one finds it, several bugs at a time. `tried` is told how many worlds a bug was
+/// looked for in, `each` of what came of it, in the order of `bugs`.
+pub fn hunt_all(bugs: &[Bug], seeds: &[u64], tried: impl Fn(Bug, usize) + Sync, mut each: impl FnMut(Hunt)) {
+    let hunt = |bug: &Bug| {
+        let mut hunt = Hunt { bug: *bug, worlds: 0, found: None };
+        for seed in seeds {
+            hunt.worlds += 1;
+            let mut report = run(*seed, How { plant: Some(*bug), twice: false }, Trace::new());
+            // What a world finds without the bug as well says nothing about it.
+            if !report.violations.is_empty() && run(*seed, How::default(), Trace::new()).violations.is_empty() {
+                hunt.found = Some((*seed, report.violations.swap_remove(0)));
+                break;
+            }
+            tried(*bug, hunt.worlds);
         }
-        hunt.found = Some((report.seed, report.violations.swap_remove(0)));
-        ControlFlow::Break(())
+        hunt
+    };
+    on_all_cores(bugs, hunt, |hunt| {
+        each(hunt);
+        ControlFlow::Continue(())
     });
-    hunt
+}
+
+/// Threads that work at a time.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Does the work on all cores. `each` gets its results in the order of `items`, and may end it. Panics if the work does, and
+/// says on what: a world takes what panics in its processes for a violation, so this one is a bug of the world.
+fn on_all_cores<T: Sync + Debug, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+    mut each: impl FnMut(R) -> ControlFlow<()>,
+) {
+    let next = &AtomicUsize::new(0);
+    let work = &work;
+    thread::scope(|scope| {
+        let (done, results) = sync_channel(1);
+        for _ in 0..cores().min(items.len()) {
+            let done = done.clone();
+            scope.spawn(move || {
+                loop {
+                    let n = next.fetch_add(1, Relaxed);
+                    let Some(item) = items.get(n) else { return };
+                    let result = catch_unwind(AssertUnwindSafe(|| work(item)));
+                    if done.send((n, result)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        // Those that ended before one that began earlier: few, as the work on each takes about as long.
+        let mut early = BTreeMap::new();
+        let mut told = 0;
+        for (n, result) in results {
+            early.insert(n, result);
+            while let Some(result) = early.remove(&told) {
+                let result = result.unwrap_or_else(|_| panic!("a panic in the world of {:?}", items[told]));
+                told += 1;
+                if each(result).is_break() {
+                    // Nobody receives any more: every thread ends after what it is at.
+                    return;
+                }
+            }
+        }
+    });
 }
 
 #[cfg(test)]

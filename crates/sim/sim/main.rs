@@ -5,6 +5,7 @@
 use std::io::{IsTerminal, Write};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use ouzel_sim::world::seeds::{self, How, Hunt, PLANTS};
@@ -152,15 +153,16 @@ fn storm(options: &Options) -> bool {
     tally.failed.is_empty()
 }
 
-/// Looks for bugs, one after the other.
+/// Looks for bugs.
 fn hunts(bugs: &[Bug], range: RangeInclusive<u64>) -> bool {
     let list: Vec<u64> = range.collect();
     let mut missed = Vec::new();
+    let progress = Mutex::new(Progress::new(list.len()));
+    let progress = || progress.lock().expect("nobody panics while it shows something");
     println!("  {:28}{:>8}{:>8}  found by", "planted bug", "worlds", "seed");
-    for bug in bugs {
-        let mut progress = Progress::new(list.len());
-        let Hunt { worlds, found, .. } = seeds::hunt(*bug, &list, |worlds| progress.show(worlds, bug.name()));
-        progress.clear();
+    let tried = |bug: Bug, worlds| progress().show(worlds, bug.name());
+    seeds::hunt_all(bugs, &list, tried, |Hunt { bug, worlds, found }| {
+        progress().clear();
         match found {
             Some((seed, by)) => {
                 let what = by.what.lines().next().unwrap_or_default();
@@ -171,7 +173,7 @@ fn hunts(bugs: &[Bug], range: RangeInclusive<u64>) -> bool {
                 missed.push(bug.name());
             }
         }
-    }
+    });
     if !missed.is_empty() {
         println!("\n  not found within {} worlds: {}", list.len(), missed.join(", "));
     }
@@ -194,8 +196,7 @@ impl Progress {
         let took = self.began.elapsed();
         let is_due = self.shown.is_none_or(|at| at.elapsed() > PATIENCE / 10);
         if took > PATIENCE && is_due && std::io::stderr().is_terminal() {
-            let per_minute = done as f64 / took.as_secs_f64() * 60.0;
-            eprint!("\r\x1b[K  {done} of {} worlds, {per_minute:.0} a minute, {what}", self.of);
+            eprint!("\r\x1b[K  {done} of {} worlds, {:.0} s, {what}", self.of, took.as_secs_f64());
             self.shown = Some(Instant::now());
         }
     }
