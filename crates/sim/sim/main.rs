@@ -144,8 +144,7 @@ fn storm(options: &Options) -> bool {
     });
     progress.clear();
     let took = progress.began.elapsed();
-    let runs = tally.worlds * if options.how.twice { 2 } else { 1 };
-    let per_minute = runs as f64 / took.as_secs_f64() * 60.0;
+    let per_minute = tally.worlds as f64 / took.as_secs_f64() * 60.0;
     let each = if options.how.twice { ", each twice" } else { "" };
     print!("{tally}");
     let cores = seeds::cores();

@@ -14,7 +14,7 @@ use seam::fault::{Bug, plant_here};
 use super::{Report, Scenario, Trace, World};
 use crate::laws::{self, Violation};
 
-/// Bugs that worlds must find: all but those that only a process shows that is started again as another version.
+/// Bugs that worlds must find. Other decisions take two versions of a program, and the poison is in every world.
 pub const PLANTS: [Bug; 15] = [
     Bug::ReplaySentTwice,
     Bug::SnapshotWithoutPosition,

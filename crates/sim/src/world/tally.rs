@@ -164,3 +164,32 @@ impl fmt::Display for Tally {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::laws;
+
+    #[test]
+    fn what_is_missing_or_new_or_failed_is_named() {
+        let mut tally = Tally { worlds: 2, events: 5000, partitions: 7, crashes: 4, ..Tally::default() };
+        assert_eq!(tally.averages(), [2500.0, 3.5, 2.0]);
+        names().filter(|name| *name != "disk.rot").for_each(|name| drop(tally.fired.insert(name, (1, 1))));
+        tally.fired.insert("moon.falls", (1, 3));
+        tally.fired.insert("violation", (1, 1));
+        assert_eq!((tally.never_fired(), tally.not_listed()), (vec!["disk.rot"], vec!["moon.falls"]));
+        let first = laws::conduct("it stops".to_owned(), "the stage");
+        tally.failed.push(Failed { seed: 14, first, more: 2 });
+        let shown = tally.to_string();
+        let expected = [
+            "on average 2500 events, 3.5 partitions, 2.0 crashes",
+            "moon.falls                         1         3",
+            "NEVER FIRED: disk.rot",
+            "1 of 2 worlds FAILED",
+            "seed 14: Conduct broken 1x: it stops",
+            "and 2 more",
+            "cargo xtask sim --seed 14",
+        ];
+        expected.iter().for_each(|text| assert!(shown.contains(text), "{text} is not in\n{shown}"));
+    }
+}
