@@ -174,7 +174,7 @@ mod tests {
     fn what_is_missing_or_new_or_failed_is_named() {
         let mut tally = Tally { worlds: 2, events: 5000, partitions: 7, crashes: 4, ..Tally::default() };
         assert_eq!(tally.averages(), [2500.0, 3.5, 2.0]);
-        names().filter(|name| *name != "disk.rot").for_each(|name| drop(tally.fired.insert(name, (1, 1))));
+        tally.fired.extend(names().filter(|name| *name != "disk.rot").map(|name| (name, (1, 1))));
         tally.fired.insert("moon.falls", (1, 3));
         tally.fired.insert("violation", (1, 1));
         assert_eq!((tally.never_fired(), tally.not_listed()), (vec!["disk.rot"], vec!["moon.falls"]));
