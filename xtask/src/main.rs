@@ -5,6 +5,7 @@
 //! * [`tidy`]: the rules a compiler does not know: layers, names, links, pages
 //! * [`demo`]: builds the program and runs it on the committed examples
 //! * [`bench`]: measures, and writes the figures to `docs/benchmarks.md`
+//! * [`sim`]: simulated worlds by their seeds, and the story of one
 //! * [`prove`]: the long forms of the tests
 //!
 //! It is no part of the product and knows nothing about events.
@@ -13,6 +14,7 @@ mod bench;
 mod demo;
 mod deny;
 mod prove;
+mod sim;
 mod step;
 mod test;
 mod tidy;
@@ -29,6 +31,7 @@ cargo xtask <command>
   bench [--runs N]   measure `ouzel bench`, medians of N runs (3), into docs/benchmarks.md
       [--secs N]     length of each run (60)
       [--dry]        print only
+  sim [options]      simulated worlds by their seeds; --seed S tells the story of one, --help lists the rest
   prove              the long tests: 200 kill cycles, power loss, many seeds (an hour or more)
 
 Test data is read from $OUZEL_TEST_DATA, else ../shared/data beside the checkout.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         ["tidy", "--fix"] => tidy::run(true),
         ["demo"] => demo::run(),
         ["bench", options @ ..] => bench::Options::parse(options).and_then(|options| bench::run(&options)),
+        ["sim", options @ ..] => sim::run(options),
         ["prove"] => prove::run(),
         other => {
             Err(Stop::usage(format!("there is no command `{}`; `cargo xtask` lists them", other.join(" "))).into())

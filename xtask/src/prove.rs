@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use crate::step::{self, Steps};
-use crate::{test, workspace};
+use crate::{sim, test, workspace};
 
 pub fn run() -> Result<()> {
     let data = workspace::test_data()?;
@@ -15,6 +15,10 @@ pub fn run() -> Result<()> {
         command.env("OUZEL_PROVE", "1").env("OUZEL_TEST_DATA", &data);
         command
     };
+    steps.step("build simulated worlds", sim::build)?;
+    steps
+        .step("2,000 simulated worlds, each twice", || step::run(&mut sim::command(&["--seeds", "2000", "--twice"])))?;
+    steps.step("planted bugs, in simulated worlds", || step::run(&mut sim::command(&["--plants"])))?;
     steps.step("build", || step::run(tests().arg("--no-run")))?;
     // One test at a time: kill loops measure rates, and their processes would take each other's cores.
     steps.step("long tests", || {

@@ -19,6 +19,7 @@ pub fn run() -> Result<()> {
         Err(why) if in_ci() => return Err(Stop::missing(why).into()),
         Err(why) => steps.skip("licences, bans, sources", why),
     }
+    let features = fault_features()?;
     steps.step("clippy", || {
         step::run(cargo().args([
             "clippy",
@@ -27,12 +28,13 @@ pub fn run() -> Result<()> {
             "--all-targets",
             "--profile",
             "ci",
+            "--features",
+            &features,
             "--",
             "-D",
             "warnings",
         ]))
     })?;
-    let features = fault_features()?;
     // Building is a step of its own, so that the time of the tests is theirs.
     steps.step("build", || step::run(tests(&features).arg("--no-run").env("OUZEL_TEST_DATA", &data)))?;
     steps.step("tests", || step::run(tests(&features).env("OUZEL_TEST_DATA", &data)))?;

@@ -382,6 +382,31 @@ fn a_poisoned_record_is_set_aside_and_its_neighbours_never_knew_it() {
 }
 
 #[test]
+fn a_position_that_another_moved_stops_it() {
+    let mut chance = Chance(80);
+    let world = World::new(input(&mut chance, 100));
+    let mut driver = world.start(BUILD, &mut chance, 1, false);
+    // Its first commit is fenced, and who took the partition over has committed since.
+    let mut theirs = None;
+    let stop = loop {
+        match driver.next_action() {
+            Some(Action::ReadPosition) => driver.handle(Input::Position(theirs.clone())),
+            Some(Action::Read { from }) => {
+                driver.handle(Input::Records { chunks: world.chunks(from, 10), at: Micros(0) })
+            }
+            Some(Action::Commit { seq, metadata, .. }) => {
+                theirs = Some((20, metadata));
+                driver.handle(Input::Settled { seq, settled: Settled::Aborted });
+            }
+            Some(Action::Stop(why)) => break why,
+            Some(Action::Ask { .. }) | None => panic!("it reads, commits, and stops"),
+        }
+    };
+    assert_eq!(stop, Stop::Overtaken { known: 0, committed: 20 });
+    assert!(stop.to_string().contains("another process works on this partition"), "{stop}");
+}
+
+#[test]
 fn a_build_that_decides_otherwise_under_the_same_number_is_caught_by_the_replay() {
     let mut chance = Chance(77);
     let mut world = World::new(input(&mut chance, 300));

@@ -158,6 +158,11 @@ impl Producer {
         &mut self.book
     }
 
+    /// Sets the clock that gives events their time: see [`ProducerConfig::clock_skew_us`].
+    pub fn set_clock(&mut self, skew_us: i64) {
+        self.config.clock_skew_us = skew_us;
+    }
+
     /// Whether a batch was sent whose answer is not known.
     pub fn has_pending(&self) -> bool {
         self.pending.is_some()

@@ -7,6 +7,7 @@
 //! * [`oracle`]: who knows the truth
 //! * [`clock`], [`chance`]: time that moves when it is told to, chance from a seed
 //! * [`trace`]: the story of a run, by which two runs are compared and one is understood
+//! * [`seeds`]: many worlds on all cores; [`tally`]: what came of them
 
 pub mod broker;
 pub mod chance;
@@ -17,8 +18,10 @@ pub mod oracle;
 pub mod process;
 pub mod run;
 pub mod scenario;
+pub mod seeds;
 mod silence;
 pub mod source;
+pub mod tally;
 pub mod trace;
 
 pub use broker::{Broker, Shape};
@@ -27,4 +30,5 @@ pub use clock::SimClock;
 pub use run::{Report, World};
 pub use scenario::{Disaster, Scenario};
 pub use source::{Mood, SimSource};
+pub use tally::Tally;
 pub use trace::Trace;

@@ -347,10 +347,10 @@ impl World {
             }
             Event::Heal(what) => self.heal(what),
             Event::Maintain => {
-                if let Some(journal) = self.journal.clone() {
-                    if let Err(end) = guarded(|| journal.maintain()) {
-                        self.ended(0, end);
-                    }
+                if let Some(journal) = self.journal.clone()
+                    && let Err(end) = guarded(|| journal.maintain())
+                {
+                    self.ended(0, end);
                 }
                 self.plan(MS * 1000, Event::Maintain);
             }
@@ -926,6 +926,16 @@ impl World {
                 self.jump(by);
             }
             Disaster::ClockBy(by) => self.jump(by),
+            Disaster::ClientClock => {
+                let client = self.rng.below(self.clients.len() as u64) as usize;
+                let by = [-20_000, -300, 0, 300, 20_000][self.rng.below(5) as usize];
+                self.clients[client].producer.set_clock(by * 1000);
+                self.fault(
+                    &format!("client-{client}"),
+                    "client.clock",
+                    format_args!("has a clock that is off by {by} ms"),
+                );
+            }
             Disaster::SourceMood => {
                 let slow = Duration::from_micros(self.rng.between(10, 3000));
                 let moods = [Mood::Down, Mood::Flapping, Mood::Lying, Mood::Slow(slow)];

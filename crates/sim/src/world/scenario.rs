@@ -54,6 +54,8 @@ pub enum Disaster {
     Pause,
     /// The wall clock is set, forward or back.
     ClockJump,
+    /// Somebody sets a client's clock.
+    ClientClock,
     /// The source of facts is slow, down, flaps or lies for a while.
     SourceMood,
     /// The source of facts has new data.
@@ -79,7 +81,7 @@ pub enum Disaster {
 
 impl Disaster {
     /// Those that can come to a process that has its log on its own disk.
-    pub const EMBEDDED: [Disaster; 14] = [
+    pub const EMBEDDED: [Disaster; 15] = [
         Disaster::Kill,
         Disaster::KillAtPoint,
         Disaster::PowerLoss,
@@ -91,18 +93,20 @@ impl Disaster {
         Disaster::Restart,
         Disaster::Pause,
         Disaster::ClockJump,
+        Disaster::ClientClock,
         Disaster::SourceMood,
         Disaster::Reload,
         Disaster::Savepoint,
     ];
 
     /// Those that can come to processes with a broker.
-    pub const KAFKA: [Disaster; 12] = [
+    pub const KAFKA: [Disaster; 13] = [
         Disaster::Kill,
         Disaster::KillAtPoint,
         Disaster::Restart,
         Disaster::Pause,
         Disaster::ClockJump,
+        Disaster::ClientClock,
         Disaster::SourceMood,
         Disaster::Reload,
         Disaster::Join,
