@@ -99,6 +99,7 @@ impl Story {
     }
 
     fn crash(&mut self) {
+        self.fs.set_capacity(u64::MAX);
         let loss = match self.rng.below(4) {
             0 => Loss::All,
             1 => Loss::Nothing,
@@ -125,6 +126,15 @@ impl Story {
             self.check(&journal)?;
         }
         while self.fs.is_on() {
+            // Now and then the disk is full for a while: what was begun and given up must not be in the way later.
+            match self.rng.below(40) {
+                0 => {
+                    let (free, total) = self.fs.space(Path::new(DIR)).unwrap_or((0, 0));
+                    self.fs.set_capacity(total - free + self.rng.below(9000));
+                }
+                1..8 => self.fs.set_capacity(u64::MAX),
+                _ => {}
+            }
             let number = self.sent.len() as u64 + 1;
             let commit = Commit { blocks: blocks(number), positions: vec![position(number)], generation: None };
             let known = match journal.submit(commit).wait() {
@@ -244,7 +254,7 @@ fn tell(stories: u64) -> Result<u32, String> {
     Ok(crashes)
 }
 
-const STORIES: u64 = 40;
+const STORIES: u64 = 400;
 
 #[test]
 fn the_journal_survives_power_loss() {

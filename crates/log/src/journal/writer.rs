@@ -337,7 +337,10 @@ impl Writer {
         });
         if let Err(refusal) = self.reserve(ALIGN) {
             self.segment = before;
-            let _ = shared.fs.remove(&path);
+            // IMPORTANT: gone for good before the segment before it is written on. Beside a last file that is empty, a frame that
+            // is torn there would be damage.
+            let gone = shared.fs.remove(&path).and_then(|()| shared.fs.sync_dir(&shared.journal));
+            gone.map_err(|e| Refusal::Failed(format!("removing {}: {e}", path.display())))?;
             return Err(refusal);
         }
         point("journal.segment.created");

@@ -29,6 +29,9 @@ pub use sealer::{Cost, Sealer};
 pub use shelf::Shelf;
 use shelf::{Done, RUNS_MANY, RUNS_MAX};
 
+/// What the name of a run that cannot be read ends with.
+const DAMAGED: &str = ".damaged";
+
 /// The runs of one partition.
 pub struct Runs {
     dir: PathBuf,
@@ -162,7 +165,7 @@ impl Runs {
     fn whole(&self, fs: &dyn Fs, committed: Offset) -> io::Result<(Vec<OpenRun>, bool)> {
         let (mut runs, mut lost) = (Vec::new(), false);
         for name in fs.list(&self.dir)? {
-            lost |= name.ends_with(".damaged");
+            lost |= name.ends_with(DAMAGED);
             if !name.ends_with(".run") {
                 continue;
             }
@@ -180,17 +183,25 @@ impl Runs {
         Ok((runs, lost))
     }
 
-    /// Removes all files but these, before anything is appended to the log.
+    /// Removes all files but these, before anything is appended to the log. IMPORTANT: what says that a run was damaged goes
+    /// last, and when the others are gone for good: who finds a part of them must know that something is missing.
     fn keep_only(&self, fs: &dyn Fs, runs: &[OpenRun]) -> io::Result<()> {
-        let mut removed = false;
-        for name in fs.list(&self.dir)? {
-            let path = self.dir.join(&name);
-            if !runs.iter().any(|r| r.path == path) {
-                fs.remove(&path)?;
-                removed = true;
+        let names = fs.list(&self.dir)?;
+        let (damaged, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.ends_with(DAMAGED));
+        for names in [others, damaged] {
+            let mut removed = false;
+            for name in names {
+                let path = self.dir.join(name);
+                if !runs.iter().any(|r| r.path == path) {
+                    fs.remove(&path)?;
+                    removed = true;
+                }
+            }
+            if removed {
+                fs.sync_dir(&self.dir)?;
             }
         }
-        if removed { fs.sync_dir(&self.dir) } else { Ok(()) }
+        Ok(())
     }
 }
 

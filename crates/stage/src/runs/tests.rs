@@ -3,17 +3,20 @@
 #![allow(clippy::disallowed_methods)] // they look at real files, and damage them
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use enrich::Dedup;
 use enrich::dedup::{DedupConfig, PAGE_BYTES};
 use event::{Micros, Offset};
 use flow::Verdict;
-use seam::{Background, Fs, RealFs};
+use seam::{Background, File, Fs, RealFs};
 use tempfile::TempDir;
 
-use super::{Runs, Sealer};
+use super::{DAMAGED, Runs, Sealer};
 
 /// A record of `raw`: id, payload, received.
 type Record = (u128, u64, i64);
@@ -378,4 +381,65 @@ fn a_disk_that_takes_nothing_holds_the_stage_up_and_nothing_is_forgotten() {
     stage.committed = offset;
     blocks.iter().for_each(|b| std::fs::remove_dir(b).expect("a directory"));
     stage.read(2000, &mut chance).expect("right");
+}
+
+/// Files of which so many can still be removed.
+struct Dying(AtomicUsize);
+
+impl Fs for Dying {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>> {
+        RealFs.open(path, create)
+    }
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        RealFs.open_read(path)
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealFs.create_dir_all(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealFs.list(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFs.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let left = self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        left.map_err(|_| io::Error::other("killed"))?;
+        RealFs.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFs.sync_dir(dir)
+    }
+    fn exists(&self, path: &Path) -> bool {
+        RealFs.exists(path)
+    }
+    fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
+        RealFs.space(path)
+    }
+}
+
+#[test]
+fn a_start_that_dies_while_it_clears_away_leaves_no_part_for_the_whole() {
+    let mut chance = Chance(11);
+    let mut interrupted = 0;
+    for removed in 0..4 {
+        let records = stream(&mut chance, 400, false);
+        let mut stage = Stage::new(config(200, i64::MAX / 4), records, false);
+        stage.read(300, &mut chance).expect("files");
+        stage.settle();
+        stage.sealer = None;
+        // The first run was found damaged, and is set aside: all others are of no use without it.
+        let first = stage.files().into_iter().min().expect("there are runs");
+        let mut aside = first.clone().into_os_string();
+        aside.push(DAMAGED);
+        std::fs::rename(&first, aside).expect("there");
+        let dying: Arc<dyn Fs> = Arc::new(Dying(AtomicUsize::new(removed)));
+        let runs = Runs::open(&dying, stage.dir.path(), 0).expect("a directory");
+        let mut dedup = Dedup::with_older(&stage.config, Box::new(runs.shelf()));
+        let received = |at: Offset| stage.records.get(at as usize).map(|r| Micros(r.2));
+        interrupted += u32::from(runs.restore(&*dying, &mut dedup, stage.committed, 0, received).is_err());
+        assert_eq!(stage.start(0), 0, "all of raw is read again, after {removed} files were removed");
+        stage.read(400, &mut chance).expect("files");
+    }
+    assert!(interrupted > 1, "{interrupted}");
 }
