@@ -425,7 +425,7 @@ fn a_start_that_dies_while_it_clears_away_leaves_no_part_for_the_whole() {
     for removed in 0..4 {
         let records = stream(&mut chance, 400, false);
         let mut stage = Stage::new(config(200, i64::MAX / 4), records, false);
-        stage.read(300, &mut chance).expect("files");
+        stage.read(100, &mut chance).expect("files");
         stage.settle();
         stage.sealer = None;
         // The first run was found damaged, and is set aside: all others are of no use without it.
