@@ -12,7 +12,7 @@ pub enum Found {
     /// The source answered that it has nothing for this key.
     NotFound,
     /// The source has something that cannot be used, or the key cannot be asked for. A code: `many_rows`, `not_json`,
-    /// `too_large`, `empty`, `unsafe_key`, `wrong_type`.
+    /// `too_large`, `empty`, `unsafe_key`, `wrong_type`, `not_utf8`.
     Bad(&'static str),
     /// This key's own attempt failed while others got answers. Only of sources that are asked key by key.
     Failed(Failure),

@@ -31,6 +31,11 @@ pub(super) fn value(text: &[u8]) -> Found {
     }
 }
 
+/// Something that was written here, as JSON.
+pub(super) fn written(json: Vec<u8>) -> Found {
+    if json.len() > VALUE_MAX { Found::Bad("too_large") } else { Found::Value(json) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

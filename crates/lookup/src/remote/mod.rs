@@ -2,6 +2,7 @@
 //! in their order; a client keeps its connections, and replaces those that were lost.
 //!
 //! * [`http`]: a service that answers with JSON, key by key or many in one body
+//! * [`redis`]: keys of a Redis, and the commands of a shared cache
 //! * [`key`], [`found`]: what is asked for, and what comes back
 //! * `template`: texts with places for the parameters of a key
 //! * `resolver`: which addresses may be asked; `socket`, `tls`: connections; `pool`: those that are kept
@@ -20,6 +21,7 @@ pub mod http;
 mod json;
 pub mod key;
 mod pool;
+pub mod redis;
 mod resolver;
 pub mod secret;
 mod socket;
@@ -29,6 +31,7 @@ mod tls;
 pub use found::{Failure, Found, Kind};
 pub use http::{Batch, BatchAnswer, HttpConfig, HttpSource};
 pub use key::Key;
+pub use redis::{RedisConfig, RedisSource, RedisValue, SharedCache};
 pub use secret::Secret;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -2,5 +2,7 @@
 #![allow(clippy::disallowed_methods)] // servers of the tests' own
 
 mod http;
+mod redis;
+mod servers;
 mod stub;
 mod tls;
