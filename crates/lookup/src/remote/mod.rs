@@ -3,6 +3,7 @@
 //!
 //! * [`http`]: a service that answers with JSON, key by key or many in one body
 //! * [`redis`]: keys of a Redis, and the commands of a shared cache
+//! * [`sql`]: rows of a database
 //! * [`key`], [`found`]: what is asked for, and what comes back
 //! * `template`: texts with places for the parameters of a key
 //! * `resolver`: which addresses may be asked; `socket`, `tls`: connections; `pool`: those that are kept
@@ -25,6 +26,7 @@ pub mod redis;
 mod resolver;
 pub mod secret;
 mod socket;
+pub mod sql;
 mod template;
 mod tls;
 
@@ -33,6 +35,7 @@ pub use http::{Batch, BatchAnswer, HttpConfig, HttpSource};
 pub use key::Key;
 pub use redis::{RedisConfig, RedisSource, RedisValue, SharedCache};
 pub use secret::Secret;
+pub use sql::{SqlConfig, SqlSource};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -49,11 +49,15 @@ impl Tls {
 
 /// What went wrong while the two sides agreed on a connection.
 pub(super) fn failure(e: &std::io::Error) -> Failure {
-    match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(why)) => {
+    failure_of(e).unwrap_or_else(|| Failure::lost("it was closed while TLS was agreed on"))
+}
+
+/// An error of TLS, if it is one.
+pub(super) fn failure_of(e: &std::io::Error) -> Option<Failure> {
+    Some(match e.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(why) => {
             Failure::new(Kind::Tls, format!("the certificate is not trusted: {why}"))
         }
-        Some(other) => Failure::new(Kind::Tls, format!("no TLS: {other}")),
-        None => Failure::lost("it was closed while TLS was agreed on"),
-    }
+        other => Failure::new(Kind::Tls, format!("no TLS: {other}")),
+    })
 }

@@ -2,7 +2,10 @@
 #![allow(clippy::disallowed_methods)] // servers of the tests' own
 
 mod http;
+mod postgres;
 mod redis;
 mod servers;
+mod sql;
+mod sqlite;
 mod stub;
 mod tls;
