@@ -39,6 +39,10 @@ impl<D: Connect> Pool<D> {
         Pool { door, places: Semaphore::new(connections), idle: Mutex::new(Vec::new()) }
     }
 
+    pub(super) fn door(&self) -> &D {
+        &self.door
+    }
+
     /// Waits for a place, and connects unless a connection is idle.
     pub(super) async fn lend(&self) -> Result<Lent<'_, D>, Failure> {
         let place = self.places.acquire().await.expect("the semaphore is never closed");

@@ -3,13 +3,14 @@
 //! | | many keys are | prepared |
 //! |---|---|---|
 //! | Postgres | an array for each parameter: `WHERE id = ANY($1)` | once a connection |
-//! | SQLite | a list that is filled: `WHERE id IN (?)` | once a connection and length of the list (a power of two) |
+//! | MySQL, MariaDB, SQLite | a list that is filled: `WHERE id IN (?)` | once a connection and length of the list (a power of two) |
 //!
 //! Keys are bound, never pasted. A row finds its key by the text of its key columns, byte by byte: a database that compares
 //! more kindly (by case, by trailing spaces) may return rows for which nobody asked, and they are left out. Rows become
 //! objects with their columns in order; times are RFC 3339 and those without a zone are taken as UTC; what is bytes becomes
 //! hex; decimals keep their digits. Connections are read-only.
 
+mod mysql;
 mod postgres;
 mod rows;
 mod sqlite;
@@ -34,7 +35,7 @@ const PARAMETERS_MAX: usize = 8;
 /// A database, and what is asked of it.
 #[derive(Clone, Debug)]
 pub struct SqlConfig {
-    /// `postgres://host:port/db` or `sqlite:path`. Names and passwords have no place in it.
+    /// `postgres://host:port/db`, `mysql://host:port/db` (also MariaDB) or `sqlite:path`. Names and passwords have no place in it.
     pub url: String,
     pub user: Option<String>,
     pub password: Option<Secret>,
@@ -87,8 +88,10 @@ impl SqlConfig {
             Box::new(sqlite::Sqlite::build(&path, self)?)
         } else if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
             Box::new(postgres::Postgres::build(self)?)
+        } else if self.url.starts_with("mysql://") || self.url.starts_with("mariadb://") {
+            Box::new(mysql::Mysql::build(self)?)
         } else {
-            return Err(ConfigError::new("url", "it begins with postgres:// or sqlite:"));
+            return Err(ConfigError::new("url", "it begins with postgres://, mysql:// or sqlite:"));
         };
         Ok(SqlSource { client, parameters })
     }

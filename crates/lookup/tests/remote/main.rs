@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // servers of the tests' own
 
 mod http;
+mod mariadb;
 mod postgres;
 mod redis;
 mod servers;

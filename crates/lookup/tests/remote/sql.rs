@@ -139,6 +139,15 @@ pub async fn late(config: &SqlConfig, slow: &str, list: &str) {
     assert_eq!(one(&source, "bob").await, Ok(value(r#"{"id":"bob","age":7}"#)));
 }
 
+/// A server that is reached as `localhost` has to have the certificate that lies beside these tests. Of another, nothing can
+/// be known but that it is not trusted.
+pub fn tls(config: &SqlConfig, bob: Result<Found, Failure>) {
+    match config.url.contains("://localhost") {
+        true => assert_eq!(bob, Ok(value(r#"{"id":"bob"}"#))),
+        false => assert_eq!(bob.expect_err("no trust").kind, Kind::Tls),
+    }
+}
+
 #[test]
 fn configurations_that_cannot_be_meant() {
     let good = || SqlConfig {
