@@ -7,6 +7,8 @@ use super::{Failure, HASH_FIELDS_MAX, Kind, MGET_MAX, SKIPPED_MAX, VALUE_MAX};
 
 /// Longest line: errors are the longest.
 const LINE_MAX: usize = 4 << 10;
+/// Longest text that is kept: a value, and what a shared cache writes beside it.
+const TEXT_MAX: usize = VALUE_MAX + (4 << 10);
 /// Elements of an array: keys of a MGET, or the fields of a hash and their values.
 const ELEMENTS_MAX: usize = if MGET_MAX > 2 * HASH_FIELDS_MAX { MGET_MAX } else { 2 * HASH_FIELDS_MAX };
 
@@ -131,7 +133,7 @@ impl Incoming {
     /// A text of this length and the line end after it. One that is too long is read past, so that the replies behind it
     /// are not lost; within reason.
     async fn bulk(&mut self, len: usize, io: &mut (impl AsyncRead + Unpin)) -> Result<Reply, Failure> {
-        if len <= VALUE_MAX {
+        if len <= TEXT_MAX {
             self.fill(len + 2, io).await?;
             let text = self.bytes[self.at..self.at + len].to_vec();
             if &self.bytes[self.at + len..self.at + len + 2] != b"\r\n" {
@@ -205,7 +207,7 @@ mod tests {
 
     #[test]
     fn replies_of_every_kind() {
-        let long = VALUE_MAX + 1;
+        let long = TEXT_MAX + 1;
         let text = format!(
             "+OK\r\n:-7\r\n$3\r\na\r\n\r\n$-1\r\n*2\r\n$0\r\n\r\n:1\r\n*0\r\n*-1\r\n${long}\r\n{}\r\n+after\r\n",
             "x".repeat(long)
