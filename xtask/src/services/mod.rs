@@ -27,7 +27,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use server::Kind;
@@ -39,6 +39,9 @@ const KINDS: [&Kind; 3] = [&postgres::KIND, &mariadb::KIND, &redis::KIND];
 
 /// How often a process that waits looks up.
 const TICK: Duration = Duration::from_millis(20);
+
+/// For the keeper to end: more than its servers may take one after another.
+const END_MAX: Duration = Duration::from_secs(20);
 
 /// Servers that answer, until this is dropped.
 pub struct Services {
@@ -74,8 +77,14 @@ impl Services {
 impl Drop for Services {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
-        // It takes no longer than the ends of servers, which have a deadline.
-        let _ = self.keeper.wait();
+        let begun = Instant::now();
+        while let Ok(None) = self.keeper.try_wait() {
+            if begun.elapsed() > END_MAX {
+                // The kernel then ends the servers.
+                let _ = self.keeper.kill();
+            }
+            std::thread::sleep(TICK);
+        }
     }
 }
 
