@@ -303,7 +303,8 @@ impl Desk {
         self.pump(now);
     }
 
-    /// The asker has gone: nothing is settled for him. An ask that was settled already is nothing to cancel.
+    /// The asker has gone: nothing is settled for him, unless it was due by now. An ask that was settled already is nothing to
+    /// cancel.
     pub fn cancel(&mut self, now: u64, id: AskId) {
         let now = self.advance(now);
         let Some(ask) = self.asks.get(&id) else { return self.pump(now) };

@@ -319,9 +319,11 @@ impl World {
         if asked.life != Some(self.processes[at].life) {
             return Ok(());
         }
-        asked.cancelled = asked.settled.is_none();
-        self.processes[at].desk.cancel(self.now, id);
-        // What was due by now was settled before the cancel could count.
+        let desk = &mut self.processes[at].desk;
+        let before = desk.counters().cancelled;
+        desk.cancel(self.now, id);
+        // What was due by now may have settled it before the cancel could count.
+        asked.cancelled = desk.counters().cancelled > before;
         self.act(at)
     }
 
@@ -449,8 +451,7 @@ impl World {
         };
         rule(asked.process == process && asked.life == Some(life), "another's ask is settled")?;
         rule(asked.settled.is_none(), "it is settled twice")?;
-        // It may have been due when it was cancelled.
-        rule(!asked.cancelled || now >= asked.deadline, "it was cancelled, and is settled")?;
+        rule(!asked.cancelled, "it was cancelled, and is settled")?;
         rule(now <= asked.deadline + self.weather.lag_us, "it is settled late")?;
         match &outcome {
             Outcome::Ok(value) | Outcome::Stale(value, _) => {
@@ -466,7 +467,6 @@ impl World {
             Outcome::Error(Code::Overloaded) => rule(self.weather.desk.asks_max < 100, "there was room")?,
             Outcome::Error(_) => {}
         }
-        asked.cancelled = false;
         asked.settled = Some((now, outcome));
         Ok(())
     }
