@@ -11,7 +11,6 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::counters::Tier;
@@ -19,9 +18,11 @@ use crate::entry::{age, signed};
 use crate::{Age, Code, Entry, Moment, Value};
 
 mod ghost;
+mod index;
 mod record;
 
 use ghost::Ghosts;
+use index::{Index, tag};
 use record::{Record, RecordMut};
 
 /// The smallest shard: below that its segments would hold nothing.
@@ -104,14 +105,6 @@ struct Segment {
     used: usize,
 }
 
-/// An entry's place, with enough of its key's hash to tell most others apart and to move it in the table without a look at
-/// the entry.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    tag: u32,
-    place: u32,
-}
-
 pub struct Cache {
     bytes: usize,
     negative_percent: u8,
@@ -124,7 +117,7 @@ pub struct Cache {
     small: VecDeque<u32>,
     main: VecDeque<u32>,
     negative: VecDeque<u32>,
-    table: HashTable<Slot>,
+    index: Index,
     ghosts: Ghosts,
     tier: Tier,
     evicted: u64,
@@ -151,7 +144,7 @@ impl Cache {
             small: VecDeque::new(),
             main: VecDeque::new(),
             negative: VecDeque::new(),
-            table: HashTable::new(),
+            index: Index::default(),
             ghosts: Ghosts::new(bytes),
             tier: Tier::default(),
             evicted: 0,
@@ -230,9 +223,9 @@ impl Cache {
             }
         };
         let place = self.append(segment, len, |bytes| record::write(bytes, hash, key, entry));
-        let before = self.table.allocation_size();
-        self.table.insert_unique(spread(tag(hash)), Slot { tag: tag(hash), place }, |slot| spread(slot.tag));
-        if self.table.allocation_size() > before {
+        let before = self.index.bytes();
+        self.index.insert(tag(hash), place);
+        if self.index.bytes() > before {
             self.shrink(now);
         }
     }
@@ -264,17 +257,17 @@ impl Cache {
     }
 
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.index.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.index.len() == 0
     }
 
     /// Bytes of memory it takes.
     pub fn resident(&self) -> usize {
         let held = self.segments.len() - self.vacant.len();
-        held * (self.segment_bytes + SEGMENT_EXTRA) + self.table.allocation_size() + self.ghosts.bytes()
+        held * (self.segment_bytes + SEGMENT_EXTRA) + self.index.bytes() + self.ghosts.bytes()
     }
 
     /// What its reads found.
@@ -293,9 +286,7 @@ impl Cache {
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        let tag = tag(hash);
-        let found = self.table.find(spread(tag), |slot| slot.tag == tag && self.record(slot.place).key() == key);
-        found.map(|slot| slot.place)
+        self.index.find(tag(hash), |place| self.record(place).key() == key)
     }
 
     fn record(&self, place: u32) -> Record<'_> {
@@ -308,15 +299,14 @@ impl Cache {
         RecordMut::at(&mut self.segments[segment].bytes[offset..])
     }
 
-    /// Takes an entry out of the table; its room comes free with its segment.
+    /// Takes an entry out of the index; its room comes free with its segment.
     fn remove(&mut self, hash: u64, place: u32) {
         self.record_mut(place).bury();
         self.forget(hash, place);
     }
 
     fn forget(&mut self, hash: u64, place: u32) {
-        let found = self.table.find_entry(spread(tag(hash)), |slot| slot.place == place);
-        found.expect("an entry that lives is in the table").remove();
+        self.index.remove(tag(hash), place);
     }
 
     fn queue(&mut self, queue: Queue) -> &mut VecDeque<u32> {
@@ -333,9 +323,9 @@ impl Cache {
     }
 
     /// Segments that values and others may have. One is kept back: while a segment is given up, what lives on in it is
-    /// written to another. The table grows with the entries, at the cost of segments.
+    /// written to another. The index grows with the entries, at the cost of segments.
     fn shares(&self) -> (usize, usize) {
-        let fixed = self.table.allocation_size() + self.ghosts.bytes();
+        let fixed = self.index.bytes() + self.ghosts.bytes();
         let all = (self.bytes.saturating_sub(fixed) / (self.segment_bytes + SEGMENT_EXTRA)).saturating_sub(1).max(2);
         let negative = (all * usize::from(self.negative_percent) / 100).max(1);
         ((all - negative).max(1), negative)
@@ -362,7 +352,7 @@ impl Cache {
         }
     }
 
-    /// Gives memory back when the table took some.
+    /// Gives memory back when the index took some.
     fn shrink(&mut self, now: u64) {
         self.make_room(now, Queue::Small);
         self.make_room(now, Queue::Negative);
@@ -399,7 +389,7 @@ impl Cache {
         }
         let (values, negative) = self.shares();
         let held = self.small.len() + self.main.len() + self.negative.len() + self.free.len() + 1;
-        // The table has grown since: this memory is its.
+        // The index has grown since: this memory is its.
         if held > values + negative + 1 {
             self.vacant.push(victim);
         } else {
@@ -417,7 +407,7 @@ impl Cache {
         let place = self.append(segment, len, |bytes| bytes.copy_from_slice(record.bytes()));
         let reads = if from == Queue::Main { record.reads() - 1 } else { 0 };
         self.record_mut(place).set_reads(reads);
-        self.table.insert_unique(spread(tag(hash)), Slot { tag: tag(hash), place }, |slot| spread(slot.tag));
+        self.index.insert(tag(hash), place);
     }
 
     /// Begins a segment at the end of the queue.
@@ -441,15 +431,6 @@ impl Cache {
         *used += len;
         place
     }
-}
-
-fn tag(hash: u64) -> u32 {
-    (hash >> 32) as u32
-}
-
-/// The table takes a place from the low bits and tells neighbours apart by the high ones.
-fn spread(tag: u32) -> u64 {
-    u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn join(segment: u32, offset: usize) -> u32 {

@@ -341,7 +341,7 @@ fn who_gets_the_lease_calls_and_writes_what_was_answered() {
     actions(&mut desk);
     desk.shared(500, &key("a"), Some(Entry { fresh_until: 0, ..stale(500) }));
     let lease = Action::Lease { key: key("a"), for_us: 100_000 };
-    assert_eq!(actions(&mut desk), [lease.clone()]);
+    assert_eq!(actions(&mut desk), std::slice::from_ref(&lease));
     desk.lease(1_000, &key("a"), Lease::Granted);
     let call = calls(&actions(&mut desk))[0].0;
     let renew_at = 1_000 + 45_000;
