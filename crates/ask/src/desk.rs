@@ -212,7 +212,7 @@ pub struct Desk {
     pub(crate) breaker: Breaker,
     pub(crate) shared_breaker: Breaker,
     pub(crate) actions: VecDeque<Action>,
-    /// The time of the last [`Action::WakeAt`], if it is still to come.
+    /// The time of the last [`Action::WakeAt`]: when it has come, nothing is due at it any more.
     told: Option<u64>,
     pub(crate) counters: Counters,
     pub(crate) planted: Option<Planted>,
@@ -378,7 +378,6 @@ impl Desk {
     pub(crate) fn advance(&mut self, now: u64) -> u64 {
         let now = now.max(self.now);
         self.now = now;
-        self.told = self.told.filter(|told| *told > now);
         while let Some(due) = self.timers.take(now) {
             match due {
                 Due::Ask(id) => {

@@ -419,3 +419,74 @@ fn a_refresh_in_two_processes_is_one_call() {
     assert!(matches!(&actions(&mut desk)[..], [Action::Remember { .. }]), "another process refreshed it");
     assert!(desk.is_idle());
 }
+
+#[test]
+fn a_refresh_has_its_own_time() {
+    let known = Entry { fresh_until: 1_000_000, stale_until: 1_500_000, ..stale(0) };
+    let mut desk = Desk::new(DeskConfig { refresh_us: 50_000, late_us: 10_000, ..config() });
+    desk.refresh(900_000, key("a"), &known);
+    let done = actions(&mut desk);
+    assert!(matches!(done[..], [Action::Call { give_up_at: 960_000, .. }]), "{done:?}");
+    desk.tick(960_000);
+    assert_eq!(actions(&mut desk), [Action::Drop { call: CallId(1) }]);
+    assert!(desk.is_idle());
+}
+
+#[test]
+fn of_stale_values_the_newest_is_given() {
+    for shared_is_newer in [false, true] {
+        let mut desk = Desk::new(with_shared());
+        desk.ask(100, AskId(1), key("a"), 40_000, Some(Entry { fetched_at: 10, ..stale(100) }));
+        actions(&mut desk);
+        let fetched_at = if shared_is_newer { 20 } else { 5 };
+        let shared = Entry { value: Value::Found(json("shared")), fetched_at, ..stale(100) };
+        desk.shared(200, &key("a"), Some(shared));
+        desk.tick(40_000);
+        let best = if shared_is_newer { "shared" } else { "old" };
+        assert_eq!(settled(&actions(&mut desk)), [(1, Outcome::Stale(json(best), 1))]);
+    }
+}
+
+#[test]
+fn a_failure_that_opens_the_breaker_is_not_tried_again() {
+    let breaker = BreakerConfig { window: 4, calls_min: 1, ..BreakerConfig::default() };
+    let mut desk = Desk::new(DeskConfig { breaker, ..config() });
+    let call = ask_one(&mut desk, 0, 1, "a", 40_000, None);
+    desk.failed(10, call, 0, FailureKind::Connection.into());
+    assert_eq!(settled(&actions(&mut desk)), [(1, Outcome::Error(Code::Connection))], "it was asked: it is not `open`");
+    assert!(desk.is_idle());
+}
+
+#[test]
+fn a_source_that_is_left_alone_is_not_leased_but_others_may_know() {
+    let breaker = BreakerConfig { window: 4, calls_min: 1, ..BreakerConfig::default() };
+    let mut desk = Desk::new(DeskConfig { breaker, ..with_shared() });
+    desk.ask(0, AskId(1), key("a"), 40_000, None);
+    desk.shared_failed(10, &key("a"));
+    desk.failed(20, CallId(1), 0, FailureKind::Connection.into());
+    actions(&mut desk);
+    for (id, entry) in [(2, None), (3, Some(Entry::new(Value::NotFound, 0, &TTLS, 1, b"b")))] {
+        desk.ask(30, AskId(id), key("b"), 40_000, None);
+        actions(&mut desk);
+        let outcome = if entry.is_some() { Outcome::Miss } else { Outcome::Open };
+        desk.shared(40, &key("b"), entry);
+        let done = actions(&mut desk);
+        assert_eq!(settled(&done), [(id, outcome)]);
+        assert!(!done.iter().any(|action| matches!(action, Action::Lease { .. })), "{done:?}");
+    }
+}
+
+#[test]
+fn a_cancelled_probe_of_the_shared_tier_lets_another_through() {
+    let breaker = BreakerConfig { window: 4, calls_min: 1, probes: 1, open_us: 1_000, ..BreakerConfig::default() };
+    let shared = SharedConfig { breaker, ..SharedConfig::default() };
+    let mut desk = Desk::new(DeskConfig { shared: Some(shared), ..config() });
+    desk.ask(0, AskId(1), key("a"), 400_000, None);
+    desk.shared_failed(10, &key("a"));
+    actions(&mut desk);
+    for id in 2..5 {
+        desk.ask(2_000, AskId(id), key("b"), 400_000, None);
+        assert_eq!(actions(&mut desk), [Action::ReadShared { keys: vec![key("b")] }], "{id}");
+        desk.cancel(2_000, AskId(id));
+    }
+}

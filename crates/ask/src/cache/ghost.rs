@@ -5,8 +5,8 @@ pub struct Ghosts {
     marks: Box<[u32]>,
 }
 
-/// One mark for so many bytes of cache: about as many as it has entries, for an eightieth of its memory.
-const BYTES_PER_MARK: usize = 512;
+/// One mark for so many bytes of cache: about as many as it has entries, for a 64th of its memory.
+const BYTES_PER_MARK: usize = 256;
 
 impl Ghosts {
     pub fn new(cache_bytes: usize) -> Ghosts {

@@ -104,6 +104,58 @@ fn memory_stays_within_its_bytes_through_ten_times_its_size() {
 }
 
 #[test]
+fn memory_stays_within_its_bytes_when_entries_become_many() {
+    let bytes = 1 << 20;
+    let mut cache = Cache::new(bytes, 10);
+    for n in 0..60_000 {
+        let len = if n < 1_000 { 3_000 } else { 1 };
+        cache.put(0, &key(n), &found(&vec![b'v'; len], 0));
+        assert!(cache.resident() <= bytes, "{} of {bytes}", cache.resident());
+    }
+    assert!(cache.len() > 10_000, "{}", cache.len());
+}
+
+#[test]
+fn who_comes_back_soon_after_it_was_given_up_stays() {
+    let mut cache = Cache::new(1 << 20, 10);
+    let once = |cache: &mut Cache, from: u64| {
+        (from..from + 1_000).for_each(|n| cache.put(0, &key(n), &found(&[b'o'; 200], 0)))
+    };
+    // Full of what is read, so that the small queue has its share only.
+    (0..8_000).for_each(|n| {
+        cache.put(0, &key(n % 3_000), &found(&[b'h'; 200], 0));
+        cache.get(0, &key(n % 3_000));
+    });
+    let back = b"back";
+    cache.put(0, back, &found(b"1", 0));
+    once(&mut cache, 1 << 32);
+    assert_eq!(cache.get(0, back), None, "it was seen once");
+    cache.put(0, back, &found(b"2", 0));
+    once(&mut cache, 1 << 33);
+    assert!(cache.get(0, back).is_some(), "it came back");
+}
+
+#[test]
+fn what_was_read_once_and_is_not_any_more_goes() {
+    let mut cache = Cache::new(1 << 20, 10);
+    let mut work = |from: u64, rounds: u64| {
+        let mut misses = 0;
+        for n in 0..rounds * 2_000 {
+            let key = key(from + n % 2_000);
+            if cache.get(0, &key).is_none() {
+                misses += u64::from(n >= (rounds - 1) * 2_000);
+                cache.put(0, &key, &found(&[b'w'; 300], 0));
+            }
+        }
+        misses
+    };
+    work(0, 10);
+    assert!(work(1 << 32, 10) < 100, "the new work has found its place");
+    let old = (0..2_000).filter(|n| cache.get(0, &key(*n)).is_some()).count();
+    assert!(old < 1_300, "{old} entries of the old work are there still");
+}
+
+#[test]
 fn what_is_too_large_is_not_kept_and_hides_nothing_older() {
     let mut cache = Cache::new(BYTES_MIN, 10);
     cache.put(0, b"k", &found(b"1", 0));
