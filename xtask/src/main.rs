@@ -2,6 +2,7 @@
 //! through [`step`], so that progress, times and exit codes look the same everywhere.
 //!
 //! * [`test`]: everything that must hold before a change is kept; what CI runs
+//! * [`services`]: real servers for tests, for as long as those run
 //! * [`tidy`]: the rules a compiler does not know: layers, names, links, pages
 //! * [`demo`]: builds the program and runs it on the committed examples
 //! * [`bench`]: measures, and writes the figures to `docs/benchmarks.md`
@@ -14,6 +15,7 @@ mod bench;
 mod demo;
 mod deny;
 mod prove;
+mod services;
 mod sim;
 mod step;
 mod test;
@@ -32,6 +34,8 @@ cargo xtask <command>
       [--secs N]     length of each run (60)
       [--dry]        print only
   sim [options]      simulated worlds by their seeds; --seed S tells the story of one, --help lists the rest
+  services           PostgreSQL, MariaDB and Redis for tests that are run by hand, until Ctrl-C
+      [-- COMMAND]   for one command, as `cargo xtask services -- cargo test --profile ci -p ouzel-lookup`
   prove              the long tests: 200 kill cycles, power loss, many seeds (an hour or more)
 
 Test data is read from $OUZEL_TEST_DATA, else ../shared/data beside the checkout.
@@ -52,6 +56,10 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["bench", options @ ..] => bench::Options::parse(options).and_then(|options| bench::run(&options)),
         ["sim", options @ ..] => sim::run(options),
+        ["services"] => services::run(),
+        ["services", "--", command @ ..] => services::run_command(command),
+        // For ourselves only.
+        ["services", "--keep"] => services::keeper::run(),
         ["prove"] => prove::run(),
         other => {
             Err(Stop::usage(format!("there is no command `{}`; `cargo xtask` lists them", other.join(" "))).into())

@@ -4,12 +4,13 @@
 use anyhow::Result;
 
 use crate::step::{self, Steps};
-use crate::{sim, test, workspace};
+use crate::{services, sim, test, workspace};
 
 pub fn run() -> Result<()> {
     let data = workspace::test_data()?;
     let features = test::fault_features()?;
     let mut steps = Steps::new();
+    steps.step("servers for tests are installed", services::install::all)?;
     let tests = || {
         let mut command = test::tests(&features);
         command.env("OUZEL_PROVE", "1").env("OUZEL_TEST_DATA", &data);
@@ -20,10 +21,13 @@ pub fn run() -> Result<()> {
         .step("2,000 simulated worlds, each twice", || step::run(&mut sim::command(&["--seeds", "2000", "--twice"])))?;
     steps.step("planted bugs, in simulated worlds", || step::run(&mut sim::command(&["--plants"])))?;
     steps.step("build", || step::run(tests().arg("--no-run")))?;
+    let services = test::start_services(&mut steps)?;
     // One test at a time: kill loops measure rates, and their processes would take each other's cores.
     steps.step("long tests", || {
-        step::run(tests().args(["--", "--include-ignored", "--test-threads=1", "--nocapture"]))
+        let variables = services.variables().iter().cloned();
+        step::run(tests().envs(variables).args(["--", "--include-ignored", "--test-threads=1", "--nocapture"]))
     })?;
+    drop(services);
     steps.summary();
     Ok(())
 }

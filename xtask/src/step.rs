@@ -1,7 +1,7 @@
 //! Child processes: one line before, their own output, one line after with the time, and a summary at the end.
 
 use std::ffi::OsStr;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -101,13 +101,18 @@ pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Progress goes to standard error, so that a chore's own output can be piped.
+/// Progress goes to standard error, so that a chore's own output can be piped. Nobody may be there to read it: not a
+/// reason to panic, least of all while servers are ended.
 pub fn say(line: &str) {
-    if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() && line.starts_with("==>") {
-        eprintln!("\x1b[1m{line}\x1b[0m");
-    } else {
-        eprintln!("{line}");
-    }
+    let mut stderr = std::io::stderr();
+    let bold = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none() && line.starts_with("==>");
+    let _ = if bold { writeln!(stderr, "\x1b[1m{line}\x1b[0m") } else { writeln!(stderr, "{line}") };
+}
+
+/// The last lines of an output, at most `lines_max`, for an error.
+pub fn tail(text: &str, lines_max: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(lines_max)..].join("\n")
 }
 
 pub fn seconds(took: Duration) -> String {
@@ -124,4 +129,16 @@ fn shown(command: &Command) -> String {
         text.push_str(&arg.to_string_lossy());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines() {
+        for (text, lines) in [("", ""), ("a\n", "a"), ("a\nb\n\nc\n \n", "b\nc")] {
+            assert_eq!(tail(text, 2), lines, "{text:?}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::services::{self, Services};
 use crate::step::{self, Steps};
 use crate::{Stop, deny, tidy, workspace};
 
@@ -19,6 +20,8 @@ pub fn run() -> Result<()> {
         Err(why) if in_ci() => return Err(Stop::missing(why).into()),
         Err(why) => steps.skip("licences, bans, sources", why),
     }
+    // Started only for the tests, but what is missing is said before minutes of building.
+    steps.step("servers for tests are installed", services::install::all)?;
     let features = fault_features()?;
     steps.step("clippy", || {
         step::run(cargo().args([
@@ -37,7 +40,10 @@ pub fn run() -> Result<()> {
     })?;
     // Building is a step of its own, so that the time of the tests is theirs.
     steps.step("build", || step::run(tests(&features).arg("--no-run").env("OUZEL_TEST_DATA", &data)))?;
-    steps.step("tests", || step::run(tests(&features).env("OUZEL_TEST_DATA", &data)))?;
+    let services = start_services(&mut steps)?;
+    let variables = services.variables().iter().cloned();
+    steps.step("tests", || step::run(tests(&features).env("OUZEL_TEST_DATA", &data).envs(variables)))?;
+    drop(services);
 
     steps.summary();
     Ok(())
@@ -48,6 +54,16 @@ pub fn tests(features: &str) -> Command {
     let mut command = cargo();
     command.args(["test", "--locked", "--workspace", "--profile", "ci", "--no-fail-fast", "--features", features]);
     command
+}
+
+/// PostgreSQL, MariaDB and Redis, until what is given back is dropped.
+pub fn start_services(steps: &mut Steps) -> Result<Services> {
+    let mut started = None;
+    steps.step("servers for tests", || {
+        started = Some(Services::start()?);
+        Ok(())
+    })?;
+    Ok(started.expect("the step went well"))
 }
 
 /// The feature `faults` of every crate that has it: fault points exist in test builds only.

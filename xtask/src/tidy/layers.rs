@@ -28,11 +28,12 @@ const fn edge(name: &'static str, layer: u8) -> Layer {
 }
 
 /// Every crate there is, lowest layer first. ARCHITECTURE.md says what each is for.
-pub const LAYERS: [Layer; 17] = [
+pub const LAYERS: [Layer; 18] = [
     pure("event", 0),
     Layer { name: "wire", layer: 0, pure: true, beside: &["event"] },
     pure("flow", 1),
     edge("seam", 1),
+    pure("ask", 2),
     pure("enrich", 2),
     pure("gen", 2),
     pure("session", 2),
