@@ -8,7 +8,7 @@ use crate::{services, sim, test, workspace};
 
 pub fn run() -> Result<()> {
     let data = workspace::test_data()?;
-    let features = test::fault_features()?;
+    let features = test::features()?;
     let mut steps = Steps::new();
     steps.step("servers for tests are installed", services::install::all)?;
     let tests = || {

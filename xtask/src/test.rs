@@ -22,7 +22,7 @@ pub fn run() -> Result<()> {
     }
     // Started only for the tests, but what is missing is said before minutes of building.
     steps.step("servers for tests are installed", services::install::all)?;
-    let features = fault_features()?;
+    let features = features()?;
     steps.step("clippy", || {
         step::run(cargo().args([
             "clippy",
@@ -66,9 +66,10 @@ pub fn start_services(steps: &mut Steps) -> Result<Services> {
     Ok(started.expect("the step went well"))
 }
 
-/// The feature `faults` of every crate that has it: fault points exist in test builds only.
-pub fn fault_features() -> Result<String> {
-    let mut features = Vec::new();
+/// The features with which everything is tested: the fault points of every crate that has them, which exist in test builds
+/// only, and sources that are asked over a connection.
+pub fn features() -> Result<String> {
+    let mut features = vec!["ouzel-lookup/remote".to_owned()];
     for member in workspace::members()? {
         if member.features.contains("faults") {
             features.push(format!("{}/faults", member.package));
