@@ -4,6 +4,7 @@
 //! * [`mmdb`]: one version of a MaxMind database file: address to record
 //! * [`geo`]: the databases that say where an address is, asked in order and replaced while running
 //! * [`table`]: one version of a file of rows (CSV, NDJSON): key to row
+//! * `remote` (a feature): sources that are asked over a connection
 //! * [`reload`]: files that are replaced while they are used; what a source is for whoever asks
 //! * `place`: the members of `geo`, read from the three shapes that databases have
 //! * `watch`: when a file of the operator's is read again, and what is wrong with the one that was not taken
@@ -37,6 +38,8 @@ mod place;
 mod ranges;
 pub mod referrer;
 pub mod reload;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod sieve;
 pub mod table;
 mod watch;
