@@ -12,7 +12,7 @@ use ask::{BreakerConfig, Code, DeskConfig, Key, Outcome, Ttls};
 use event::Micros;
 use futures_util::future::join_all;
 use ouzel_lookup::remote::{self, BoxFuture, Found, Kind, RedisConfig, Remote, Secret, SharedCache};
-use ouzel_lookup::service::{CacheConfig, Known, Loaded, Service, key};
+use ouzel_lookup::service::{CacheConfig, Known, Loaded, OPEN_MAX, Service, key};
 use seam::{Clock, RealClock, RealFs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,6 +34,8 @@ struct Stub {
     hangs: bool,
     panics: AtomicBool,
     calls: AtomicUsize,
+    /// Calls that hang and were not dropped.
+    open: AtomicUsize,
 }
 
 impl Stub {
@@ -63,6 +65,8 @@ impl Remote for Stub {
         Box::pin(async move {
             let failure = |kind| remote::Failure { kind, retry_after: None, message: String::new() };
             if self.hangs {
+                self.open.fetch_add(1, SeqCst);
+                let _open = Open(&self.open);
                 return pending().await;
             }
             if self.takes > give_up_after {
@@ -72,6 +76,14 @@ impl Remote for Stub {
             sleep(self.takes).await;
             if self.fails.load(SeqCst) { Err(failure(Kind::Connection)) } else { Ok(found) }
         })
+    }
+}
+
+struct Open<'a>(&'a AtomicUsize);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 
@@ -193,6 +205,31 @@ async fn a_slow_source_is_a_timeout_and_its_late_answer_is_kept() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_given_up_is_dropped() {
+    let stub = Arc::new(Stub { hangs: true, ..Stub::default() });
+    let service = service(DeskConfig { attempts_max: 1, late_us: 100 * MS, ..config() }, &stub);
+    assert_eq!(ask(&service, "a", 200).await, Outcome::Timeout);
+    until(|| stub.open.load(SeqCst) == 0 && service.report().desk.in_flight == 0).await;
+    assert_eq!(stub.calls(), 1);
+}
+
+#[tokio::test]
+async fn more_than_can_wait_is_refused() {
+    let stub = Stub::that_takes(0);
+    let service = service(DeskConfig { asks_max: 100, ..config() }, &stub);
+    let (say, heard) = mpsc::channel();
+    let keys = (0..OPEN_MAX + 7).map(|n| k(&n.to_string())).collect();
+    let asking = service.ask_all(keys, service.now() + 60 * SECOND, move |_, outcome| {
+        say.send(outcome).expect("it is listened to");
+    });
+    // This thread has not let the service's task run yet.
+    let refused: Vec<Outcome> = heard.try_iter().collect();
+    assert_eq!(refused, vec![Outcome::Error(Code::Overloaded); 7]);
+    until(|| asking.left() == 0).await;
+    assert_eq!(heard.try_iter().filter(|outcome| *outcome == Outcome::Error(Code::Overloaded)).count(), OPEN_MAX - 100);
+}
+
+#[tokio::test]
 async fn a_source_that_is_down_is_left_alone_and_found_again() {
     let stub = Stub::that_takes(0);
     stub.fails.store(true, SeqCst);
@@ -243,11 +280,12 @@ async fn a_service_that_stops_answers_everybody() {
     until(|| stub.calls() >= 3).await;
     let more: Vec<_> = (0..300).map(|n| service.ask(k(&n.to_string()), service.now() + 600 * SECOND)).collect();
     tokio::time::timeout(Duration::from_secs(5), service.stop()).await.expect("it stops");
+    until(|| stub.open.load(SeqCst) == 0).await;
     for outcome in join_all(open.into_iter().chain(more)).await {
         assert_eq!(outcome, Outcome::Timeout);
     }
     assert_eq!(ask(&service, "a", 600_000).await, Outcome::Timeout, "it has stopped");
-    service.stop().await;
+    tokio::join!(service.stop(), service.stop());
 }
 
 #[test]

@@ -9,7 +9,6 @@ use ask::{Action, AskId, CallId, Counters, Desk, DeskConfig, Entry, FailureKind,
 use hashbrown::HashMap;
 use seam::Clock;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::sleep;
 
@@ -36,8 +35,7 @@ pub(super) enum Message {
         key: Key,
         entry: Entry,
     },
-    /// Said when it has stopped.
-    Stop(oneshot::Sender<()>),
+    Stop,
 }
 
 pub(super) struct Asked {
@@ -100,8 +98,8 @@ impl Clerk {
         let mut messages = Vec::with_capacity(MESSAGES_MAX);
         let timer = sleep(Duration::ZERO);
         tokio::pin!(timer);
-        let mut stopped = None;
-        while stopped.is_none() {
+        let mut goes_on = true;
+        while goes_on {
             let armed = self.wake_at;
             tokio::select! {
                 count = incoming.recv_many(&mut messages, MESSAGES_MAX) => {
@@ -109,7 +107,8 @@ impl Clerk {
                         break;
                     }
                     for message in messages.drain(..) {
-                        stopped = self.take(message).or(stopped);
+                        goes_on &= !matches!(message, Message::Stop);
+                        self.take(message);
                     }
                 }
                 Some(ended) = self.calls.join_next() => self.ended(ended),
@@ -127,22 +126,18 @@ impl Clerk {
                 timer.set(sleep(Duration::from_micros(at.saturating_sub(self.now()))));
             }
         }
-        incoming.close();
-        // What is still on its way is dropped, which settles it.
-        while incoming.recv().await.is_some() {}
         self.stop().await;
-        if let Some(stopped) = stopped {
-            // Whoever asked for it need not have waited.
-            let _ = stopped.send(());
-        }
+        // This is what whoever told it to stop waits for.
+        incoming.close();
+        // What came meanwhile is dropped, which settles it.
+        while incoming.recv().await.is_some() {}
     }
 
     fn now(&self) -> u64 {
         micros(&*self.clock)
     }
 
-    /// Gives whom to tell when it has stopped, if it is to.
-    fn take(&mut self, message: Message) -> Option<oneshot::Sender<()>> {
+    fn take(&mut self, message: Message) {
         let now = self.now();
         match message {
             Message::Ask { asked, at, deadline } => {
@@ -160,9 +155,8 @@ impl Clerk {
                 }
             }
             Message::Refresh { key, entry } => self.desk.refresh(now, key, &entry),
-            Message::Stop(stopped) => return Some(stopped),
+            Message::Stop => {}
         }
-        None
     }
 
     fn ended(&mut self, ended: Result<Ended, JoinError>) {
@@ -199,6 +193,8 @@ impl Clerk {
 
     /// Carries out what the desk says, in its order.
     fn act(&mut self) {
+        // First, so that whoever hears of something finds it counted.
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.desk.counters();
         while let Some(action) = self.desk.next_action() {
             match action {
                 Action::Settle { ask, outcome } => {
@@ -221,7 +217,6 @@ impl Clerk {
                 Action::WakeAt(at) => self.wake_at = Some(at),
             }
         }
-        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.desk.counters();
     }
 
     fn call(&mut self, call: CallId, attempt: u32, keys: Vec<Key>, give_up_at: u64) {

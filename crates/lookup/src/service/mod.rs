@@ -191,11 +191,9 @@ impl Service {
 
     /// Stops: open asks are settled as timeouts, and so are those to come; leases are given back. Ready when that is done.
     pub async fn stop(&self) {
-        let (say, stopped) = oneshot::channel();
-        // In both cases of an error it has stopped already.
-        if self.0.messages.send(Message::Stop(say)).is_ok() {
-            let _ = stopped.await;
-        }
+        // If nobody takes it, it has stopped already.
+        let _ = self.0.messages.send(Message::Stop);
+        self.0.messages.closed().await;
     }
 
     /// Writes the local cache to a file, whole or not at all, for [`Service::load`].
