@@ -5,6 +5,7 @@
 //! * [`geo`]: the databases that say where an address is, asked in order and replaced while running
 //! * [`table`]: one version of a file of rows (CSV, NDJSON): key to row
 //! * `remote` (a feature): sources that are asked over a connection
+//! * `service` (the same feature): one of them as it is asked: cached, coalesced, in bulk, within a deadline
 //! * [`reload`]: files that are replaced while they are used; what a source is for whoever asks
 //! * `place`: the members of `geo`, read from the three shapes that databases have
 //! * `watch`: when a file of the operator's is read again, and what is wrong with the one that was not taken
@@ -20,8 +21,8 @@
 //! * `json`: what a source writes
 //! * [`error`]: what can go wrong, without a word about whom was asked for
 //!
-//! It does not decide what is looked up or when (`enrich` plans that), does not put facts into events, and keeps no
-//! deadline.
+//! It does not decide what is looked up or when (`enrich` plans that), and does not put facts into events. Files keep no
+//! deadline: they are asked in memory.
 
 pub mod agent;
 pub mod crawler;
@@ -40,6 +41,8 @@ pub mod referrer;
 pub mod reload;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(feature = "remote")]
+pub mod service;
 mod sieve;
 pub mod table;
 mod watch;
