@@ -20,6 +20,7 @@
 //! * `memo`: answers by the agent string, within a number of bytes
 //! * `json`: what a source writes
 //! * [`error`]: what can go wrong, without a word about whom was asked for
+//! * [`secret`]: texts that nobody may print
 //!
 //! It does not decide what is looked up or when (`enrich` plans that), and does not put facts into events. Files keep no
 //! deadline: they are asked in memory.
@@ -41,6 +42,7 @@ pub mod referrer;
 pub mod reload;
 #[cfg(feature = "remote")]
 pub mod remote;
+pub mod secret;
 #[cfg(feature = "remote")]
 pub mod service;
 mod sieve;
@@ -57,6 +59,7 @@ pub use mmdb::{Findings, Mmdb, RecordSource};
 pub use network::{ListKind, Network, NetworkFile, NetworkPart, NetworkSource};
 pub use referrer::{ReferrerSource, Referrers};
 pub use reload::{Answer, Data, Extent, ReloadReport, Reloaded, Source};
+pub use secret::Secret;
 pub use table::{Format, OnMany, Table, TableConfig, TableSource};
 
 /// The version of a file that says nothing of its age: its name without extensions, and a hash of its bytes.

@@ -8,7 +8,6 @@
 //! * `template`: texts with places for the parameters of a key
 //! * `resolver`: which addresses may be asked; `socket`, `tls`: connections; `pool`: those that are kept
 //! * `json`: what is taken as JSON
-//! * [`secret`]: texts that nobody may print
 //!
 //! Nothing is cached, repeated or held back here: that, and whether a source is well, is the business of whoever calls.
 //! **Invariant:** a key travels as a parameter of its protocol; it is never pasted into a statement, a host or a command.
@@ -24,17 +23,16 @@ pub mod key;
 mod pool;
 pub mod redis;
 mod resolver;
-pub mod secret;
 mod socket;
 pub mod sql;
 mod template;
 mod tls;
 
+pub use crate::secret::Secret;
 pub use found::{Failure, Found, Kind};
 pub use http::{Batch, BatchAnswer, HttpConfig, HttpSource};
 pub use key::Key;
 pub use redis::{RedisConfig, RedisSource, RedisValue, SharedCache};
-pub use secret::Secret;
 pub use sql::{SqlConfig, SqlSource};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

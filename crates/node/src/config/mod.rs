@@ -54,6 +54,7 @@ use seam::Fs;
 
 use crate::assets;
 
+pub use ::lookup::Secret;
 pub use effective::Effective;
 pub use model::{
     Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep, Lookup,
@@ -61,7 +62,7 @@ pub use model::{
 };
 pub use problem::{ConfigErrors, Place, Problem, ProblemKind};
 pub use reference::reference;
-pub use secret::{Secret, SecretRef};
+pub use secret::SecretRef;
 pub use units::Space;
 pub use wire::ClockMode as Clock;
 

@@ -1,8 +1,9 @@
 //! Secrets: where one is to be found, and its text. Neither can be printed.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use lookup::Secret;
 
 /// Longest secret file read, in bytes: above any key, certificate or token.
 pub const SECRET_MAX: usize = 64 << 10;
@@ -13,33 +14,6 @@ pub const SECRET_MAX: usize = 64 << 10;
 pub enum SecretRef {
     Env(String),
     File(PathBuf),
-}
-
-/// The text of a secret. Its `Debug` and `Display` are `***`; only [`Secret::reveal`] gives it out.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// The text, for the one call that needs it. Never log or format what this gives.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 impl SecretRef {
@@ -69,7 +43,7 @@ impl SecretRef {
         if text.len() > SECRET_MAX {
             return Err(format!("a secret has at most {SECRET_MAX} bytes"));
         }
-        Ok(Secret(text))
+        Ok(Secret::new(text))
     }
 }
 
