@@ -4,6 +4,7 @@
 //! * [`mmdb`]: one version of a MaxMind database file: address to record
 //! * [`geo`]: the databases that say where an address is, asked in order and replaced while running
 //! * [`table`]: one version of a file of rows (CSV, NDJSON): key to row
+//! * [`asked`]: what a source that is asked over a connection is for whoever does not wait
 //! * `remote` (a feature): sources that are asked over a connection
 //! * `service` (the same feature): one of them as it is asked: cached, coalesced, in bulk, within a deadline
 //! * [`reload`]: files that are replaced while they are used; what a source is for whoever asks
@@ -26,6 +27,7 @@
 //! deadline: they are asked in memory.
 
 pub mod agent;
+pub mod asked;
 pub mod crawler;
 pub mod error;
 pub mod geo;
@@ -51,6 +53,7 @@ mod watch;
 mod words;
 
 pub use agent::{AgentRules, AgentSource, AgentVersion};
+pub use asked::{Asked, Asking, Hear, Key, Origin, Told};
 pub use crawler::{CrawlerSource, CrawlerVersion, Crawlers};
 pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion};
