@@ -23,7 +23,7 @@ use log::{Assignment, Commit, Generation, Log, LogError, Membership, Outcome};
 use lookup::{Links, LookupError};
 use seam::{Background, Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
 use stage::lookahead::Lookahead;
-use stage::{EnrichParts, EnrichStage, StageStatus};
+use stage::{Committed, EnrichParts, EnrichStage, StageStatus};
 use wire::Decoder;
 
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
@@ -194,11 +194,11 @@ impl Engine {
         let mut member = log.join("enrich", RAW);
         let generation = granted(&mut *member);
         let operator = Arc::new(operator(config, partitions, setup));
-        stage.preset(&*log, operator_group(&operator), RAW)?;
+        stage.preset(&*log, flow::Kind::Recording, operator_group(&operator), RAW)?;
         let idle_after_us = config.time.idle_after.as_micros() as i64;
         let mut punctuation = Punctuation::new(RAW, partitions, partitions, idle_after_us);
         let mut positions = Vec::new();
-        for (p, (progress, next)) in (0..).zip(stage.partitions()) {
+        for (p, Committed { progress, next, .. }) in (0..).zip(stage.partitions()) {
             punctuation.resume(p, progress.watermark);
             positions.push(next);
         }

@@ -56,7 +56,7 @@ impl Sessions {
         let partitions = config.data.partitions;
         let operator = Arc::new(stage(config));
         let status = Arc::new(StageStatus::new(partitions));
-        status.preset(&**log, GROUP, ENRICHED)?;
+        status.preset(&**log, flow::Kind::Deterministic, GROUP, ENRICHED)?;
         let mut member = log.join(GROUP, ENRICHED);
         let generation = granted(&mut *member);
         let sessions = Arc::new(Sessions {

@@ -118,9 +118,9 @@ impl Process {
         });
         let operator = Arc::new(operator.map_err(|e| format!("{e:?}"))?);
         let status = Arc::new(StageStatus::new(partitions));
-        status.preset(&*log, operator.group(), RAW).map_err(|e| e.to_string())?;
+        status.preset(&*log, flow::Kind::Recording, operator.group(), RAW).map_err(|e| e.to_string())?;
         let mut punctuation = Punctuation::new(RAW, partitions, partitions, rules.idle_after_us);
-        let positions: Vec<u64> = status.partitions().map(|(_, next)| next).collect();
+        let positions: Vec<u64> = status.partitions().map(|committed| committed.next).collect();
         (0..partitions).for_each(|p| punctuation.release(p));
         let punctuation = Arc::new(Mutex::new(punctuation));
         let lookahead = Lookahead::new(links, &*log, &positions, rules.sessions.gap_us).map_err(|e| e.to_string())?;
