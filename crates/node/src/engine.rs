@@ -24,6 +24,7 @@ use lookup::{Links, LookupError};
 use seam::{Background, Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
 use stage::lookahead::Lookahead;
 use stage::{Committed, EnrichParts, EnrichStage, StageStatus};
+use tokio::sync::Notify;
 use wire::Decoder;
 
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
@@ -226,10 +227,14 @@ impl Engine {
 
         let workers = (0..worker_count(config))
             .map(|w| {
+                let bell = Arc::new(Notify::new());
+                let ring = bell.clone();
                 let with = EnrichParts {
                     log: log.clone(),
                     operator: operator.clone(),
                     sources: sources.clone(),
+                    budget: Duration::from_millis(40),
+                    bell: Arc::new(move || ring.notify_one()),
                     clock: world.clock.clone(),
                     fs: world.fs.clone(),
                     data: config.data.dir.clone(),
@@ -245,7 +250,7 @@ impl Engine {
                 let (log, status, stop) = (log.clone(), stage.clone(), stop_workers.clone());
                 spawn(&format!("enrich-{w}"), move || {
                     let enrich = EnrichStage::new(with).map_err(|e| format!("cannot start a thread: {e}"))?;
-                    worker::run(enrich, &mine, generation, &*log, &status, &stop)
+                    worker::run(enrich, &mine, generation, &*log, &status, &bell, &stop)
                 })
             })
             .collect::<Result<_, _>>()?;

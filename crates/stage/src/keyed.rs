@@ -16,7 +16,7 @@ use state::writer::{Hurry, Writing};
 use state::{Begin, Snapshots, Store, Writer};
 
 use crate::hold::{Asking, Hold, Snapped};
-use crate::status::{StageStatus, Trouble};
+use crate::status::{Committed, StageStatus, Trouble};
 use crate::turn::{Stage, Then, Turn};
 
 /// Bytes of one partition's records in one batch.
