@@ -365,6 +365,9 @@ impl EnrichParts {
     fn process(&self, part: &mut Part, commit: &mut Commit, of: &mut Vec<(u32, u64)>) -> Result<(), String> {
         part.wrote.clear();
         part.received.clear();
+        if !part.knows_its_position() {
+            return Ok(());
+        }
         let input = part.driver.input();
         if let Some(Fetched { from, fetch }) = part.fetched.take() {
             if fetch.chunks.is_empty() {
@@ -400,7 +403,12 @@ impl EnrichParts {
                     of.push((input.partition, seq));
                 }
                 Action::Stop(why) => return Err(stopped(input, &why)),
-                Action::Read { .. } | Action::ReadPosition => unreachable!("asked for when nothing is processed"),
+                // What could be applied waits for earlier records with its key.
+                Action::Read { .. } => {
+                    part.driver.read_nothing();
+                    break;
+                }
+                Action::ReadPosition => unreachable!("asked for before anything is read"),
             }
         }
         part.inquiries.forget_below(part.driver.flights().start);
