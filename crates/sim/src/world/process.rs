@@ -104,11 +104,11 @@ impl Process {
             name: "again".into(),
             source: fact,
             asks_by: AsksBy::Text,
-            key: FieldPath::parse("enriched.fact.n").expect("a path"),
+            key: vec![FieldPath::parse("enriched.fact.n").expect("a path")],
             when: None,
         };
         let fact =
-            LookupSetup { name: "fact".into(), key: FieldPath::parse("event.id").expect("a path"), ..again.clone() };
+            LookupSetup { name: "fact".into(), key: vec![FieldPath::parse("event.id").expect("a path")], ..again.clone() };
         let operator = Enrich::new(EnrichConfig {
             member: "enriched".into(),
             status: StatusMode::All,
