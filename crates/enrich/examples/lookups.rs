@@ -29,7 +29,7 @@ fn operator(lookups: Lookups) -> Enrich {
         name: (*name).into(),
         source: SourceId(n as u16),
         asks_by: AsksBy::Text,
-        key: Path::parse(key).expect("a path"),
+        key: vec![Path::parse(key).expect("a path")],
         when: when.map(|when| Condition::compile(when).expect("a condition")),
     };
     let setup = Setup {

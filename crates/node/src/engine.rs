@@ -30,6 +30,7 @@ use wire::Decoder;
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
 use crate::output::{Output, OutputError, OutputProgress, To};
+use crate::lookups::LookupsError;
 use crate::parts::{decoder, dedup, input_config, journal_config, sources, worker_count};
 use crate::pipeline::operator;
 use crate::sessions::{Sessions, Worker};
@@ -68,6 +69,8 @@ pub enum StartError {
     Log(#[from] LogError),
     #[error(transparent)]
     Lookup(#[from] LookupError),
+    #[error(transparent)]
+    Lookups(#[from] LookupsError),
     #[error("the field map of source {source_name}: {error}")]
     Map { source_name: String, error: wire::MapError },
     #[error("cannot listen on {addr}: {why}")]

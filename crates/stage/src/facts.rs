@@ -24,8 +24,8 @@ enum From {
     Files(Box<dyn Source>),
     /// What it knows comes with the events: it has no version.
     Events(Box<dyn Source>),
-    /// It is asked over a connection; `None`: not by this process.
-    Connection(Option<Arc<dyn Asked>>),
+    /// It is asked over a connection.
+    Connection(Arc<dyn Asked>),
 }
 
 impl Named {
@@ -67,9 +67,8 @@ impl Sources {
         self.push(Named { name: name.into(), from: From::Events(source) })
     }
 
-    /// A source that is asked over a connection, and may have to be waited for. `None`: it is not asked here, and what would
-    /// be asked is skipped.
-    pub fn add_asked(&mut self, name: impl Into<String>, source: Option<Arc<dyn Asked>>) -> SourceId {
+    /// A source that is asked over a connection, and may have to be waited for.
+    pub fn add_asked(&mut self, name: impl Into<String>, source: Arc<dyn Asked>) -> SourceId {
         self.push(Named { name: name.into(), from: From::Connection(source) })
     }
 
@@ -133,7 +132,7 @@ impl Sources {
         versions(self.list.iter().zip(ways).filter_map(|(s, way)| match (way, &s.from) {
             (_, From::Events(_)) => None,
             (Way::Known(answer), _) => Some((s.name.as_str(), Some(answer))),
-            (Way::Asked(_) | Way::Nobody, _) => Some((s.name.as_str(), None)),
+            (Way::Asked(_), _) => Some((s.name.as_str(), None)),
         }))
     }
 
@@ -153,8 +152,7 @@ impl Sources {
         let epoch = self.epoch();
         let way = |s: &Named| match &s.from {
             From::Files(source) | From::Events(source) => Way::Known(source.pin()),
-            From::Connection(Some(asked)) => Way::Asked(asked.clone()),
-            From::Connection(None) => Way::Nobody,
+            From::Connection(asked) => Way::Asked(asked.clone()),
         };
         let ways: Vec<Way> = self.list.iter().map(way).collect();
         let versions = self.versions_of(&ways);
@@ -166,7 +164,6 @@ impl Sources {
 enum Way {
     Known(Arc<dyn Answer>),
     Asked(Arc<dyn Asked>),
-    Nobody,
 }
 
 /// One version of each source, held from batch to batch until there is a newer one.
@@ -197,7 +194,7 @@ impl Pinned {
                         None
                     }
                 },
-                Some(Way::Nobody) | None => Some(Status::Skipped),
+                None => Some(Status::Skipped),
             });
         }
         facts

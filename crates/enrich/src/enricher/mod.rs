@@ -26,7 +26,7 @@ pub use cross_domain::CrossDomain;
 pub use device::Device;
 pub use geo::Geo;
 pub use given::{Given, GivenMember};
-pub use lookup::{AsksBy, KEY_MAX, Lookup, LookupSetup};
+pub use lookup::{AsksBy, KEY_MAX, Lookup, LookupSetup, PARAMETERS_MAX};
 pub use network::Network;
 pub use referrer::Referrer;
 

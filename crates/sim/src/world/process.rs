@@ -108,15 +108,15 @@ impl Process {
         let links = Links::new(rules.sessions.gap_us, 1 << 20);
         let link = sources.add_live("visitor", Box::new(links.clone()));
         let lookup = SimLookup::new(clock.clone(), source.clone(), rng.next_u128() as u64);
-        let fact = sources.add_asked("fact", Some(Arc::new(lookup.clone())));
+        let fact = sources.add_asked("fact", Arc::new(lookup.clone()));
         let again = LookupSetup {
             name: "again".into(),
             source: sources.add("again", Box::new(source)),
             asks_by: AsksBy::Text,
-            key: FieldPath::parse("enriched.fact.n").expect("a path"),
+            key: vec![FieldPath::parse("enriched.fact.n").expect("a path")],
             when: None,
         };
-        let key = FieldPath::parse("event.visitor").expect("a path");
+        let key = vec![FieldPath::parse("event.visitor").expect("a path")];
         let fact = LookupSetup { name: "fact".into(), source: fact, key, ..again.clone() };
         let operator = Enrich::new(EnrichConfig {
             member: "enriched".into(),
