@@ -64,7 +64,11 @@ fn read(r: &mut Reader, at: &At<'_>, files: &mut Vec<NamedFile>) -> Lookup {
     let key = r.text(at, "key");
     let when = r.text(at, "when");
     let required = r.switch(at, "required").expect(DEFAULT);
-    let format = r.word(at, "format").map(|f| if f == "csv" { TableFormat::Csv } else { TableFormat::Ndjson });
+    let format = r.word(at, "format").map(|f| match f.as_str() {
+        "csv" => TableFormat::Csv,
+        "ndjson" => TableFormat::Ndjson,
+        _ => TableFormat::Parquet,
+    });
     let key_column = r.text(at, "key_column");
     let columns = r.texts(at, "columns").unwrap_or_default();
     let on_many = r.word(at, "on_many").expect(DEFAULT);

@@ -187,7 +187,7 @@ pub enum LookupKind {
     File {
         /// `None`: by the file's name.
         format: Option<TableFormat>,
-        /// `None`: the first column of a CSV, `id` in NDJSON.
+        /// `None`: the first column of a CSV or Parquet file, `id` in NDJSON.
         key_column: Option<String>,
         /// Empty: all.
         columns: Vec<String>,
@@ -199,6 +199,7 @@ pub enum LookupKind {
 pub enum TableFormat {
     Csv,
     Ndjson,
+    Parquet,
 }
 
 /// What a key means that stands in several rows.
