@@ -30,8 +30,8 @@ use wire::Decoder;
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
 use crate::output::{Output, OutputError, OutputProgress, To};
-use crate::lookups::LookupsError;
-use crate::parts::{decoder, dedup, input_config, journal_config, sources, worker_count};
+use crate::lookups::{Lookups, LookupsError, Outside};
+use crate::parts::{decoder, dedup, input_config, journal_config, sources_asked, worker_count};
 use crate::pipeline::operator;
 use crate::sessions::{Sessions, Worker};
 use crate::status::{InputStatus, Status, Sums};
@@ -49,6 +49,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub net: Arc<dyn Net>,
     pub rng: Arc<dyn Rng>,
+    /// Of the process, for secrets.
+    pub env: Arc<[(String, String)]>,
 }
 
 impl World {
@@ -58,6 +60,7 @@ impl World {
             clock: Arc::new(RealClock::new()),
             net: Arc::new(RealNet),
             rng: Arc::new(RealRng),
+            env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
         }
     }
 }
@@ -99,6 +102,7 @@ pub struct Engine {
     watcher: Option<JoinHandle<()>>,
     /// Reads again who was seen with which user before the start.
     recall: Option<JoinHandle<()>>,
+    lookups: Arc<Lookups>,
     port: Option<Port>,
     stop_inputs: Arc<AtomicBool>,
     stop_workers: Arc<AtomicBool>,
@@ -169,7 +173,9 @@ impl Engine {
     ) -> Result<Engine, StartError> {
         let log: Arc<dyn Log> = journal.clone();
         let partitions = config.data.partitions;
-        let (mut sources, mut setup, without) = sources(config)?;
+        let lookups = Lookups::start(config, world, Outside { env: &world.env, fs: &*world.fs })?;
+        let lookups = Arc::new(lookups);
+        let (mut sources, mut setup, without) = sources_asked(config, &|name| lookups.asked(name))?;
         let gap_us = config.sessions.rules.gap_us;
         let links = config.sessions.enabled.then(|| Links::new(gap_us, config.sessions.links as usize));
         setup.link = links.as_ref().map(|links| sources.add_live("visitor", Box::new(links.clone())));
@@ -236,7 +242,7 @@ impl Engine {
                     log: log.clone(),
                     operator: operator.clone(),
                     sources: sources.clone(),
-                    budget: Duration::from_millis(40),
+                    budget: config.enrich.deadline,
                     bell: Arc::new(move || ring.notify_one()),
                     clock: world.clock.clone(),
                     fs: world.fs.clone(),
@@ -304,6 +310,7 @@ impl Engine {
             output,
             watcher: Some(watcher),
             recall,
+            lookups,
             port,
             stop_inputs,
             stop_workers,
@@ -390,6 +397,7 @@ impl Engine {
                 Err(_) => errors.push("the enrich stage panicked; this is a bug".to_owned()),
             }
         }
+        self.lookups.stop();
         self.stop_sessions.store(true, Relaxed);
         for worker in self.session_workers.drain(..) {
             match worker.join() {

@@ -201,6 +201,7 @@ fn table_config(kind: &LookupKind) -> Option<TableConfig> {
         format: format.map(|format| match format {
             config::TableFormat::Csv => Format::Csv,
             config::TableFormat::Ndjson => Format::Ndjson,
+            config::TableFormat::Parquet => Format::Parquet,
         }),
         key_column: key_column.clone(),
         columns: (!columns.is_empty()).then(|| columns.clone()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ask::shared::SharedConfig;
 use ask::{BreakerConfig, DeskConfig, Ttls};
+use lookup::Asked;
 use lookup::service::{CacheConfig, Service};
 use seam::Fs;
 use tokio::runtime::Runtime;
@@ -81,6 +82,11 @@ impl Lookups {
 
     pub fn get(&self, name: &str) -> Option<&Service> {
         self.iter().find(|(n, _)| *n == name).map(|(_, service)| service)
+    }
+
+    /// What a stage asks.
+    pub fn asked(&self, name: &str) -> Option<Arc<dyn Asked>> {
+        self.get(name).map(|service| Arc::new(service.clone()) as Arc<dyn Asked>)
     }
 
     /// Each with its name, in the order of the configuration.
