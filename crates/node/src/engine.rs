@@ -28,8 +28,8 @@ use wire::Decoder;
 
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
-use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::lookups::LookupsError;
+use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::parts::{decoder, dedup, input_config, journal_config, sources, worker_count};
 use crate::pipeline::operator;
 use crate::sessions::{Sessions, Worker};
@@ -48,6 +48,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub net: Arc<dyn Net>,
     pub rng: Arc<dyn Rng>,
+    /// The environment, in which secrets may be.
+    pub env: Arc<[(String, String)]>,
 }
 
 impl World {
@@ -57,6 +59,9 @@ impl World {
             clock: Arc::new(RealClock::new()),
             net: Arc::new(RealNet),
             rng: Arc::new(RealRng),
+            env: std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+                .collect(),
         }
     }
 }

@@ -107,8 +107,11 @@ impl Process {
             key: vec![FieldPath::parse("enriched.fact.n").expect("a path")],
             when: None,
         };
-        let fact =
-            LookupSetup { name: "fact".into(), key: vec![FieldPath::parse("event.id").expect("a path")], ..again.clone() };
+        let fact = LookupSetup {
+            name: "fact".into(),
+            key: vec![FieldPath::parse("event.id").expect("a path")],
+            ..again.clone()
+        };
         let operator = Enrich::new(EnrichConfig {
             member: "enriched".into(),
             status: StatusMode::All,
