@@ -106,6 +106,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// JSON; empty where there is no value.
+    pub fn json(&self) -> &[u8] {
+        match self {
+            Outcome::Ok(json) | Outcome::Stale(json, _) => json,
+            _ => &[],
+        }
+    }
+
     pub fn status(&self) -> Status {
         match self {
             Outcome::Ok(_) => Status::Ok,

@@ -21,7 +21,6 @@ pub async fn call(remote: &dyn Remote, keys: Vec<Key>, give_up_after: std::time:
             None => answers.push((key, Answer::Bad(Code::BadKey))),
         }
     }
-    let mut failed = None;
     if !wanted.is_empty() {
         let found = remote.call(&wanted, give_up_after).await.map_err(|failure| of(&failure))?;
         for (key, found) in asked.into_iter().zip(found) {
@@ -29,19 +28,12 @@ pub async fn call(remote: &dyn Remote, keys: Vec<Key>, give_up_after: std::time:
                 Found::Value(json) => Answer::Value(json.into()),
                 Found::NotFound => Answer::NotFound,
                 Found::Bad(word) => Answer::Bad(bad(word)),
-                Found::Failed(failure) => {
-                    failed.get_or_insert(of(&failure));
-                    continue;
-                }
+                Found::Failed(failure) => Answer::Failed(of(&failure)),
             };
             answers.push((key, answer));
         }
     }
-    // Of some keys there are answers: those of which nothing is said have failed, and are not tried again.
-    match failed {
-        Some(failure) if answers.is_empty() => Err(failure),
-        _ => Ok(answers),
-    }
+    Ok(answers)
 }
 
 fn of(failure: &remote::Failure) -> Failure {
