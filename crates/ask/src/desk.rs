@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use flow::Status;
 
+use crate::breaker::State;
 use crate::call::Call;
 use crate::entry::signed;
 use crate::flight::{Flight, Flights, Refresh, Stage};
@@ -363,6 +364,7 @@ impl Desk {
             waiting: self.asks.len(),
             flights: self.flights.len(),
             opened: self.breaker.opened(),
+            open: self.breaker.state(self.now) == State::Open,
             shared_opened: self.shared_breaker.opened(),
             ..self.counters
         }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::courier::{Courier, Errand, Said};
 use super::hearing::Promise;
 use super::local::Local;
-use super::meter::Meters;
+use super::meter::{Failed, Meters};
 use super::micros;
 use super::reply::{self, Reply};
 use crate::asked::{Origin, Tier, Told};
@@ -228,7 +228,8 @@ impl Clerk {
         let give_up_after = Duration::from_micros(give_up_at.saturating_sub(since));
         let (remote, clock, meters) = (Arc::clone(&self.remote), Arc::clone(&self.clock), Arc::clone(&self.meters));
         let handle = self.calls.spawn(async move {
-            let reply = reply::call(&*remote, keys, give_up_after).await;
+            let failed = |message: &str| meters.failed(Failed { at: micros(&*clock), message: message.to_owned() });
+            let reply = reply::call(&*remote, keys, give_up_after, failed).await;
             meters.source.took(micros(&*clock).saturating_sub(since));
             Ended { call, attempt, reply }
         });

@@ -50,7 +50,7 @@ use hearing::{Asking, Hearing};
 pub use local::{CacheConfig, Loaded};
 use local::{Known, Local};
 use meter::Meters;
-pub use meter::{Latencies, Latency};
+pub use meter::{Failed, Latencies, Latency};
 
 /// Asks that are open at once, those that the desk has not seen yet among them. The desk's own limit is lower and gives what
 /// is stale; this one bounds memory while the runtime does not get to run.
@@ -78,6 +78,8 @@ pub struct Report {
     /// As of the last time that the desk did something.
     pub desk: Counters,
     pub latencies: Latencies,
+    /// What the source last failed with, if it ever did.
+    pub failed: Option<Failed>,
 }
 
 impl Service {
@@ -168,6 +170,7 @@ impl Service {
             local: self.0.local.level(),
             desk: *self.0.desk.lock().unwrap_or_else(PoisonError::into_inner),
             latencies: self.0.meters.latencies(),
+            failed: self.0.meters.last_failure(),
         }
     }
 }

@@ -90,12 +90,7 @@ fn file(r: &mut Reader, at: &At<'_>, kind: Option<&str>, required: bool, named: 
         r.found.push(found.help(format!("for example: path = \"{example}\"")));
     }
     let path = path.unwrap_or_default();
-    named.files.push(NamedFile {
-        key: "lookup.path",
-        path: path.clone(),
-        spot: at.spot_of("path"),
-        needed: required,
-    });
+    named.files.push(NamedFile { key: "lookup.path", path: path.clone(), spot: at.spot_of("path"), needed: required });
     if kind == Some("mmdb") {
         return LookupKind::Mmdb { path };
     }
@@ -130,7 +125,8 @@ fn refuse_other_kinds(r: &mut Reader, at: &At<'_>, kind: &str) {
 #[cfg(feature = "remote")]
 fn refuse_what_no_client_takes(r: &mut Reader, at: &At<'_>, remote: &Remote, parameters: usize) {
     // What is missing is told already.
-    let whole = at.member("url").is_some() && (at.member("query").is_some() || !matches!(remote.client, Client::Sql(_)));
+    let whole =
+        at.member("url").is_some() && (at.member("query").is_some() || !matches!(remote.client, Client::Sql(_)));
     if !whole || !(1..=PARAMETERS_MAX).contains(&parameters) {
         return;
     }

@@ -8,7 +8,7 @@ use ask::shared::SharedConfig;
 use ask::{BreakerConfig, DeskConfig, Ttls};
 use lookup::Asked;
 use lookup::service::{CacheConfig, Service};
-use seam::Fs;
+use seam::{Clock, Fs};
 use tokio::runtime::Runtime;
 
 use super::client::{self, Made};
@@ -29,6 +29,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 /// The services of all lookups that are asked over a connection. They run until [`Lookups::stop`].
 pub struct Lookups {
+    pub(super) clock: Arc<dyn Clock>,
     /// In the order of the configuration.
     list: Vec<Running>,
     fs: Arc<dyn Fs>,
@@ -49,7 +50,8 @@ impl Lookups {
     /// A secret or a certificate that is not there, and what clients refuse.
     pub fn start(config: &Config, world: &World, outside: Outside<'_>) -> Result<Lookups, LookupsError> {
         let remotes = || config.lookups.iter().filter_map(|l| Some((l, l.kind.remote()?)));
-        let mut lookups = Lookups { list: Vec::new(), fs: world.fs.clone(), runtime: Mutex::default() };
+        let mut lookups =
+            Lookups { clock: world.clock.clone(), list: Vec::new(), fs: world.fs.clone(), runtime: Mutex::default() };
         if remotes().next().is_none() {
             return Ok(lookups);
         }
