@@ -43,7 +43,8 @@ impl Client {
     pub fn warm(&self) -> io::Result<()> {
         let mut connection = Connection::open(self.addr)?;
         for first in (0..self.keys).step_by(WARM_SIZE) {
-            connection.ask(&request((first..self.keys.min(first + WARM_SIZE)).map(key)), 1)?;
+            let keys = (first..self.keys.min(first + WARM_SIZE)).map(key);
+            connection.ask(&request(keys, ",\"deadline_ms\":10000"), 1)?;
         }
         Ok(())
     }
@@ -119,7 +120,7 @@ impl Client {
             n += 7_919;
             key(n % self.keys)
         };
-        let mut batch = || (0..load.depth).flat_map(|_| request((0..load.size).map(|_| next()))).collect();
+        let mut batch = || (0..load.depth).flat_map(|_| request((0..load.size).map(|_| next()), "")).collect();
         (0..DIFFERENT).map(|_| batch()).collect()
     }
 }
@@ -128,9 +129,9 @@ fn key(n: usize) -> String {
     format!("user-{n}")
 }
 
-fn request(keys: impl Iterator<Item = String>) -> Vec<u8> {
+fn request(keys: impl Iterator<Item = String>, more: &str) -> Vec<u8> {
     let keys: Vec<String> = keys.map(|key| format!("\"{key}\"")).collect();
-    let body = format!("{{\"keys\":[{}]}}", keys.join(","));
+    let body = format!("{{\"keys\":[{}]{more}}}", keys.join(","));
     let head = format!("POST /v1/lookup/bench HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
     (head + &body).into_bytes()
 }
