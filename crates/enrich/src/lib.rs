@@ -5,7 +5,7 @@
 //! * [`enricher`]: the trait of one enricher, and **their order as one list**; one file each below it
 //! * [`condition`], [`path`], [`order`]: when a lookup is made, what it reads, and in which round of asks
 //! * [`dedup`]: the (source, id) pairs that were passed on, in memory and on disk
-//! * [`address`]: an address as people write it
+//! * [`address`]: an address as people write it; [`key`]: keys of several parameters as bytes
 //! * [`url`]: the parts of a URL, and what is in its query
 //! * [`splice`]: adding a member to a JSON object without writing it anew
 //!
@@ -15,6 +15,7 @@ pub mod address;
 pub mod condition;
 pub mod dedup;
 pub mod enricher;
+pub mod key;
 pub mod order;
 pub mod path;
 pub mod splice;

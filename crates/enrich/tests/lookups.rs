@@ -15,17 +15,21 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use wire::{Arrival, ArrivalPosition, Decoder, DecoderConfig, FieldMap, MapEntry, Preset, RawRecord};
 
-/// `name: key [if condition]`, one lookup a line. The source of the n-th lookup is the n-th.
+/// `name: key [if condition]`, one lookup a line; `ip` before the key: by address, `all`: by parameters. The source of the n-th lookup is the n-th.
 fn setup(lookups: &str) -> Setup {
     let lookup = |(n, line): (usize, &str)| {
         let (name, rest) = line.split_once(": ").expect("name: key");
         let (key, when) = rest.split_once(" if ").map_or((rest, None), |(key, when)| (key, Some(when)));
-        let (key, asks_by) = key.strip_prefix("ip ").map_or((key, AsksBy::Text), |key| (key, AsksBy::Address));
+        let (key, asks_by) = match key.split_once(' ') {
+            Some(("ip", key)) => (key, AsksBy::Address),
+            Some(("all", key)) => (key, AsksBy::Parameters),
+            _ => (key, AsksBy::Text),
+        };
         LookupSetup {
             name: name.trim().into(),
             source: SourceId(n as u16),
             asks_by,
-            key: Path::parse(key).expect(key),
+            key: key.split(", ").map(|key| Path::parse(key).expect(key)).collect(),
             when: when.map(|when| Condition::compile(when).unwrap_or_else(|e| panic!("{when}: {e}"))),
         }
     };
@@ -87,20 +91,21 @@ fn enrich(
     let operator = operator(lookups).expect("an order");
     let batch = batch(&operator, events);
     let (mut asks, mut facts, mut asked) = (Asks::default(), Facts::default(), Vec::new());
+    asks.parts().1.lay_out(batch.len(), operator.slots());
     for round in 0..operator.rounds() {
         let from = asks.len();
-        operator.plan(&batch, round, &facts, &mut asks);
+        (0..batch.len()).for_each(|n| operator.plan(&batch, n, round, &facts, &mut asks));
         let mut answers = Facts::new("{}".into());
         asked.push(Vec::new());
         for (source, key) in asks.since(from) {
             asked[round].push((source.0, String::from_utf8_lossy(key).into_owned()));
             answers.push_with(|out| match rows.get(&(source.0, key.to_vec())) {
-                Some(Value::String(code)) if code == "timeout" => Status::Timeout,
+                Some(Value::String(code)) if code == "timeout" => Some(Status::Timeout),
                 Some(row) => {
                     out.extend_from_slice(row.to_string().as_bytes());
-                    Status::Ok
+                    Some(Status::Ok)
                 }
-                None => Status::Miss,
+                None => Some(Status::Miss),
             });
         }
         facts.append(answers);
@@ -245,6 +250,51 @@ fn keys_are_read_from_everywhere() {
 }
 
 #[test]
+fn keys_of_several_parameters_need_them_all() {
+    let long = "k".repeat(1024);
+    for (key, event, expected) in [
+        ("all event.user", json!({"userId": "u"}), Ok("\u{1}\0\0\0u")),
+        ("all event.plan, event.user", json!({"plan": 7, "userId": "ab"}), Ok("\u{1}\0\0\x007\u{2}\0\0\0ab")),
+        ("all event.ip, event.user", json!({"userId": "u"}), Ok("\u{7}\0\0\x009.9.9.9\u{1}\0\0\0u")),
+        ("all event.user, event.user", json!({"userId": "u"}), Ok("\u{1}\0\0\0u\u{1}\0\0\0u")),
+        ("all event.plan, event.user", json!({"plan": "p"}), Err("skipped")),
+        ("all event.plan, event.user", json!({"plan": null, "userId": "u"}), Err("skipped")),
+        ("all event.plan, event.user", json!({"plan": "", "userId": "u"}), Err("skipped")),
+        ("all event.plan, event.user", json!({"plan": ["p"], "userId": "u"}), Err("error:bad_key")),
+        // What lacks another is skipped, whatever the first one is.
+        ("all event.plan, event.user", json!({"plan": ["p"]}), Err("skipped")),
+        ("all event.plan, event.user", json!({"plan": long, "userId": "u"}), Err("error:bad_key")),
+        ("all event.plan", json!({"plan": long}), Ok("")),
+    ] {
+        let (enriched, asked) = enrich(&format!("a: {key}"), &BTreeMap::new(), std::slice::from_ref(&event));
+        let status = enriched[0]["status"]["a"].as_str().expect("a status");
+        match expected {
+            Ok(key) => {
+                assert_eq!((status, asked[0].len()), ("miss", 1), "{key} of {event}");
+                assert!(key.is_empty() || asked[0][0].1 == key, "{:?} for {key:?} of {event}", asked[0]);
+            }
+            Err(expected) => assert_eq!((status, asked[0].len()), (expected, 0), "{key} of {event}"),
+        }
+    }
+}
+
+/// A parameter that another lookup found is asked for in the round after it.
+#[test]
+fn a_parameter_of_another_lookup_is_waited_for() {
+    let lookups = "
+        price: all enriched.user.plan, event.source
+        user: event.user
+    ";
+    let found = rows(json!([
+        [1, "u1", {"plan": "pro"}],
+        [0, "\u{3}\0\0\0pro\u{3}\0\0\0web", {"price": 12}]
+    ]));
+    let (enriched, asked) = enrich(lookups, &found, &[json!({"userId": "u1"}), json!({"userId": "u2"})]);
+    assert_eq!((enriched[0]["price"].clone(), asked.len()), (json!({"price": 12}), 2));
+    assert_eq!((enriched[1]["status"]["price"].clone(), asked[1].len()), (json!("skipped"), 1));
+}
+
+#[test]
 fn conditions_see_the_event_and_what_others_wrote() {
     for (when, event, expected) in [
         ("event.plan == 'pro'", json!({"plan": "pro"}), "miss"),
@@ -289,12 +339,13 @@ proptest! {
             user: event.user
             plan: event.plan.name if event.plan != 3
             a: enriched.user.plan.name if enriched.user.plan.size() > 0 || event.plan > 1
+            c: all enriched.user.plan.name, event.user, /properties/listing/id
             b: /properties/listing/id if enriched.a.x == null && event.plan.name.a[1].b.startsWith('x')
         ";
         let key = user.as_str().map_or(user.to_string(), str::to_owned);
         let found = BTreeMap::from([((0, key.into_bytes()), json!({"plan": plan, "user": user}))]);
         let event = json!({"userId": user, "plan": plan, "properties": {"listing": {"id": plan}}});
         let (enriched, _) = enrich(lookups, &found, &[event]);
-        prop_assert_eq!(enriched[0]["status"].as_object().map(|s| s.len()), Some(built_in().len() + 4));
+        prop_assert_eq!(enriched[0]["status"].as_object().map(|s| s.len()), Some(built_in().len() + 5));
     }
 }

@@ -3,6 +3,7 @@
 //! * [`cases`]: a user's tests of their own pipeline
 //! * [`config`]: the configuration, from file, environment and flags to types that are always valid
 //! * [`engine`]: everything started in order, watched, and stopped in order
+//! * [`lookups`]: lookups that are asked over a connection, as a part of the process
 //! * [`parts`]: what the configuration makes of each part
 //! * [`pipeline`]: the same pure code in one call, for tests of a configuration and for measuring
 //! * [`plan`]: what would run, drawn; [`paragraph`]: texts kept within a width
@@ -22,6 +23,7 @@ pub mod config;
 pub mod divergence;
 pub mod engine;
 pub mod explain;
+pub mod lookups;
 pub mod output;
 pub mod paragraph;
 pub mod parts;

@@ -1,25 +1,28 @@
 //! What the configuration makes of each part of the process, before anything runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use door::input;
 use enrich::DedupConfig;
 use enrich::dedup::GENERATION;
 use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
 use event::topic::{DLQ, ENRICHED, LATE, RAW, SESSIONS};
+use flow::SourceId;
 use log::journal::{self, JournalConfig, MinFree};
 use lookup::mmdb::{RecordSource, Records};
 use lookup::table::Rows;
 use lookup::{
-    AgentVersion, Answer as _, CrawlerVersion, Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile,
+    AgentVersion, Answer as _, Asked, CrawlerVersion, Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile,
     OnMany, Referrers, Reloaded, TableConfig, TableSource,
 };
 use seam::Fs;
 use wire::Decoder;
 
 use crate::assets::{Asset, Installed};
-use crate::config::{self, Config, SourceKind};
+use crate::config::{self, Config, LookupKind, SourceKind};
 use crate::engine::StartError;
+use crate::lookups::unasked::Unasked;
 use stage::facts::Sources;
 
 /// What the process may spend on telling duplicates.
@@ -86,13 +89,23 @@ pub fn with_assets(config: &mut Config, fs: &dyn Fs) -> Vec<String> {
 
 /// The sources, what enrich asks them for, and what it goes on without: a file that cannot be used is no reason not to take
 /// events in, unless the configuration says it is.
+///
+/// Nothing is asked over a connection: such lookups are `skipped`.
 pub fn sources(config: &Config) -> Result<(Sources, Setup, Vec<String>), LookupError> {
-    sources_with(config, Look::Open)
+    sources_with(config, Look::Open, &|_| None)
 }
+
+/// [`sources`], with those that are asked over a connection by the name of their lookup.
+pub fn sources_asked(config: &Config, asked: &Services<'_>) -> Result<(Sources, Setup, Vec<String>), LookupError> {
+    sources_with(config, Look::Open, asked)
+}
+
+/// The source of a lookup that is asked over a connection, by its name.
+pub type Services<'s> = dyn Fn(&str) -> Option<Arc<dyn Asked>> + 's;
 
 /// What enrich is made from, without a file being opened: for whoever wants to know what would run.
 pub fn setup(config: &Config) -> Result<Setup, LookupError> {
-    sources_with(config, Look::Away).map(|(_, setup, _)| setup)
+    sources_with(config, Look::Away, &|_| None).map(|(_, setup, _)| setup)
 }
 
 /// Whether files are opened.
@@ -111,7 +124,11 @@ fn plain(paths: &[PathBuf]) -> Vec<(PathBuf, ())> {
     paths.iter().map(|path| (path.clone(), ())).collect()
 }
 
-fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<String>), LookupError> {
+fn sources_with(
+    config: &Config,
+    look: Look,
+    asked: &Services<'_>,
+) -> Result<(Sources, Setup, Vec<String>), LookupError> {
     let mut sources = Sources::default();
     let mut setup = Setup::default();
     let mut without = Vec::new();
@@ -140,9 +157,14 @@ fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<Stri
     setup.internal_hosts = config.referrer.internal.clone();
     setup.campaign = campaign(&config.campaign);
     for lookup in &config.lookups {
-        let (source, asks_by, errors) = lookup_source(lookup, look);
-        go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
-        let source = sources.add(&lookup.name, source);
+        let (source, asks_by) = match &lookup.kind {
+            LookupKind::Remote(_) => (remote_source(&mut sources, &lookup.name, asked), AsksBy::Parameters),
+            LookupKind::Mmdb { .. } | LookupKind::File { .. } => {
+                let (source, asks_by, errors) = file_source(&lookup.kind, look);
+                go_on_without(&mut without, &lookup.name, errors, lookup.required)?;
+                (sources.add(&lookup.name, source), asks_by)
+            }
+        };
         let (name, key, when) = (lookup.name.clone(), lookup.key.clone(), lookup.when.clone());
         setup.lookups.push(LookupSetup { name, source, asks_by, key, when });
     }
@@ -150,23 +172,31 @@ fn sources_with(config: &Config, look: Look) -> Result<(Sources, Setup, Vec<Stri
     Ok((sources, setup, without))
 }
 
-/// What a lookup asks, with what is wrong with it at present.
-fn lookup_source(lookup: &config::Lookup, look: Look) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
-    match table_config(lookup) {
-        Some(table) => {
-            let (source, errors) = source::<Rows>(vec![(lookup.path.clone(), table)], look);
+/// A source over a connection, or what stands for it where there is none.
+fn remote_source(sources: &mut Sources, name: &str, asked: &Services<'_>) -> SourceId {
+    match asked(name) {
+        Some(asked) => sources.add_asked(name, asked),
+        None => sources.add(name, Box::new(Unasked::default())),
+    }
+}
+
+/// What a lookup of a file asks, with what is wrong with it at present.
+fn file_source(kind: &LookupKind, look: Look) -> (Box<dyn lookup::Source>, AsksBy, Vec<LookupError>) {
+    match (table_config(kind), kind.path()) {
+        (Some(table), Some(path)) => {
+            let (source, errors) = source::<Rows>(vec![(path.to_owned(), table)], look);
             (Box::new(source), AsksBy::Text, errors)
         }
-        None => {
-            let (source, errors) = source::<Records>(vec![(lookup.path.clone(), ())], look);
+        (_, path) => {
+            let (source, errors) = source::<Records>(path.map(|path| (path.to_owned(), ())).into_iter().collect(), look);
             (Box::new(source), AsksBy::Address, errors)
         }
     }
 }
 
-/// How the rows of a lookup's file are read; `None` for a file that has none.
-fn table_config(lookup: &config::Lookup) -> Option<TableConfig> {
-    let config::LookupKind::File { format, key_column, columns, on_many } = &lookup.kind else { return None };
+/// How the rows of a lookup's file are read; `None` for one that has no rows.
+fn table_config(kind: &LookupKind) -> Option<TableConfig> {
+    let LookupKind::File { format, key_column, columns, on_many, .. } = kind else { return None };
     Some(TableConfig {
         format: format.map(|format| match format {
             config::TableFormat::Csv => Format::Csv,
@@ -182,22 +212,25 @@ fn table_config(lookup: &config::Lookup) -> Option<TableConfig> {
     })
 }
 
-/// The file of a lookup in a few words: its version, and what is in it.
-pub fn look_at(lookup: &config::Lookup) -> Result<String, LookupError> {
-    match table_config(lookup) {
-        Some(config) => {
-            let rows = TableSource::open_all(&[(lookup.path.clone(), config)])?.pin();
-            Ok(rows.table().map_or_else(String::new, |table| {
-                let repeated = match (table.repeated(), table.on_many()) {
-                    (0, _) => String::new(),
-                    (n, OnMany::Refuse) => format!(", rows that repeat a key (error:many_rows): {n}"),
-                    (n, OnMany::First) => format!(", rows that repeat a key (they do not count): {n}"),
-                };
-                format!("{}, keys: {}, bytes of memory: {}{repeated}", table.version(), table.len(), table.bytes())
-            }))
-        }
-        None => Ok(RecordSource::open(std::slice::from_ref(&lookup.path))?.pin().versions().join(", ")),
-    }
+/// The file of a lookup in a few words: its version, and what is in it. `None` for one that has no file.
+pub fn look_at(lookup: &config::Lookup) -> Option<Result<String, LookupError>> {
+    let path = lookup.kind.path()?;
+    Some(match table_config(&lookup.kind) {
+        Some(config) => look_at_table(path, config),
+        None => RecordSource::open(&[path.to_owned()]).map(|source| source.pin().versions().join(", ")),
+    })
+}
+
+fn look_at_table(path: &Path, config: TableConfig) -> Result<String, LookupError> {
+    let rows = TableSource::open_all(&[(path.to_owned(), config)])?.pin();
+    Ok(rows.table().map_or_else(String::new, |table| {
+        let repeated = match (table.repeated(), table.on_many()) {
+            (0, _) => String::new(),
+            (n, OnMany::Refuse) => format!(", rows that repeat a key (error:many_rows): {n}"),
+            (n, OnMany::First) => format!(", rows that repeat a key (they do not count): {n}"),
+        };
+        format!("{}, keys: {}, bytes of memory: {}{repeated}", table.version(), table.len(), table.bytes())
+    }))
 }
 
 /// The files of `[network]`, and what each is read as.

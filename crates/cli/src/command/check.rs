@@ -1,6 +1,7 @@
 //! `ouzel check`.
 
 use node::config::{Config, Problem, ProblemKind, RunArgs, check};
+use node::lookups::{self, Outside};
 use seam::RealFs;
 
 use crate::exit::{Exit, Result};
@@ -28,7 +29,8 @@ pub fn run(global: &Global, args: CheckArgs) -> Result {
             place: None,
             help: Vec::new(),
         });
-        loaded.warnings.extend(missing.into_iter().chain(warnings).chain(damaged));
+        let unready = lookups::check(loaded, Outside { env: &load.env, fs: &RealFs });
+        loaded.warnings.extend(missing.into_iter().chain(warnings).chain(damaged).chain(unready));
     }
     let exit = if result.is_ok() { Exit::Fine } else { Exit::Usage };
     if global.json {

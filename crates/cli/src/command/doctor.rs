@@ -74,7 +74,7 @@ pub fn run(global: &Global, args: DoctorArgs) -> Result {
         let dir = &loaded.config.data.dir;
         directory(dir, &mut findings);
         findings.push(geo(&loaded.config.geo.databases, loaded.config.geo.required));
-        findings.extend(loaded.config.lookups.iter().map(lookup_file));
+        findings.extend(loaded.config.lookups.iter().filter_map(lookup_file));
     }
     let assets = loaded.as_ref().map(|l| &l.config.assets);
     if let Some(dir) = assets.filter(|a| a.in_use).and_then(|a| a.dir.as_ref()) {
@@ -329,8 +329,9 @@ fn geo(databases: &[std::path::PathBuf], required: bool) -> Finding {
     }
 }
 
-fn lookup_file(lookup: &config::Lookup) -> Finding {
-    match parts::look_at(lookup) {
+/// `None`: it has no file.
+fn lookup_file(lookup: &config::Lookup) -> Option<Finding> {
+    Some(match parts::look_at(lookup)? {
         Ok(found) => good("lookup", format!("`{}` from {found}", lookup.name)),
         Err(e) => bad(
             "lookup",
@@ -340,7 +341,7 @@ fn lookup_file(lookup: &config::Lookup) -> Finding {
                 false => "`ouzel run` goes on without: its status is \"skipped\" until there is a good file",
             },
         ),
-    }
+    })
 }
 
 /// What was fetched: what of it is damaged, missing, or has not been looked after for long.

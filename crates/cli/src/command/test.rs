@@ -52,9 +52,17 @@ pub fn run(global: &Global, args: TestArgs) -> Result {
     }
     let mut failed = 0;
     let mut told = Vec::new();
+    let mut unasked: Vec<String> = Vec::new();
     for case in &wanted {
         let outcome = runner.run(case).map_err(|e| Failed::usage(format!("{}: {e}", place(case))))?;
         failed += usize::from(!outcome.passed());
+        let new = |name: &&String| !unasked.contains(name);
+        for name in outcome.unasked.iter().filter(new).cloned().collect::<Vec<_>>() {
+            if !global.quiet && !global.json {
+                eprintln!("warning: {}", not_asked(&name, case));
+            }
+            unasked.push(name);
+        }
         if global.json {
             told.push(report(case, &outcome));
         } else {
@@ -68,6 +76,14 @@ pub fn run(global: &Global, args: TestArgs) -> Result {
         println!("{passed} passed, {failed} failed");
     }
     Ok(if failed == 0 { Exit::Fine } else { Exit::Failed })
+}
+
+/// A lookup over a connection that a case wants and does not give.
+fn not_asked(name: &str, case: &Case) -> String {
+    format!(
+        "{}: nobody is asked over a connection here, so `{name}` is \"skipped\": give what it answers in given.lookups.{name}",
+        place(case)
+    )
 }
 
 /// The files that are meant, in order.
@@ -219,5 +235,6 @@ fn report(case: &Case, outcome: &Outcome) -> Value {
         "fields": outcome.fields,
         "dlq": dead,
         "duplicates": outcome.duplicates,
+        "unasked": outcome.unasked,
     })
 }

@@ -12,11 +12,15 @@ use wire::json::{Kind, kind, text, walk};
 use super::{Address, Enricher, Setup, Slot, View};
 use crate::address;
 use crate::condition::{Condition, Given};
+use crate::key;
 use crate::path::{Base, Path};
 
 /// Longest key that is asked for, in bytes. Ids have 20 to 60; what is longer is a text that was taken for a key, and would
 /// fill caches with it.
 pub const KEY_MAX: usize = 1024;
+
+/// Most parameters of a key: what a statement takes is written by hand, and each is read for every event.
+pub const PARAMETERS_MAX: usize = 8;
 
 /// A lookup, as the configuration has it.
 #[derive(Clone, Debug)]
@@ -25,7 +29,8 @@ pub struct LookupSetup {
     pub name: String,
     pub source: SourceId,
     pub asks_by: AsksBy,
-    pub key: Path,
+    /// One, or one for each parameter of a source that is asked by [`AsksBy::Parameters`]; [`PARAMETERS_MAX`] at most.
+    pub key: Vec<Path>,
     pub when: Option<Condition>,
 }
 
@@ -36,22 +41,24 @@ pub enum AsksBy {
     Text,
     /// An address as people write it, whose 4 or 16 bytes are asked for.
     Address,
+    /// One or several texts, written as [`key::write`] does.
+    Parameters,
 }
 
 /// Plans in this order: the condition, if there is one; then the key.
 ///
 /// | what there is | status |
 /// |---|---|
-/// | the condition does not hold; no key, or null, or an empty text | `skipped` |
+/// | the condition does not hold; no key, or null, or an empty text; one of its parameters is so | `skipped` |
 /// | the condition cannot be decided | `error:condition` |
-/// | the key is a list, an object, or longer than [`KEY_MAX`] | `error:bad_key` |
+/// | the key or one of its parameters is a list, an object, or no text; it is longer than [`KEY_MAX`] | `error:bad_key` |
 /// | the key is to be an address and is none | `error:bad_address` |
 pub struct Lookup {
     slot: Slot,
     name: String,
     source: SourceId,
     asks_by: AsksBy,
-    key: From,
+    key: Vec<From>,
     when: Option<(Condition, Vec<From>)>,
     /// The members that key and condition read, with the slots of those who write them.
     needs: Vec<(String, Option<Slot>)>,
@@ -79,19 +86,26 @@ enum From {
 thread_local! {
     /// The members that were read, one after another, and the address as a text: one buffer per thread, reused.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// A key of several parameters; the same for all.
+    static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Members that a lookup reads, at most: a condition's paths and the key.
-const NEEDS_MAX: usize = crate::condition::PATHS_MAX + 1;
+/// Members that a lookup reads, at most: a condition's paths and the key's.
+const NEEDS_MAX: usize = crate::condition::PATHS_MAX + PARAMETERS_MAX;
 
 impl Lookup {
     /// `slot_of` tells who writes a member. A field that nobody maps is absent, always: the configuration has refused it.
+    ///
+    /// # Panics
+    /// On a key of no path or of more than its source takes.
     pub(super) fn new(
         slot: Slot,
         lookup: &LookupSetup,
         setup: &Setup,
         slot_of: impl Fn(&str) -> Option<Slot>,
     ) -> Lookup {
+        let paths_max = if lookup.asks_by == AsksBy::Parameters { PARAMETERS_MAX } else { 1 };
+        assert!((1..=paths_max).contains(&lookup.key.len()), "the key of {} has {} paths", lookup.name, lookup.key.len());
         let mut needs: Vec<(String, Option<Slot>)> = Vec::new();
         let mut from = |path: &Path| {
             let rest = path.rest.clone();
@@ -110,11 +124,11 @@ impl Lookup {
                 },
             }
         };
-        let key = from(&lookup.key);
+        let key: Vec<From> = lookup.key.iter().map(&mut from).collect();
         let when: Option<(Condition, Vec<From>)> =
             lookup.when.as_ref().map(|when| (when.clone(), when.paths().iter().map(&mut from).collect()));
         let is_address = |from: &From| matches!(from, From::Address);
-        let reads_address = is_address(&key) || when.iter().flat_map(|(_, from)| from).any(is_address);
+        let reads_address = key.iter().chain(when.iter().flat_map(|(_, from)| from)).any(is_address);
         Lookup {
             slot,
             name: lookup.name.clone(),
@@ -146,32 +160,59 @@ impl Lookup {
         Read { address: start..scratch.len(), members, scratch }
     }
 
-    fn key(&self, view: &View<'_>, given: Option<Given<'_>>, asked: &mut Asked) -> Planned {
-        let key = match given {
-            None => return Err(Status::Skipped),
-            Some(Given::Text(text)) => Cow::Borrowed(text),
-            Some(Given::Json(json)) => match text(json) {
-                Some(text) => text,
-                None if kind(json) == Kind::Null => return Err(Status::Skipped),
-                None => return Err(Status::Error("bad_key")),
-            },
-        };
-        if key.is_empty() {
-            return Err(Status::Skipped);
+    fn key(&self, view: &View<'_>, read: &Read<'_>, asked: &mut Asked) -> Planned {
+        if self.asks_by == AsksBy::Parameters {
+            return KEY.with_borrow_mut(|key| self.parameters(view, read, key, asked));
         }
+        let from = &self.key[0];
+        let key = parameter(read.value(from, view))?;
         if key.len() > KEY_MAX {
             return Err(Status::Error("bad_key"));
         }
         if self.asks_by == AsksBy::Text {
             return Ok(asked.ask(self.source, &key));
         }
-        let ip = match (&self.key, view.event.address) {
+        let ip = match (from, view.event.address) {
             (From::Address, Address::Ip(ip)) => Some(ip),
             _ => address::parse(&key),
         };
         let (key, len) = address::key(&ip.ok_or(Status::Error("bad_address"))?);
         Ok(asked.ask(self.source, &key[..len]))
     }
+
+    /// All parameters are looked at before one is found bad: an event that lacks another is skipped all the same.
+    fn parameters(&self, view: &View<'_>, read: &Read<'_>, key: &mut Vec<u8>, asked: &mut Asked) -> Planned {
+        key.clear();
+        let (mut len, mut bad) = (0, false);
+        for from in &self.key {
+            match parameter(read.value(from, view)) {
+                Err(Status::Skipped) => return Err(Status::Skipped),
+                Err(_) => bad = true,
+                Ok(text) => {
+                    len += text.len();
+                    bad |= len > KEY_MAX;
+                    match std::str::from_utf8(&text) {
+                        Ok(text) if !bad => key::write([text], key),
+                        _ => bad = true,
+                    }
+                }
+            }
+        }
+        if bad { Err(Status::Error("bad_key")) } else { Ok(asked.ask(self.source, key)) }
+    }
+}
+
+/// The text of a key or of one of its parameters.
+fn parameter(given: Option<Given<'_>>) -> Result<Cow<'_, [u8]>, Status> {
+    let text = match given.ok_or(Status::Skipped)? {
+        Given::Text(text) => Cow::Borrowed(text),
+        Given::Json(json) => match text(json) {
+            Some(text) => text,
+            None if kind(json) == Kind::Null => return Err(Status::Skipped),
+            None => return Err(Status::Error("bad_key")),
+        },
+    };
+    if text.is_empty() { Err(Status::Skipped) } else { Ok(text) }
 }
 
 /// What was read of others for one event.
@@ -210,7 +251,7 @@ impl Enricher for Lookup {
     }
 
     fn fields(&self) -> Vec<Field> {
-        let from = std::iter::once(&self.key).chain(self.when.iter().flat_map(|(_, from)| from));
+        let from = self.key.iter().chain(self.when.iter().flat_map(|(_, from)| from));
         let field = |from: &From| match from {
             From::Address => Some(Field::IP),
             From::Event { field, .. } => Some(*field),
@@ -233,7 +274,7 @@ impl Enricher for Lookup {
                     Err(_) => return Err(Status::Error("condition")),
                 }
             }
-            self.key(view, read.value(&self.key, view), asked)
+            self.key(view, &read, asked)
         })
     }
 

@@ -26,7 +26,7 @@ pub use cross_domain::CrossDomain;
 pub use device::Device;
 pub use geo::Geo;
 pub use given::{Given, GivenMember};
-pub use lookup::{AsksBy, KEY_MAX, Lookup, LookupSetup};
+pub use lookup::{AsksBy, KEY_MAX, Lookup, LookupSetup, PARAMETERS_MAX};
 pub use network::Network;
 pub use referrer::Referrer;
 
@@ -96,7 +96,7 @@ impl<'a> View<'a> {
     pub fn fact(&self, slot: Slot) -> Fact<'a> {
         match self.notes[slot.0] {
             Ok(ask) => self.facts.fact(ask),
-            Err(status) => Fact { status, json: &[] },
+            Err(status) => Fact::none(status),
         }
     }
 

@@ -1,16 +1,8 @@
-//! The keys of a source as bytes, as the caches and the desk have them: each parameter behind its length.
+//! The keys of a source as bytes, as the caches and the desk have them.
 
 use crate::remote;
 
-/// Appends a key's bytes: for whoever asks the local cache from a buffer of his own.
-pub fn write<'a>(parameters: impl IntoIterator<Item = &'a str>, out: &mut Vec<u8>) {
-    for parameter in parameters {
-        // Longer ones are refused by the desk for the key's length.
-        let len = u32::try_from(parameter.len()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&len.to_le_bytes());
-        out.extend_from_slice(parameter.as_bytes());
-    }
-}
+pub use enrich::key::write;
 
 /// A key of these parameters, in the source's order.
 pub fn of<'a>(parameters: impl IntoIterator<Item = &'a str>) -> ask::Key {

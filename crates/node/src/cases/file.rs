@@ -13,7 +13,7 @@ use crate::config::problem::{ConfigErrors, Found, ProblemKind, place_of, render}
 use crate::config::suggest::nearest;
 use crate::config::text::{Origin, Spot, Texts};
 use crate::config::tree::{self, Node, Table, Value};
-use crate::config::{Config, LookupKind, SourceKind};
+use crate::config::{Config, Lookup, LookupKind, SourceKind};
 
 /// What a case may name.
 pub struct Known<'k> {
@@ -228,7 +228,7 @@ impl Reader<'_> {
                         self.no_such(member.key, message, name, &names);
                         continue;
                     };
-                    lookups.push((name.clone(), self.rows(name, &member.node, lookup.kind == LookupKind::Mmdb)));
+                    lookups.push((name.clone(), self.rows(lookup, &member.node)));
                 }
             } else if is_lookup(name) {
                 let message = format!("`{name}` is a lookup");
@@ -250,31 +250,23 @@ impl Reader<'_> {
     }
 
     /// A row for every key, or a table whose one member `rows` has one for each.
-    fn rows(&mut self, lookup: &str, node: &Node, by_address: bool) -> Rows {
+    fn rows(&mut self, lookup: &Lookup, node: &Node) -> Rows {
+        let name = &lookup.name;
         let by_key = match &node.value {
             Value::Table(table) if table.members.len() == 1 => table.get("rows"),
             _ => None,
         };
         let Some(member) = by_key else {
-            return Rows { every: self.answered(lookup, node), by_key: Vec::new() };
+            return Rows { every: self.answered(name, node), by_key: Vec::new() };
         };
         let mut rows = Rows::default();
         let Some(table) = self.table(&member.node, "rows") else { return rows };
         for (key, member) in &table.members {
-            let asked = match by_address {
-                false => Some(key.as_bytes().to_vec()),
-                true => address::parse(key.as_bytes()).map(|ip| {
-                    let (bytes, len) = address::key(&ip);
-                    bytes[..len].to_vec()
-                }),
-            };
-            let answered = self.answered(lookup, &member.node);
+            let asked = asked_by(lookup, key);
+            let answered = self.answered(name, &member.node);
             match (asked, answered) {
-                (Some(key), Some(answered)) => rows.by_key.push((key, answered)),
-                (None, _) => {
-                    let message = format!("the lookup `{lookup}` is asked by address, and \"{key}\" is none");
-                    self.problem(ProblemKind::BadValue, member.key, message, "for example: \"203.0.113.7\"");
-                }
+                (Ok(key), Some(answered)) => rows.by_key.push((key, answered)),
+                (Err((message, help)), _) => self.problem(ProblemKind::BadValue, member.key, message, help),
                 (_, None) => {}
             }
         }
@@ -468,6 +460,40 @@ impl Reader<'_> {
         }
     }
 }
+
+/// A key as the lookup's source is asked for it; else what is wrong with it, and what to write. A key of several parameters
+/// is a list, as in JSON.
+fn asked_by(lookup: &Lookup, key: &str) -> Result<Vec<u8>, (String, &'static str)> {
+    let name = &lookup.name;
+    match (&lookup.kind, lookup.key.len()) {
+        (LookupKind::File { .. }, _) => Ok(key.as_bytes().to_vec()),
+        (LookupKind::Mmdb { .. }, _) => match address::parse(key.as_bytes()) {
+            Some(ip) => {
+                let (bytes, len) = address::key(&ip);
+                Ok(bytes[..len].to_vec())
+            }
+            None => Err((
+                format!("the lookup `{name}` is asked by address, and \"{key}\" is none"),
+                "for example: \"203.0.113.7\"",
+            )),
+        },
+        (LookupKind::Remote(_), 1) => Ok(parameters(&[key])),
+        (LookupKind::Remote(_), several) => match serde_json::from_str::<Vec<String>>(key) {
+            Ok(texts) if texts.len() == several => Ok(parameters(&texts)),
+            _ => Err((
+                format!("the lookup `{name}` is asked by {several} parameters, and {key} is no list of as many texts"),
+                "for example: rows.'[\"shop-1\", \"sku-7\"]' = {}",
+            )),
+        },
+    }
+}
+
+fn parameters(texts: &[impl AsRef<str>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    enrich::key::write(texts.iter().map(AsRef::as_ref), &mut out);
+    out
+}
+
 
 /// A status as it stands in `enriched.status`. That of a stale row is not among them: a row is given, or none is.
 fn status(text: &str) -> Option<Status> {

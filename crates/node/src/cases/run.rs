@@ -5,7 +5,7 @@ use std::sync::Arc;
 use door::collect::Collector;
 use door::http::{Delivery, take_body};
 use door::input::{Origin, beginning, take_whole};
-use enrich::enricher::Setup;
+use enrich::enricher::{AsksBy, LookupSetup, Setup};
 use event::record::records;
 use event::topic::{DLQ, ENRICHED, RAW};
 use event::{Block, BlockBuilder, Field, RecordRef};
@@ -18,6 +18,7 @@ use super::compare::{Difference, differences};
 use super::{Answered, Case, Expect, INPUT_MAX, Input, Rows, Subsets};
 use crate::config::{ClientAddress, Config, SourceKind};
 use crate::engine::StartError;
+use crate::lookups::unasked::Unasked;
 use crate::parts;
 use crate::pipeline::Pipeline;
 use stage::facts::{Pinned, Sources};
@@ -44,6 +45,8 @@ pub struct Outcome {
     /// (code, pointer, message) of each dead letter.
     pub dead: Vec<(String, String, String)>,
     pub duplicates: u64,
+    /// Lookups over a connection that an event wanted, and the case gives nothing for: nobody was asked.
+    pub unasked: Vec<String>,
 }
 
 impl Outcome {
@@ -99,8 +102,9 @@ impl<'c> Runner<'c> {
         let mut blocks = Vec::new();
         let setup = Setup { given: case.members.clone(), ..self.setup.clone() };
         let mut pipeline = Pipeline::new(self.config, setup, DEDUP_MEMORY);
+        let unasked = self.unasked(case);
         pipeline
-            .pass(raw, case.received, &self.facts(case), |out| blocks.extend(out))
+            .pass(raw, case.received, &self.facts(case, &unasked), |out| blocks.extend(out))
             .map_err(|why| format!("the enrich stage stopped: {why}"))?;
         for block in &blocks {
             match block.to.topic {
@@ -108,6 +112,8 @@ impl<'c> Runner<'c> {
                 _ => self.letters(block, &mut outcome),
             }
         }
+        let wanted = unasked.iter().filter(|(_, unasked)| unasked.wanted());
+        outcome.unasked = wanted.map(|(lookup, _)| lookup.name.clone()).collect();
         outcome.duplicates = pipeline.progress().deduplicated;
         outcome.differences = judge(&case.expect, &outcome);
         Ok(outcome)
@@ -161,12 +167,20 @@ impl<'c> Runner<'c> {
     }
 
     /// What lookups answer: what the case gives, else what the configuration's files have.
-    fn facts(&self, case: &Case) -> Pinned {
+    fn facts(&self, case: &Case, unasked: &[(&LookupSetup, Unasked)]) -> Pinned {
         let given = case.lookups.iter().filter_map(|(name, rows)| {
             let lookup = self.setup.lookups.iter().find(|l| l.name == *name)?;
             Some((lookup.source, Arc::new(rows.clone()) as Arc<dyn Answer>))
         });
-        self.sources.pin_with(given)
+        let unasked = unasked.iter().map(|(l, unasked)| (l.source, Arc::new(unasked.clone()) as Arc<dyn Answer>));
+        self.sources.pin_with(unasked.chain(given))
+    }
+
+    /// Lookups over a connection that the case gives nothing for.
+    fn unasked(&self, case: &Case) -> Vec<(&LookupSetup, Unasked)> {
+        let is_given = |l: &&LookupSetup| case.lookups.iter().any(|(name, _)| l.name == *name);
+        let remote = self.setup.lookups.iter().filter(|l| l.asks_by == AsksBy::Parameters);
+        remote.filter(|l| !is_given(l)).map(|l| (l, Unasked::default())).collect()
     }
 
     fn letters(&self, block: &Block, outcome: &mut Outcome) {

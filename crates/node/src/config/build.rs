@@ -13,7 +13,9 @@ use super::model::{
 };
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
+use super::remote::{self, Cache, Named};
 use super::schema;
+use super::secret::SecretRef;
 use super::sessions;
 use super::text::Spot;
 use super::units::show_size;
@@ -28,10 +30,19 @@ pub(crate) struct NamedFile {
     pub needed: bool,
 }
 
+/// A secret that the configuration says the place of.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedSecret {
+    pub key: &'static str,
+    pub secret: SecretRef,
+    pub spot: Option<Spot>,
+}
+
 pub(crate) struct Built {
     pub config: Config,
     pub warnings: Vec<Found>,
     pub files: Vec<NamedFile>,
+    pub secrets: Vec<NamedSecret>,
 }
 
 /// What flags decide beside the keys.
@@ -50,7 +61,7 @@ const DEFAULT: &str = "the key has a default";
 
 /// Reads everything. The configuration is to be used only when `reader.found` is empty afterwards.
 pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumstances) -> Built {
-    let mut built = Building { reader, warnings: Vec::new(), files: Vec::new() };
+    let mut built = Building { reader, warnings: Vec::new(), files: Vec::new(), secrets: Vec::new() };
     if let Some(text) = circumstances.file {
         built.version(root, text);
     }
@@ -67,6 +78,7 @@ pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumst
         campaign: built.campaign(&root.section("campaign")),
         assets: built.assets(&root.section("assets"), circumstances),
         lookups: Vec::new(),
+        cache: built.caches(&root.section("cache")),
         fields: Vec::new(),
         enrich: built.enrich(&root.section("enrich")),
         dedup: built.dedup(&root.section("dedup")),
@@ -74,16 +86,18 @@ pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumst
         sessions: sessions::read(built.reader, &root.section("sessions")),
         state: sessions::state(built.reader, &root.section("state")),
     };
-    lookup::add(built.reader, root, &mut config, &mut built.files);
+    let mut named = Named { files: &mut built.files, secrets: &mut built.secrets };
+    lookup::add(built.reader, root, &mut config, &mut named);
     built.between(root, &config);
-    let Building { warnings, files, .. } = built;
-    Built { config, warnings, files }
+    let Building { warnings, files, secrets, .. } = built;
+    Built { config, warnings, files, secrets }
 }
 
 struct Building<'r> {
     reader: &'r mut Reader,
     warnings: Vec<Found>,
     files: Vec<NamedFile>,
+    secrets: Vec<NamedSecret>,
 }
 
 impl Building<'_> {
@@ -334,6 +348,11 @@ impl Building<'_> {
         }
     }
 
+    fn caches(&mut self, at: &At<'_>) -> Cache {
+        let named = Named { files: &mut self.files, secrets: &mut self.secrets };
+        remote::caches(self.reader, at, named)
+    }
+
     /// A file that may be named; the run can start without it.
     fn file(&mut self, at: &At<'_>, name: &str, key: &'static str) -> Option<PathBuf> {
         let path = self.reader.path(at, name)?;
@@ -356,6 +375,7 @@ impl Building<'_> {
     fn enrich(&mut self, at: &At<'_>) -> Enrich {
         let r = &mut *self.reader;
         Enrich {
+            deadline: r.duration(at, "deadline").expect(DEFAULT),
             status: match r.word(at, "status").as_deref() {
                 Some("all") => Status::All,
                 _ => Status::NotOk,

@@ -84,6 +84,12 @@ const LONGER: Said = (Free, "kept longer from now on; what is gone does not come
 const SLOWER: Said = (Free, "slower callers are waited for");
 const CUT_OFF: Said = (Restart, "slower callers are cut off");
 const LOOKUP: Said = (FromNowOn, "events that are enriched already keep what was looked up before");
+const LOGIN: Said = (FromNowOn, "the source is asked as somebody else, or in another way");
+const LOAD: Said = (Free, "it decides how the source is asked, not what comes of it");
+const FRESH: Said = (FromNowOn, "it decides how old a fact may be");
+const BREAKER: Said = (FromNowOn, "it decides when a source that is unwell is left alone");
+const SHARED: Said = (Free, "it decides what of other processes' answers is used; sources are asked for the rest");
+const WAITS: &str = "keys may wait longer for the source, and time out sooner";
 
 /// One for each key of the schema and each list, in its order.
 pub static RULES: &[Rule] = &[
@@ -200,13 +206,75 @@ pub static RULES: &[Rule] = &[
     any("lookup[].name", (FromNowOn, "it is another lookup")),
     any("lookup[].kind", LOOKUP),
     any("lookup[].path", LOOKUP),
+    any("lookup[].url", LOOKUP),
+    any("lookup[].user", LOGIN),
+    any("lookup[].password", LOGIN),
+    any("lookup[].tls", LOGIN),
+    any("lookup[].ca", LOGIN),
+    any("lookup[].query", LOOKUP),
+    any("lookup[].template", LOOKUP),
+    any("lookup[].value", LOOKUP),
+    any("lookup[].body", LOOKUP),
+    any("lookup[].answer", LOOKUP),
+    any("lookup[].at", LOOKUP),
+    any("lookup[].headers", LOOKUP),
+    any("lookup[].bearer", LOGIN),
+    any("lookup[].allow_private", (FromNowOn, "it decides whether hosts with private addresses are asked")),
     any("lookup[].key", LOOKUP),
     any("lookup[].when", LOOKUP),
     any("lookup[].format", LOOKUP),
     any("lookup[].key_column", LOOKUP),
+    any("lookup[].key_columns", LOOKUP),
     any("lookup[].columns", LOOKUP),
     any("lookup[].on_many", LOOKUP),
     any("lookup[].required", REQUIRED),
+    either(
+        "lookup[].pool",
+        (Free, "the source gets more connections"),
+        (FromNowOn, "keys may wait longer for a connection, and time out sooner"),
+    ),
+    any("lookup[].connect_timeout", LOAD),
+    either("lookup[].in_flight", (Free, "the source gets more calls at once"), (FromNowOn, WAITS)),
+    either("lookup[].queue", (Free, "more may wait for the source"), (FromNowOn, "more is refused while the source is slow")),
+    either("lookup[].rate", (Free, "the source gets more calls"), (FromNowOn, WAITS)),
+    either("lookup[].burst", (Free, "the source gets more calls at once"), (FromNowOn, WAITS)),
+    any("lookup[].bulk", LOAD),
+    any("lookup[].bulk_wait", LOAD),
+    either(
+        "lookup[].attempts",
+        (Free, "a source that fails gets more calls"),
+        (FromNowOn, "a lookup fails by what might have passed"),
+    ),
+    any("lookup[].back_off", LOAD),
+    any("lookup[].late", LOAD),
+    any("lookup[].shared", (Free, "it decides how often the source is asked")),
+    either(
+        "lookup[].cache.size",
+        (Free, "it is memory of the process"),
+        (Free, "less is remembered, and the source is asked more often"),
+    ),
+    any("lookup[].cache.ttl", FRESH),
+    any("lookup[].cache.ttl_missing", FRESH),
+    any("lookup[].cache.ttl_error", FRESH),
+    any("lookup[].cache.max_stale", FRESH),
+    any("lookup[].breaker.window", BREAKER),
+    any("lookup[].breaker.calls", BREAKER),
+    any("lookup[].breaker.failures", BREAKER),
+    any("lookup[].breaker.slow", BREAKER),
+    any("lookup[].breaker.slow_calls", BREAKER),
+    any("lookup[].breaker.open", BREAKER),
+    any("lookup[].breaker.probes", BREAKER),
+    any("cache.warm", (Free, "it decides what a process knows when it starts")),
+    any("cache.shared.kind", SHARED),
+    any("cache.shared.url", SHARED),
+    any("cache.shared.user", SHARED),
+    any("cache.shared.password", SHARED),
+    any("cache.shared.ca", SHARED),
+    any("cache.shared.pool", SHARED),
+    any("cache.shared.connect_timeout", SHARED),
+    any("cache.shared.timeout", SHARED),
+    any("cache.shared.lease", SHARED),
+    any("cache.shared.look", SHARED),
     any(
         "assets.dir",
         (
@@ -215,6 +283,11 @@ pub static RULES: &[Rule] = &[
         ),
     ),
     any("assets.use", REFERENCE),
+    either(
+        "enrich.deadline",
+        (FromNowOn, "fewer lookups time out, and events wait longer for those that are slow"),
+        (FromNowOn, "events wait less, and more lookups time out"),
+    ),
     any("enrich.status", REFERENCE),
     any(
         "enrich.member",
@@ -314,13 +387,16 @@ pub fn compare(old: &Effective, new: &Effective) -> Vec<Change> {
             values(table, other, &mut changes);
         }
     }
+    // A table within an element that the other has not is of another kind, which is told.
     for table in old.tables.iter().filter(|t| t.element.is_some()) {
         match twin(table, new) {
             Some(other) => values(table, other, &mut changes),
-            None => changes.push(element(table, ChangeKind::Removed)),
+            None if table.section.ends_with("[]") => changes.push(element(table, ChangeKind::Removed)),
+            None => {}
         }
     }
-    for table in new.tables.iter().filter(|t| t.element.is_some() && twin(t, old).is_none()) {
+    let is_new = |t: &&EffectiveTable| t.section.ends_with("[]") && twin(t, old).is_none();
+    for table in new.tables.iter().filter(is_new) {
         changes.push(element(table, ChangeKind::Added));
     }
     let order = |c: &Change| RULES.iter().position(|r| r.path == schema_path(&c.key)).unwrap_or(usize::MAX);
@@ -450,7 +526,7 @@ fn number(kind: Kind, value: Option<&str>) -> Option<u128> {
     }
 }
 
-/// `source.web.map.id` -> `source[].map`, `lookup.company` -> `lookup[]`.
+/// `source.web.map.id` -> `source[].map`, `lookup.company` -> `lookup[]`, `lookup.user.cache.ttl` -> `lookup[].cache.ttl`.
 fn schema_path(key: &str) -> String {
     let mut parts = key.split('.');
     let first = parts.next().unwrap_or_default();
@@ -458,9 +534,10 @@ fn schema_path(key: &str) -> String {
     if rule(&list).is_none() {
         return key.to_owned();
     }
-    match parts.nth(1) {
-        Some(name) => format!("{list}.{name}"),
-        None => list,
+    let Some(name) = parts.nth(1) else { return list };
+    match parts.next().map(|inner| format!("{list}.{name}.{inner}")) {
+        Some(inner) if rule(&inner).is_some() => inner,
+        _ => format!("{list}.{name}"),
     }
 }
 

@@ -7,7 +7,7 @@ use seam::Fs;
 use serde_json::{Value, json};
 
 use super::model::{
-    Assets, Campaign, ClientAddress, Config, Durability, Lookup, NETWORK_LISTS, Network, Referrer, Source, SourceKind,
+    Assets, Campaign, ClientAddress, Config, Durability, Lookup, LookupKind, NETWORK_LISTS, Network, Referrer, Source, SourceKind,
 };
 use super::problem::{ConfigErrors, Problem, ProblemKind};
 use super::units::{show_duration, show_size, show_space};
@@ -226,7 +226,11 @@ fn campaign(campaign: &Campaign) -> String {
 
 fn lookup(lookup: &Lookup, member: &str) -> String {
     let when = lookup.when.as_ref().map(|when| format!(", when {}", when.text())).unwrap_or_default();
-    format!("{member}.{} from {}, by {}{when}", lookup.name, lookup.path.display(), lookup.key)
+    let from = match &lookup.kind {
+        LookupKind::Mmdb { path } | LookupKind::File { path, .. } => path.display().to_string(),
+        LookupKind::Remote(remote) => format!("{} ({})", remote.place(), remote.client.kind()),
+    };
+    format!("{member}.{} from {from}, by {}{when}", lookup.name, lookup.shown_key())
 }
 
 fn source(source: &Source) -> String {

@@ -10,7 +10,7 @@ use super::layers::ENV_PREFIX;
 use super::mask;
 use super::model::{ClientAddress, Config, Lookup, Source};
 use super::problem;
-use super::read::{At, address};
+use super::read::{At, address, below};
 use super::schema::{Absent, KEYS, Key, Kind, SECTIONS};
 use super::text::{Origin as TextOrigin, Spot, Texts};
 use super::tree::{self, Node, Table, Value};
@@ -112,13 +112,23 @@ impl Effective {
         let mut tables = vec![walk.table(&top, "", None)];
         for section in SECTIONS {
             let Some(list) = section.path.strip_suffix("[]") else {
+                if section.path.contains("[]") {
+                    // Told behind its element.
+                    continue;
+                }
                 let at = section.path.split('.').fold(top.clone(), |at, name| at.section(name));
                 tables.push(walk.table(&at, section.path, None));
                 continue;
             };
             let elements = top.list(list);
             for at in &elements {
-                tables.push(walk.table(at, section.path, Some(at.text("name").unwrap_or_default())));
+                let name = Some(at.text("name").unwrap_or_default());
+                tables.push(walk.table(at, section.path, name));
+                for (inner, within) in inner_sections(section.path) {
+                    if KEYS.iter().any(|k| k.section() == within && goes_with(k, at.text("kind"))) {
+                        tables.push(walk.table(&at.section(inner), within, name));
+                    }
+                }
             }
             // The source of a port that no [[source]] is about.
             let unwritten =
@@ -158,11 +168,19 @@ impl Walk<'_> {
         let (value, origin) = match at.member(key.name()) {
             Some(member) => {
                 let shown = self.shown(key.kind, &member.node);
-                // Hosts are compared without regard to case, and are kept so.
-                let shown = if key.path == "referrer.internal" { shown.to_ascii_lowercase() } else { shown };
+                let shown = match key.path {
+                    // Hosts are compared without regard to case, and are kept so.
+                    "referrer.internal" => shown.to_ascii_lowercase(),
+                    // One path alone is what most keys are.
+                    "lookup[].key" => self.lookup(element).map_or(shown, key_of),
+                    _ => shown,
+                };
                 (Some(shown), self.origin(member.key))
             }
-            None if !goes_with(key, at.text("kind")) => (None, Origin::OtherKinds(key.only)),
+            // A table in an element is there only where its keys go with the element's kind.
+            None if section_is_element(key) && !goes_with(key, at.text("kind")) => {
+                (None, Origin::OtherKinds(key.only))
+            }
             None => match key.absent {
                 Absent::Is(default) => {
                     let node = tree::parse_value(default, 0, 0).ok();
@@ -183,7 +201,6 @@ impl Walk<'_> {
     /// What a key that is not written comes to, where that is one value.
     fn follows(&self, path: &str, element: Option<&str>) -> Option<(String, &'static str)> {
         let source = || self.config.sources.iter().find(|s| Some(s.name.as_str()) == element);
-        let lookup = || self.config.lookups.iter().find(|l: &&Lookup| Some(l.name.as_str()) == element);
         Some(match path {
             "source[].client_address" => {
                 let word = match source()?.client_address {
@@ -199,10 +216,18 @@ impl Walk<'_> {
                 };
                 (quoted(word), "the kind")
             }
-            "lookup[].key" => (quoted(&lookup()?.key.to_string()), "the kind"),
+            "lookup[].key" => (key_of(self.lookup(element)?), "the kind"),
+            "cache.shared.kind" => {
+                self.config.cache.shared.as_ref()?;
+                (quoted("redis"), "the URL")
+            }
             "assets.dir" => (quoted(&self.config.assets.dir.as_ref()?.display().to_string()), "the environment"),
             _ => return None,
         })
+    }
+
+    fn lookup(&self, name: Option<&str>) -> Option<&Lookup> {
+        self.config.lookups.iter().find(|l| Some(l.name.as_str()) == name)
     }
 
     fn map(&self, at: &At<'_>, key: &'static Key, element: Option<&str>) -> Vec<Holding> {
@@ -272,6 +297,23 @@ impl Walk<'_> {
     }
 }
 
+fn key_of(lookup: &Lookup) -> String {
+    match lookup.key.as_slice() {
+        [one] => quoted(&one.to_string()),
+        several => list(several.iter().map(|k| quoted(&k.to_string()))),
+    }
+}
+
+/// The tables in the elements of a list: (name, path).
+fn inner_sections(list: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    SECTIONS.iter().filter_map(move |s| Some((s.path.strip_prefix(list)?.strip_prefix('.')?, s.path)))
+}
+
+/// Whether a key stands beside the `kind` that it goes with.
+fn section_is_element(key: &Key) -> bool {
+    key.section().ends_with("[]")
+}
+
 /// Whether a key means something beside this `kind`.
 fn goes_with(key: &Key, kind: Option<&str>) -> bool {
     key.only.is_empty() || kind.is_some_and(|kind| key.only.contains(&kind))
@@ -323,6 +365,17 @@ fn spelled(kind: Kind, node: &Node, base: &Path) -> String {
                 _ => MASKED.into(),
             },
             _ => MASKED.into(),
+        },
+        Kind::Url => match &node.value {
+            Value::Table(_) => spelled(Kind::Secret, node, base),
+            _ => quoted(&without_passwords(&below(&text(), base))),
+        },
+        Kind::SecretMap => match &node.value {
+            Value::Table(table) => inline(in_written_order(table).into_iter().map(|(name, m)| {
+                let kind = if matches!(m.node.value, Value::Table(_)) { Kind::Secret } else { Kind::Text };
+                format!("{} = {}", bare_or_quoted(name), spelled(kind, &m.node, base))
+            })),
+            _ => "{}".into(),
         },
         // Shown field by field.
         Kind::FieldMap => String::new(),

@@ -83,14 +83,17 @@ fn table(path: &str) -> Value {
             if key.absent == Absent::Refused {
                 required.push(name);
             }
-            if !key.only.is_empty() {
-                rules.push(key);
+            // Of a table in an element, the whole table is refused.
+            if !key.only.is_empty() && (path.is_empty() || path.ends_with("[]")) {
+                rules.push((name, key.only));
             }
         } else if SCHEMA.is_list(&full) {
             let element = table(&format!("{full}[]"));
             properties.insert(name.into(), described(&format!("{full}[]"), json!({"type": "array", "items": element})));
         } else {
             properties.insert(name.into(), described(&full, table(&full)));
+            // A table in an element goes with the kinds that its keys go with.
+            rules.extend(SCHEMA.keys.iter().find(|k| k.section() == full && !k.only.is_empty()).map(|k| (name, k.only)));
         }
     }
     let mut out = json!({"type": "object", "properties": properties, "additionalProperties": false});
@@ -98,7 +101,7 @@ fn table(path: &str) -> Value {
         out["required"] = json!(required);
     }
     if !rules.is_empty() {
-        out["allOf"] = rules.iter().map(|key| only(key)).collect();
+        out["allOf"] = rules.iter().map(|(name, kinds)| only(name, kinds)).collect();
     }
     out
 }
@@ -110,11 +113,11 @@ fn described(section: &str, mut schema: Value) -> Value {
     schema
 }
 
-/// A key that goes with some kinds only is refused beside others.
-fn only(key: &Key) -> Value {
+/// What goes with some kinds only is refused beside others.
+fn only(name: &str, kinds: &[&str]) -> Value {
     json!({
-        "if": {"properties": {"kind": {"not": {"enum": key.only}}}, "required": ["kind"]},
-        "then": {"properties": {key.name(): false}},
+        "if": {"properties": {"kind": {"not": {"enum": kinds}}}, "required": ["kind"]},
+        "then": {"properties": {name: false}},
     })
 }
 
@@ -144,17 +147,14 @@ fn of_key(key: &Key) -> Value {
             "additionalProperties": text(),
             "maxProperties": TEXTS_MAX,
         }),
-        Kind::Secret => {
-            let place = |name: &str| {
-                json!({
-                    "type": "object",
-                    "properties": {name: some_text()},
-                    "required": [name],
-                    "additionalProperties": false,
-                })
-            };
-            json!({"anyOf": [place("env"), place("file")]})
-        }
+        Kind::Secret => json!({"anyOf": secret()}),
+        Kind::Url => text_or_secret(),
+        Kind::SecretMap => json!({
+            "type": "object",
+            "propertyNames": text(),
+            "additionalProperties": text_or_secret(),
+            "maxProperties": TEXTS_MAX,
+        }),
         Kind::FieldMap => json!({"type": "object", "additionalProperties": {"$ref": "#/$defs/field"}}),
     };
     let mut description = format!("{}\n\nIt is {}.", key.meaning, reference::kind(key));
@@ -180,6 +180,23 @@ fn some_text() -> Value {
 
 fn text() -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": TEXT_MAX})
+}
+
+/// The place of a secret.
+fn secret() -> [Value; 2] {
+    ["env", "file"].map(|name| {
+        json!({
+            "type": "object",
+            "properties": {name: some_text()},
+            "required": [name],
+            "additionalProperties": false,
+        })
+    })
+}
+
+fn text_or_secret() -> Value {
+    let [env, file] = secret();
+    json!({"anyOf": [text(), env, file]})
 }
 
 /// Without a unit, and then also as a number, it is in bytes.

@@ -196,7 +196,7 @@ fn put(
             return Ok(());
         }
     } else if !last {
-        let map = schema.key(&here).is_some_and(|k| matches!(k.kind, Kind::FieldMap | Kind::TextMap));
+        let map = schema.key(&here).is_some_and(|k| matches!(k.kind, Kind::FieldMap | Kind::TextMap | Kind::SecretMap));
         if !map && !schema.is_section(&here) {
             return Err(unknown(schema, path, segment, &typed(depth), spelling));
         }

@@ -2,7 +2,7 @@
 //! an order in which all can be asked.
 
 use enrich::condition::Condition;
-use enrich::enricher::built_in;
+use enrich::enricher::{PARAMETERS_MAX, built_in};
 use enrich::order::{self, Node};
 use enrich::path::{Base, Path};
 use event::Field;
@@ -11,6 +11,10 @@ use super::build::NamedFile;
 use super::model::{Config, Lookup, LookupKind, OnMany, TableFormat};
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
+#[cfg(feature = "remote")]
+use super::remote::Client;
+use super::remote::{self, Named, Remote};
+use super::schema::{KEYS, REMOTE};
 use super::suggest::nearest;
 use super::text::Spot;
 
@@ -35,10 +39,10 @@ pub(super) const TAKEN: [&str; 14] = [
 const DEFAULT: &str = "the key has a default";
 
 /// Reads all lookups into the configuration, and gives the sources' maps what lookups need of events.
-pub(super) fn add(reader: &mut Reader, root: &At<'_>, config: &mut Config, files: &mut Vec<NamedFile>) {
+pub(super) fn add(reader: &mut Reader, root: &At<'_>, config: &mut Config, named: &mut Named<'_>) {
     let places = root.list("lookup");
     for at in &places {
-        let lookup = read(reader, at, files);
+        let lookup = read(reader, at, named);
         let name = &lookup.name;
         let conflict = if TAKEN.contains(&name.as_str()) {
             Some(format!("`enriched.{name}` is taken: take another name"))
@@ -57,49 +61,127 @@ pub(super) fn add(reader: &mut Reader, root: &At<'_>, config: &mut Config, files
     check_order(reader, &places, config);
 }
 
-fn read(r: &mut Reader, at: &At<'_>, files: &mut Vec<NamedFile>) -> Lookup {
+fn read(r: &mut Reader, at: &At<'_>, named: &mut Named<'_>) -> Lookup {
     let name = r.name(at, "name").unwrap_or_default();
     let kind = r.word(at, "kind");
-    let path = r.path(at, "path").unwrap_or_default();
-    let key = r.text(at, "key");
-    let when = r.text(at, "when");
+    let key = keys(r, at, kind.as_deref());
+    let when = when(r, at);
     let required = r.switch(at, "required").expect(DEFAULT);
-    let format = r.word(at, "format").map(|f| match f.as_str() {
-        "csv" => TableFormat::Csv,
-        "ndjson" => TableFormat::Ndjson,
-        _ => TableFormat::Parquet,
-    });
-    let key_column = r.text(at, "key_column");
-    let columns = r.texts(at, "columns").unwrap_or_default();
-    let on_many = r.word(at, "on_many").expect(DEFAULT);
-    let on_many = if on_many == "first" { OnMany::First } else { OnMany::Error };
-    let is_file = kind.as_deref() == Some("file");
+    if let Some(kind) = &kind {
+        refuse_other_kinds(r, at, kind);
+    }
     let kind = match kind.as_deref() {
-        Some("mmdb") => {
-            for key in ["format", "key_column", "columns", "on_many"] {
-                if at.member(key).is_some() {
-                    let message = format!("`{key}` is for lookups of kind file, and this one is mmdb");
-                    let spot = at.key_spot(key).or(at.spot);
-                    r.found.push(Found::new(ProblemKind::Conflict, spot, message));
-                }
-            }
-            LookupKind::Mmdb
+        Some(kind) if REMOTE.contains(&kind) => {
+            let remote = remote::read(r, at, kind, key.len(), named);
+            refuse_what_no_client_takes(r, at, &remote, key.len());
+            LookupKind::Remote(Box::new(remote))
         }
-        _ => LookupKind::File { format, key_column, columns, on_many },
+        kind => file(r, at, kind, required, named),
     };
-    if is_file && at.member("key").is_none() {
-        let found = Found::new(ProblemKind::MissingKey, at.spot, "a lookup of kind file needs `key`");
+    Lookup { name, kind, key, when, required }
+}
+
+/// Of kind file or mmdb.
+fn file(r: &mut Reader, at: &At<'_>, kind: Option<&str>, required: bool, named: &mut Named<'_>) -> LookupKind {
+    let path = r.path(at, "path");
+    if let (None, Some(kind)) = (at.member("path"), kind) {
+        let example = if kind == "mmdb" { "company.mmdb" } else { "plans.csv" };
+        let found = Found::new(ProblemKind::MissingKey, at.spot, format!("a lookup of kind {kind} needs `path`"));
+        r.found.push(found.help(format!("for example: path = \"{example}\"")));
+    }
+    let path = path.unwrap_or_default();
+    named.files.push(NamedFile {
+        key: "lookup.path",
+        path: path.clone(),
+        spot: at.spot_of("path"),
+        needed: required,
+    });
+    if kind == Some("mmdb") {
+        return LookupKind::Mmdb { path };
+    }
+    let on_many = r.word(at, "on_many").expect(DEFAULT);
+    LookupKind::File {
+        path,
+        format: r.word(at, "format").map(|f| match f.as_str() {
+            "csv" => TableFormat::Csv,
+            "ndjson" => TableFormat::Ndjson,
+            _ => TableFormat::Parquet,
+        }),
+        key_column: r.text(at, "key_column"),
+        columns: r.texts(at, "columns").unwrap_or_default(),
+        on_many: if on_many == "first" { OnMany::First } else { OnMany::Error },
+    }
+}
+
+/// What stands there and goes with other kinds.
+fn refuse_other_kinds(r: &mut Reader, at: &At<'_>, kind: &str) {
+    let mut told: Vec<&str> = Vec::new();
+    for key in KEYS.iter().filter(|k| !k.only.is_empty() && !k.only.contains(&kind)) {
+        let Some(name) = key.path.strip_prefix("lookup[].").and_then(|rest| rest.split('.').next()) else { continue };
+        if at.member(name).is_some() && !told.contains(&name) {
+            told.push(name);
+            let message = format!("`{name}` is for lookups of kind {}, and this one is {kind}", key.only.join(" or "));
+            r.found.push(Found::new(ProblemKind::Conflict, at.key_spot(name).or(at.spot), message));
+        }
+    }
+}
+
+/// What the client of a source does not take, as far as that can be told without secrets and connections.
+#[cfg(feature = "remote")]
+fn refuse_what_no_client_takes(r: &mut Reader, at: &At<'_>, remote: &Remote, parameters: usize) {
+    // What is missing is told already.
+    let whole = at.member("url").is_some() && (at.member("query").is_some() || !matches!(remote.client, Client::Sql(_)));
+    if !whole || !(1..=PARAMETERS_MAX).contains(&parameters) {
+        return;
+    }
+    let Err(wrong) = crate::lookups::client::try_out(remote, parameters) else { return };
+    // One of its own has been told of the same.
+    let spot = at.spot_of(wrong.key);
+    if !r.found.iter().any(|f| f.spot == spot) {
+        let found = Found::new(ProblemKind::BadValue, spot, format!("`lookup.{}`: {}", wrong.key, wrong.what));
+        r.found.push(found);
+    }
+}
+
+#[cfg(not(feature = "remote"))]
+fn refuse_what_no_client_takes(r: &mut Reader, at: &At<'_>, _: &Remote, _: usize) {
+    let message = "this program was built without lookups that are asked over a connection";
+    let found = Found::new(ProblemKind::BadValue, at.spot_of("kind"), message);
+    r.found.push(found.help("take one that was built with its feature `lookups`, which is a default"));
+}
+
+/// What is looked up; where it is missing or wrong, something that stands for it.
+fn keys(r: &mut Reader, at: &At<'_>, kind: Option<&str>) -> Vec<Path> {
+    let address = || Path { base: Base::Field("ip".into()), rest: Vec::new() };
+    let texts = r.texts(at, "key");
+    if let (None, Some(kind)) = (at.member("key"), kind.filter(|k| *k != "mmdb")) {
+        let found = Found::new(ProblemKind::MissingKey, at.spot, format!("a lookup of kind {kind} needs `key`"));
         r.found.push(found.help("for example: key = \"event.user\""));
     }
-    let address = || Path { base: Base::Field("ip".into()), rest: Vec::new() };
-    let key = key.map_or_else(address, |text| {
-        Path::parse(&text).unwrap_or_else(|message| {
+    let Some(texts) = texts else { return vec![address()] };
+    let most = if kind.is_some_and(|kind| REMOTE.contains(&kind)) { PARAMETERS_MAX } else { 1 };
+    if !(1..=most).contains(&texts.len()) {
+        let message = match (texts.len(), kind) {
+            (0, _) => "`lookup.key` names nothing".to_owned(),
+            (n, _) if most > 1 => format!("`lookup.key` has {n} parameters; a key has at most {most}"),
+            (_, kind) => format!("a lookup of kind {} has a key of one path", kind.unwrap_or("file")),
+        };
+        r.found.push(Found::new(ProblemKind::BadValue, at.spot_of("key"), message));
+    }
+    let mut keys = Vec::new();
+    for (n, text) in texts.iter().enumerate() {
+        keys.push(Path::parse(text).unwrap_or_else(|message| {
             let message = format!("`lookup.key` cannot be \"{text}\": {message}");
-            r.found.push(Found::new(ProblemKind::BadValue, at.spot_of("key"), message));
+            r.found.push(Found::new(ProblemKind::BadValue, at.spot_of_element("key", n), message));
             address()
-        })
-    });
-    let when = when.and_then(|text| match Condition::compile(&text) {
+        }));
+    }
+    if keys.is_empty() { vec![address()] } else { keys }
+}
+
+fn when(r: &mut Reader, at: &At<'_>) -> Option<Condition> {
+    let text = r.text(at, "when")?;
+    match Condition::compile(&text) {
         Ok(condition) => Some(condition),
         Err(error) => {
             let spot = at.spot_of("when").map(|spot| inside(r, spot, &text, error.position));
@@ -108,16 +190,14 @@ fn read(r: &mut Reader, at: &At<'_>, files: &mut Vec<NamedFile>) -> Lookup {
             r.found.push(found.help("conditions are written in CEL, like event.user != null"));
             None
         }
-    });
-    files.push(NamedFile { key: "lookup.path", path: path.clone(), spot: at.spot_of("path"), needed: required });
-    Lookup { name, kind, path, key, when, required }
+    }
 }
 
 impl Lookup {
     /// What it reads, each with the name of the key that says so.
     fn reads(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let when = self.when.iter().flat_map(|when| when.paths()).map(|path| ("when", path));
-        std::iter::once(("key", &self.key)).chain(when)
+        self.key.iter().map(|path| ("key", path)).chain(when)
     }
 }
 
@@ -239,9 +319,13 @@ fn member(path: &Path) -> Option<&str> {
 
 /// Where `part` stands in the text of a key.
 fn spot_of(reader: &Reader, at: &At<'_>, key: &str, part: &str) -> Option<Spot> {
-    let spot = at.spot_of(key)?;
-    let position = at.text(key)?.find(part)?;
-    let from = inside(reader, spot, at.text(key)?, position);
+    let texts = at.texts(key);
+    let Some((text, spot, position)) =
+        texts.into_iter().find_map(|(text, spot)| text.find(part).map(|at| (text, spot, at)))
+    else {
+        return at.spot_of(key);
+    };
+    let from = inside(reader, spot, text, position);
     Some(if from == spot { spot } else { Spot { end: from.start + part.len(), ..from } })
 }
 

@@ -19,6 +19,7 @@
 //! * [`change`]: what a change of a key costs
 //! * [`check`]: what `ouzel check` says
 //! * [`init`]: what `ouzel init` writes
+//! * [`remote`]: lookups that are asked over a connection
 //! * [`secret`]: secrets, which are never in a configuration itself
 //! * [`units`]: durations and sizes
 //!
@@ -38,6 +39,7 @@ pub mod model;
 pub mod problem;
 mod read;
 pub mod reference;
+pub mod remote;
 pub mod schema;
 pub mod secret;
 mod sessions;
@@ -62,7 +64,8 @@ pub use model::{
 };
 pub use problem::{ConfigErrors, Place, Problem, ProblemKind};
 pub use reference::reference;
-pub use secret::SecretRef;
+pub use remote::Remote;
+pub use secret::{MaybeSecret, SecretRef};
 pub use units::Space;
 pub use wire::ClockMode as Clock;
 
@@ -132,6 +135,17 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Files the configuration names; nobody has looked whether they are there.
     pub files: Vec<NamedFile>,
+    /// Secrets the configuration says the place of; nobody has looked there.
+    pub secrets: Vec<NamedSecret>,
+}
+
+/// A secret that the configuration says the place of.
+#[derive(Clone, Debug)]
+pub struct NamedSecret {
+    /// As in the schema, without `[]`: `lookup.url`.
+    pub key: &'static str,
+    pub secret: SecretRef,
+    pub place: Option<Place>,
 }
 
 /// A file that the configuration names.
@@ -198,7 +212,13 @@ impl Config {
             needed: f.needed,
         });
         let files = files.collect();
-        let loaded = Loaded { config: built.config, origin, warnings: render(built.warnings, &texts), files };
+        let secrets = built.secrets.into_iter().map(|s| NamedSecret {
+            key: s.key,
+            place: problem::place_of(s.spot, &texts),
+            secret: s.secret,
+        });
+        let secrets = secrets.collect();
+        let loaded = Loaded { config: built.config, origin, warnings: render(built.warnings, &texts), files, secrets };
         Ok(Whole { loaded, root, texts })
     }
 

@@ -10,6 +10,7 @@ use event::Field;
 use session::SessionsConfig;
 use wire::{ClockMode, DecoderConfig, FieldMap, Limits, Preset};
 
+use super::remote::{Cache, Remote};
 use super::units::Space;
 
 #[derive(Clone, PartialEq, Debug)]
@@ -29,6 +30,7 @@ pub struct Config {
     pub assets: Assets,
     /// Each has what it reads, and there is an order in which all can be asked.
     pub lookups: Vec<Lookup>,
+    pub cache: Cache,
     /// The fields beyond the envelope's, as the maps of all sources number them.
     pub fields: Vec<(Base, Field)>,
     pub enrich: Enrich,
@@ -174,17 +176,20 @@ pub struct Lookup {
     /// The member of `enriched` it writes.
     pub name: String,
     pub kind: LookupKind,
-    pub path: PathBuf,
-    /// What is looked up.
-    pub key: Path,
+    /// What is looked up: one, or one for each parameter of a source that is asked over a connection.
+    pub key: Vec<Path>,
     pub when: Option<Condition>,
+    /// Whether the run cannot start without its file.
     pub required: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum LookupKind {
-    Mmdb,
+    Mmdb {
+        path: PathBuf,
+    },
     File {
+        path: PathBuf,
         /// `None`: by the file's name.
         format: Option<TableFormat>,
         /// `None`: the first column of a CSV or Parquet file, `id` in NDJSON.
@@ -193,6 +198,7 @@ pub enum LookupKind {
         columns: Vec<String>,
         on_many: OnMany,
     },
+    Remote(Box<Remote>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -211,6 +217,8 @@ pub enum OnMany {
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Enrich {
+    /// How long an event waits for all its lookups.
+    pub deadline: Duration,
     pub status: Status,
     /// The member that is added to events.
     pub member: String,
@@ -270,6 +278,38 @@ impl Config {
             reserved: self.enrich.member.clone(),
             max_future_us: self.enrich.max_future.as_micros() as i64,
             clock: source.clock,
+        }
+    }
+}
+
+impl Lookup {
+    /// Its key as people write it: one path, or all of them in order.
+    pub fn shown_key(&self) -> String {
+        self.key.iter().map(Path::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl LookupKind {
+    pub fn name(&self) -> &'static str {
+        match self {
+            LookupKind::Mmdb { .. } => "mmdb",
+            LookupKind::File { .. } => "file",
+            LookupKind::Remote(remote) => remote.client.kind(),
+        }
+    }
+
+    /// The file it reads.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        match self {
+            LookupKind::Mmdb { path } | LookupKind::File { path, .. } => Some(path),
+            LookupKind::Remote(_) => None,
+        }
+    }
+
+    pub fn remote(&self) -> Option<&Remote> {
+        match self {
+            LookupKind::Remote(remote) => Some(remote),
+            LookupKind::Mmdb { .. } | LookupKind::File { .. } => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::layers::{Layers, Spelling, join, suggest};
 use super::mask;
 use super::problem::{Found, ProblemKind};
 use super::schema::{Absent, Key, Kind, Schema, VERSION, show_section};
-use super::secret::SecretRef;
+use super::secret::{MaybeSecret, SecretRef};
 use super::suggest::nearest;
 use super::text::{Spot, Texts};
 use super::tree::{self, Member, Node, Table, Value};
@@ -77,6 +77,28 @@ impl<'t> At<'t> {
     /// The text at `name`, if it is one.
     pub fn text(&self, name: &str) -> Option<&'t str> {
         self.table.and_then(|t| t.text_at(name))
+    }
+
+    /// The text at `name`, or those of a list, each with where it stands.
+    pub fn texts(&self, name: &str) -> Vec<(&'t str, Spot)> {
+        let nodes = match self.member(name).map(|m| &m.node) {
+            Some(Node { value: Value::List(nodes), .. }) => nodes.as_slice(),
+            Some(node) => std::slice::from_ref(node),
+            None => &[],
+        };
+        let text = |node: &'t Node| match &node.value {
+            Value::Text(text) => Some((text.as_str(), node.spot)),
+            _ => None,
+        };
+        nodes.iter().filter_map(text).collect()
+    }
+
+    /// Where the `n`-th element of `name` stands; all of it, if it is no list.
+    pub fn spot_of_element(&self, name: &str, n: usize) -> Option<Spot> {
+        match self.member(name).map(|m| &m.node.value) {
+            Some(Value::List(nodes)) => nodes.get(n).map(|node| node.spot),
+            _ => self.spot_of(name),
+        }
     }
 
     /// Where the value of `name` stands, or the table if it is not written.
@@ -399,31 +421,75 @@ impl Reader {
     }
 
     /// Where a secret is to be found. A secret that stands there itself is a problem, and is not shown.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no key of this version is a secret; the type comes first"))]
     pub fn secret(&mut self, at: &At<'_>, name: &str) -> Option<SecretRef> {
         let base = at.member(name).map(|m| self.base(m.node.spot)).unwrap_or_default();
+        self.value(at, name, |key, node| secret(&key.path.replace("[]", ""), node, &base))
+    }
+
+    /// A URL, or where it is to be found. One with a password in it is a secret.
+    pub fn url(&mut self, at: &At<'_>, name: &str) -> Option<MaybeSecret> {
+        let base = at.member(name).map(|m| self.base(m.node.spot)).unwrap_or_default();
         self.value(at, name, |key, node| {
-            if let (true, Value::Table(table)) = (mask::is_reference(node), &node.value) {
-                match (table.text_at("env"), table.text_at("file")) {
-                    (Some(variable), _) if !variable.is_empty() => {
-                        return Ok(SecretRef::Env(variable.to_owned()));
-                    }
-                    (_, Some(file)) if !file.is_empty() => {
-                        return Ok(SecretRef::File(base.join(file)));
-                    }
-                    _ => {}
-                }
+            if matches!(node.value, Value::Table(_)) {
+                return secret(&key.path.replace("[]", ""), node, &base).map(MaybeSecret::Secret);
             }
-            let shown = key.path.replace("[]", "");
-            Err(match node.value {
-                Value::Table(_) => Wrong::Type,
-                _ => Wrong::Other(
-                    ProblemKind::SecretInPlace,
-                    format!("`{shown}` is a secret, and a secret does not stand in the configuration"),
-                    SECRET_HELP.into(),
-                ),
-            })
+            let url = bounded(text(node)?)?;
+            if !mask::passwords_in(&url).is_empty() {
+                let message = format!("`{}` has a password in it, and is a secret", key.path.replace("[]", ""));
+                return Err(Wrong::Other(ProblemKind::SecretInPlace, message, SECRET_HELP.into()));
+            }
+            Ok(MaybeSecret::Text(below(&url, &base)))
         })
+    }
+
+    /// A table of texts and of secrets' places, in the order they are written in. A name that sounds secret takes a place.
+    pub fn secret_map(&mut self, at: &At<'_>, name: &str) -> Option<Vec<(String, MaybeSecret)>> {
+        let base = at.member(name).map(|m| self.base(m.node.spot)).unwrap_or_default();
+        self.value(at, name, |key, node| {
+            let Value::Table(table) = &node.value else { return Err(Wrong::Type) };
+            if table.members.len() > TEXTS_MAX {
+                return Err(Wrong::Value(format!("a table has at most {TEXTS_MAX} texts")));
+            }
+            let mut members: Vec<_> = table.members.iter().collect();
+            members.sort_by_key(|(_, m)| (m.key.text, m.key.start));
+            let member = |(name, m): (&String, &Member)| {
+                let shown = format!("{}.{name}", key.path.replace("[]", ""));
+                let is_secret = matches!(m.node.value, Value::Table(_)) || mask::sounds_secret(name);
+                let value = match is_secret {
+                    true => MaybeSecret::Secret(secret(&shown, &m.node, &base)?),
+                    false => MaybeSecret::Text(element(&m.node)?),
+                };
+                Ok((bounded(name.clone())?, value))
+            };
+            members.into_iter().map(member).collect()
+        })
+    }
+}
+
+/// Where a secret is to be found; `shown` is the key.
+fn secret(shown: &str, node: &Node, base: &std::path::Path) -> Result<SecretRef, Wrong> {
+    if let (true, Value::Table(table)) = (mask::is_reference(node), &node.value) {
+        match (table.text_at("env"), table.text_at("file")) {
+            (Some(variable), _) if !variable.is_empty() => return Ok(SecretRef::Env(variable.to_owned())),
+            (_, Some(file)) if !file.is_empty() => return Ok(SecretRef::File(base.join(file))),
+            _ => {}
+        }
+    }
+    Err(match node.value {
+        Value::Table(_) => Wrong::Type,
+        _ => Wrong::Other(
+            ProblemKind::SecretInPlace,
+            format!("`{shown}` is a secret, and a secret does not stand in the configuration"),
+            SECRET_HELP.into(),
+        ),
+    })
+}
+
+/// A URL whose path, if it names a file, is below `base`.
+pub(crate) fn below(url: &str, base: &std::path::Path) -> String {
+    match url.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => format!("sqlite:{}", base.join(path).display()),
+        _ => url.to_owned(),
     }
 }
 
@@ -509,6 +575,8 @@ pub(crate) fn wanted(kind: Kind) -> &'static str {
         Kind::Texts => "a list of texts",
         Kind::TextMap => "a table of texts",
         Kind::Secret => "a secret's place",
+        Kind::Url => "a URL or a secret's place",
+        Kind::SecretMap => "a table of texts and of secrets' places",
         Kind::FieldMap => "a table of fields",
     }
 }

@@ -207,6 +207,8 @@ pub(crate) fn kind(key: &Key) -> String {
         Kind::Texts => "a list of texts".into(),
         Kind::TextMap => "a table of texts".into(),
         Kind::Secret => "the place of a secret: `{ env = \"NAME\" }` or `{ file = \"path\" }`".into(),
+        Kind::Url => "a URL, or the place of a secret: `{ env = \"NAME\" }` or `{ file = \"path\" }`".into(),
+        Kind::SecretMap => "a table of texts and of places of secrets".into(),
         Kind::FieldMap => "a table of fields".into(),
     }
 }

@@ -42,6 +42,12 @@ pub enum Kind {
     TextMap,
     /// `{ env = "NAME" }` or `{ file = "path" }`.
     Secret,
+    /// A URL as a text without a password, or the place of a secret. A path in it (`sqlite:`) is relative as a [`Path`] is.
+    ///
+    /// [`Path`]: Kind::Path
+    Url,
+    /// A table of texts and of secrets' places.
+    SecretMap,
     /// Field name -> pointer, list of pointers, or table.
     FieldMap,
 }
@@ -93,6 +99,9 @@ const TIB: u64 = 1 << 40;
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
 const DAY: u64 = 24 * HOUR;
+
+/// Kinds of lookups that are asked over a connection.
+pub const REMOTE: &[&str] = &["sql", "redis", "http"];
 
 /// Names of sets of rules for sessions, as `sessions.preset` takes them.
 pub const SESSION_PRESETS: &[&str] = &["ga4", "universal-analytics", "snowplow"];
@@ -148,6 +157,19 @@ pub static SECTIONS: &[Section] = &[
         meaning: "Which campaign brought a visit (`enriched.campaign`), by the parameters of the page's URL.",
     },
     Section { path: "lookup[]", meaning: "Lookups of your own; each adds `enriched.<name>`." },
+    Section {
+        path: "lookup[].cache",
+        meaning: "What this process remembers of a source that is asked over a connection. Times are spread by a tenth, so that what came together does not end together.",
+    },
+    Section {
+        path: "lookup[].breaker",
+        meaning: "When a source is left alone: its lookups get the status `open` at once, or what the cache has past its time, until a few calls have been good again.",
+    },
+    Section { path: "cache", meaning: "What holds for the caches of all lookups that are asked over a connection." },
+    Section {
+        path: "cache.shared",
+        meaning: "A cache that several processes share, between theirs and the sources: what one has asked the others need not ask, and of several that want the same key one asks. When it fails, sources are asked without it.",
+    },
     Section {
         path: "assets",
         meaning: "Reference files that `ouzel assets fetch` got: places, networks, agents, crawlers.",
@@ -569,27 +591,154 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         "lookup[].kind",
-        Word(&["file", "mmdb"]),
+        Word(&["file", "mmdb", "sql", "redis", "http"]),
         Refused,
         "\"file\"",
         &["type"],
-        "`file`: a row of a CSV, NDJSON or Parquet file. `mmdb`: the whole record of an address in an MMDB file.",
+        "`file`: a row of a CSV, NDJSON or Parquet file. `mmdb`: the whole record of an address in an MMDB file. `sql`: a row of Postgres, MySQL, MariaDB or SQLite. `redis`: what lies under a key of Redis or Valkey. `http`: the JSON that a service answers.",
     ),
     key(
         "lookup[].path",
         Path,
-        Refused,
+        Means("needed for `file` and `mmdb`; other kinds have none"),
         "\"plans.csv\"",
         &["file", "database"],
         "The file, relative to the file this stands in. It is read again when it changes.",
-    ),
+    )
+    .only(&["file", "mmdb"]),
+    key(
+        "lookup[].url",
+        Url,
+        Means("needed for `sql`, `redis` and `http`; other kinds have none"),
+        "{ env = \"USERS_DB\" }",
+        &["dsn", "uri", "endpoint", "connection", "address"],
+        "Where the source is: `postgres://host/db`, `mysql://host/db`, `sqlite:path`; `redis://host:port/0`, `rediss://...`; `https://host/path/{key}`, in which a key fills the path and the query, never the host. As a secret it may have `user:password@` in it (not for `http`).",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].user",
+        Text,
+        Means("that of the URL"),
+        "\"ouzel\"",
+        &["username", "login"],
+        "Who logs in (`sql`, `redis`), where the URL does not say it.",
+    )
+    .only(&["sql", "redis"]),
+    key(
+        "lookup[].password",
+        Secret,
+        Means("that of the URL, else none"),
+        "{ file = \"/run/secrets/users-db\" }",
+        &["pass", "pwd"],
+        "The password of who logs in.",
+    )
+    .only(&["sql", "redis"]),
+    key(
+        "lookup[].tls",
+        Switch,
+        Is("false"),
+        "true",
+        &["ssl", "sslmode"],
+        "Whether to speak with the database by TLS only. (`redis` and `http` say it in their URL: `rediss://`, `https://`.)",
+    )
+    .only(&["sql"]),
+    key(
+        "lookup[].ca",
+        Path,
+        Means("the certificates that the machine trusts"),
+        "\"internal-ca.pem\"",
+        &["ca_file", "ca_cert", "root_cert"],
+        "Certificates (PEM) that are trusted instead of the machine's.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].query",
+        Text,
+        Means("needed for `sql`; other kinds have none"),
+        "\"SELECT id, plan FROM users WHERE id = ANY($1)\"",
+        &["sql", "statement", "select"],
+        "One statement that takes many keys. Postgres: an array for each parameter, `= ANY($1)`; MySQL, MariaDB, SQLite: one list, `IN (?)`. Its rows must have `key_columns` in them.",
+    )
+    .only(&["sql"]),
+    key(
+        "lookup[].template",
+        Text,
+        Is("\"{key}\""),
+        "\"user:{key}\"",
+        &["keys", "redis_key", "prefix", "pattern"],
+        "The key in Redis. `{key}` is what is looked up; of several parameters `{1}`, `{2}`, in the order of `key`.",
+    )
+    .only(&["redis"]),
+    key(
+        "lookup[].value",
+        Word(&["json", "string", "hash", "document"]),
+        Is("\"json\""),
+        "\"hash\"",
+        &["encoding", "data_type"],
+        "What lies there: `json`, a string that is JSON; `string`, a string that becomes a text; `hash`, an object of texts; `document`, a document of RedisJSON.",
+    )
+    .only(&["redis"]),
+    key(
+        "lookup[].body",
+        Text,
+        Means("a GET for each key"),
+        "'{\"ids\": {keys}}'",
+        &["request", "post"],
+        "Many keys in one POST: JSON with `{keys}` where their array goes, of texts, or of lists of texts if a key has several parameters.",
+    )
+    .only(&["http"]),
+    key(
+        "lookup[].answer",
+        Word(&["by_key", "in_order", "rows"]),
+        Means("`by_key` where there is a `body`"),
+        "\"rows\"",
+        &["response"],
+        "How the values of many keys are answered: `by_key`, an object from key to value; `in_order`, a list with a value for each; `rows`, a list of objects that have their key in `key_columns`.",
+    )
+    .only(&["http"]),
+    key(
+        "lookup[].at",
+        Text,
+        Means("the answer itself"),
+        "\"/data/users\"",
+        &["result", "extract"],
+        "Where in the answer to a `body` the values are: a JSON Pointer.",
+    )
+    .only(&["http"]),
+    key(
+        "lookup[].headers",
+        SecretMap,
+        Is("{}"),
+        "{ accept-language = \"en\", x-api-key = { env = \"USERS_KEY\" } }",
+        &["header"],
+        "Sent with every request: texts, or secrets by their places.",
+    )
+    .only(&["http"]),
+    key(
+        "lookup[].bearer",
+        Secret,
+        Means("no such header"),
+        "{ env = \"USERS_TOKEN\" }",
+        &["token", "auth", "api_key", "authorization"],
+        "Sent as `authorization: Bearer ...`.",
+    )
+    .only(&["http"]),
+    key(
+        "lookup[].allow_private",
+        Texts,
+        Is("[]"),
+        "[\"users.internal\"]",
+        &["private", "allow_hosts"],
+        "Hosts that may have private addresses. Others are asked at public ones only, so that whoever answers for a name cannot have us ask our own neighbours.",
+    )
+    .only(&["http"]),
     key(
         "lookup[].key",
-        Text,
+        Texts,
         Means("`event.ip` for `mmdb`; needed for others"),
         "\"event.user\"",
         &["on", "by"],
-        "What is looked up: a field (`event.user`), a JSON Pointer into the event (`/properties/listing/id`), or what an earlier enricher or lookup wrote (`enriched.user.plan`).",
+        "What is looked up: a field (`event.user`), a JSON Pointer into the event (`/properties/listing/id`), or what an earlier enricher or lookup wrote (`enriched.user.plan`). A list of them for a source that takes several parameters (`sql`, `redis`, `http`), in their order.",
     ),
     key(
         "lookup[].when",
@@ -618,6 +767,15 @@ pub static KEYS: &[Key] = &[
     )
     .only(&["file"]),
     key(
+        "lookup[].key_columns",
+        Texts,
+        Means("`id`; needed if a key has several parameters"),
+        "[\"shop\", \"sku\"]",
+        &["key_members", "primary_key"],
+        "Which columns of a row (`sql`) or members of an object (`http` with `answer = \"rows\"`) are its key, one for each parameter, in the order of `key`.",
+    )
+    .only(&["sql", "http"]),
+    key(
         "lookup[].columns",
         Texts,
         Means("all"),
@@ -634,7 +792,7 @@ pub static KEYS: &[Key] = &[
         &["duplicates"],
         "What a key means that stands in several rows: `error` gives the status `error:many_rows`, `first` the first row.",
     )
-    .only(&["file"]),
+    .only(&["file", "sql"]),
     key(
         "lookup[].required",
         Switch,
@@ -642,6 +800,321 @@ pub static KEYS: &[Key] = &[
         "true",
         &["optional"],
         "Whether a missing or bad file stops the start. Otherwise the run says so and goes on without.",
+    )
+    .only(&["file", "mmdb"]),
+    key(
+        "lookup[].pool",
+        Count { min: 1, max: 256 },
+        Is("8"),
+        "16",
+        &["connections", "pool_size", "max_connections"],
+        "Most connections to the source. They are opened when they are needed, and kept.",
+    )
+    .counts("connections")
+    .only(REMOTE),
+    key(
+        "lookup[].connect_timeout",
+        Duration { min_ms: 1, max_ms: 60 * SECOND },
+        Is("\"2s\""),
+        "\"500ms\"",
+        &["timeout"],
+        "How long making a connection may take: the name, TLS, the login. Events do not wait longer than `enrich.deadline` for it.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].in_flight",
+        Count { min: 1, max: 10_000 },
+        Means("as many as `pool`"),
+        "16",
+        &["max_in_flight", "concurrency", "bulkhead"],
+        "Most calls at once. Keys beyond wait, and go together when there is room.",
+    )
+    .counts("calls")
+    .only(REMOTE),
+    key(
+        "lookup[].queue",
+        Count { min: 1, max: 1_000_000 },
+        Is("10000"),
+        "100000",
+        &["max_queue", "capacity"],
+        "Most asks that wait for the source at once; more are refused (`error:overloaded`), or get what the cache has past its time.",
+    )
+    .counts("asks")
+    .only(REMOTE),
+    key(
+        "lookup[].rate",
+        Count { min: 1, max: 1_000_000 },
+        Means("no limit"),
+        "200",
+        &["rate_limit", "max_rate", "qps"],
+        "Most calls a second.",
+    )
+    .counts("calls a second")
+    .only(REMOTE),
+    key(
+        "lookup[].burst",
+        Count { min: 1, max: 1_000_000 },
+        Means("as many as `rate`"),
+        "50",
+        &[],
+        "How many calls may go at once after a pause, where there is a `rate`.",
+    )
+    .counts("calls")
+    .only(REMOTE),
+    key(
+        "lookup[].bulk",
+        Count { min: 1, max: 10_000 },
+        Means("100; 1 for `http` without `body`"),
+        "500",
+        &["batch", "batch_size", "max_batch"],
+        "Most keys in one call.",
+    )
+    .counts("keys")
+    .only(REMOTE),
+    key(
+        "lookup[].bulk_wait",
+        Duration { min_ms: 0, max_ms: SECOND },
+        Is("\"200us\""),
+        "\"1ms\"",
+        &["linger", "batch_wait", "batch_timeout"],
+        "How long a key waits for others to go with. Longer makes fewer and larger calls, and adds as much to each that is not in a cache.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].attempts",
+        Count { min: 1, max: 10 },
+        Is("3"),
+        "1",
+        &["retries", "max_retries", "tries"],
+        "Attempts of a call, the first among them, all within the deadline of whoever waits. Only what may pass is tried again: timeouts, lost connections, 429 and 5xx.",
+    )
+    .counts("attempts")
+    .only(REMOTE),
+    key(
+        "lookup[].back_off",
+        Duration { min_ms: 0, max_ms: 10 * SECOND },
+        Is("\"2ms\""),
+        "\"10ms\"",
+        &["backoff", "retry_delay", "retry_wait"],
+        "The pause before the second attempt is at most so long; it doubles with each, and is drawn by chance.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].late",
+        Duration { min_ms: 0, max_ms: 60 * SECOND },
+        Is("\"100ms\""),
+        "\"1s\"",
+        &["grace"],
+        "How long a call goes on when nobody waits for it any more. Its answer fills the caches; meanwhile it is one of `in_flight`.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].shared",
+        Switch,
+        Is("true"),
+        "false",
+        &[],
+        "Whether this lookup uses `[cache.shared]`, if there is one.",
+    )
+    .only(REMOTE),
+    // [lookup.cache]
+    key(
+        "lookup[].cache.size",
+        Size { min: 64 * KIB, max: TIB },
+        Is("\"64MiB\""),
+        "\"256MiB\"",
+        &["max_size", "bytes", "memory"],
+        "Memory for entries, keys and all. A tenth of it is for keys that were not found, which cannot push out others.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].cache.ttl",
+        Duration { min_ms: 0, max_ms: 365 * DAY },
+        Is("\"10m\""),
+        "\"1h\"",
+        &["expire", "ttl_hit", "max_age"],
+        "How long a value is good. One that is used near its end is asked for again behind it.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].cache.ttl_missing",
+        Duration { min_ms: 0, max_ms: 365 * DAY },
+        Is("\"1m\""),
+        "\"10s\"",
+        &["negative_ttl", "ttl_not_found", "ttl_negative"],
+        "How long it is remembered that a key was not found. A key that appears in the source is not seen sooner.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].cache.ttl_error",
+        Duration { min_ms: 0, max_ms: DAY },
+        Is("\"5s\""),
+        "\"30s\"",
+        &["error_ttl"],
+        "How long it is remembered that the source has something for a key that cannot be used (several rows, no JSON, too large). Failed calls are not remembered.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].cache.max_stale",
+        Duration { min_ms: 0, max_ms: 365 * DAY },
+        Is("\"1h\""),
+        "\"1d\"",
+        &["stale_if_error", "stale", "grace"],
+        "How long past its time a value is still given when its source fails, with the status `stale:SECONDS`. 0s: never.",
+    )
+    .only(REMOTE),
+    // [lookup.breaker]
+    key(
+        "lookup[].breaker.window",
+        Count { min: 1, max: 1024 },
+        Is("100"),
+        "50",
+        &[],
+        "How many of the last calls are looked at.",
+    )
+    .counts("calls")
+    .only(REMOTE),
+    key(
+        "lookup[].breaker.calls",
+        Count { min: 1, max: 1024 },
+        Is("20"),
+        "10",
+        &["min_calls", "minimum", "volume_threshold"],
+        "It does not open before so many calls were seen.",
+    )
+    .counts("calls")
+    .only(REMOTE),
+    key(
+        "lookup[].breaker.failures",
+        Count { min: 1, max: 100 },
+        Is("50"),
+        "20",
+        &["error_rate", "failure_rate", "threshold"],
+        "It opens when so many of a hundred calls have failed.",
+    )
+    .counts("percent")
+    .only(REMOTE),
+    key(
+        "lookup[].breaker.slow",
+        Duration { min_ms: 1, max_ms: HOUR },
+        Is("\"1s\""),
+        "\"30ms\"",
+        &["slow_call", "latency"],
+        "A call that takes longer is slow.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].breaker.slow_calls",
+        Count { min: 1, max: 100 },
+        Is("80"),
+        "50",
+        &["slow_rate"],
+        "It opens when so many of a hundred calls were slow.",
+    )
+    .counts("percent")
+    .only(REMOTE),
+    key(
+        "lookup[].breaker.open",
+        Duration { min_ms: 1, max_ms: HOUR },
+        Is("\"5s\""),
+        "\"30s\"",
+        &["reset_timeout", "cool_down", "wait"],
+        "How long the source is left alone before it is tried again.",
+    )
+    .only(REMOTE),
+    key(
+        "lookup[].breaker.probes",
+        Count { min: 1, max: 1000 },
+        Is("3"),
+        "1",
+        &["half_open"],
+        "How many calls must be good before it closes.",
+    )
+    .counts("calls")
+    .only(REMOTE),
+    // [cache]
+    key(
+        "cache.warm",
+        Switch,
+        Is("true"),
+        "false",
+        &["persist", "save"],
+        "Whether the caches are written to `cache/` of the data directory when the process stops, and read when it starts. Entries keep their age.",
+    ),
+    // [cache.shared]
+    key(
+        "cache.shared.kind",
+        Word(&["redis"]),
+        Means("`redis`"),
+        "\"redis\"",
+        &["type"],
+        "`redis`: one server of Redis or Valkey.",
+    ),
+    key(
+        "cache.shared.url",
+        Url,
+        Means("no shared cache"),
+        "{ env = \"REDIS_URL\" }",
+        &["dsn", "uri", "address"],
+        "Where it is: `redis://host:port/0` or `rediss://...`. As a secret it may have `user:password@` in it.",
+    ),
+    key("cache.shared.user", Text, Means("that of the URL"), "\"ouzel\"", &["username"], "Who logs in."),
+    key(
+        "cache.shared.password",
+        Secret,
+        Means("that of the URL, else none"),
+        "{ env = \"REDIS_PASSWORD\" }",
+        &["pass"],
+        "The password of who logs in.",
+    ),
+    key(
+        "cache.shared.ca",
+        Path,
+        Means("the certificates that the machine trusts"),
+        "\"internal-ca.pem\"",
+        &["ca_file"],
+        "Certificates (PEM) that are trusted instead of the machine's.",
+    ),
+    key(
+        "cache.shared.pool",
+        Count { min: 1, max: 256 },
+        Is("4"),
+        "8",
+        &["connections"],
+        "Most connections to it, of all lookups together.",
+    )
+    .counts("connections"),
+    key(
+        "cache.shared.connect_timeout",
+        Duration { min_ms: 1, max_ms: 60 * SECOND },
+        Is("\"2s\""),
+        "\"500ms\"",
+        &[],
+        "How long making a connection may take.",
+    ),
+    key(
+        "cache.shared.timeout",
+        Duration { min_ms: 1, max_ms: SECOND },
+        Is("\"5ms\""),
+        "\"10ms\"",
+        &["read_timeout"],
+        "How long it may take to answer. What takes longer counts as a failure, and the source is asked without it.",
+    ),
+    key(
+        "cache.shared.lease",
+        Duration { min_ms: 8, max_ms: 60 * SECOND },
+        Is("\"100ms\""),
+        "\"500ms\"",
+        &["lock", "lock_ttl"],
+        "How long a process that asks for a key holds the others off; it is renewed while the call goes on. So long the others wait for one that died. At least eight times `timeout`.",
+    ),
+    key(
+        "cache.shared.look",
+        Duration { min_ms: 1, max_ms: SECOND },
+        Is("\"5ms\""),
+        "\"20ms\"",
+        &["poll"],
+        "How often a process that is held off looks whether the answer is there.",
     ),
     // [assets]
     key(
@@ -661,6 +1134,14 @@ pub static KEYS: &[Key] = &[
         "Whether files found there are used for what is not configured.",
     ),
     // [enrich]
+    key(
+        "enrich.deadline",
+        Duration { min_ms: 1, max_ms: 10 * SECOND },
+        Is("\"40ms\""),
+        "\"100ms\"",
+        &["timeout", "budget", "max_wait"],
+        "How long an event waits for its lookups, all of them and all their attempts together. When it is over the event goes on with what it has; the status of the others is `timeout`, or `stale:SECONDS` where the cache has something older.",
+    ),
     key(
         "enrich.status",
         Word(&["not_ok", "all"]),

@@ -16,6 +16,23 @@ pub enum SecretRef {
     File(PathBuf),
 }
 
+/// A text that may be a secret, and then does not stand in the configuration itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MaybeSecret {
+    Text(String),
+    Secret(SecretRef),
+}
+
+impl MaybeSecret {
+    /// The text itself, if it is no secret.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            MaybeSecret::Text(text) => Some(text),
+            MaybeSecret::Secret(_) => None,
+        }
+    }
+}
+
 impl SecretRef {
     /// Fetches the secret. Line ends at the end of a file are not part of it. The error names the place, never the text.
     pub fn resolve(

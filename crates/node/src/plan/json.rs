@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{DataState, Enricher, File, Plan, Source, Topic};
+use super::{DataState, Enricher, File, Lookup, Plan, Source, Topic};
 
 /// One object: `{"origin", "data", "port", "sources", "topics", "enrich", "sessions", "output", "warnings"}`. Durations are in seconds, sizes in
 /// bytes.
@@ -26,6 +26,7 @@ pub fn json(plan: &Plan) -> Value {
             "workers": plan.stage.workers,
             "dedup_bytes": plan.stage.dedup,
             "rounds": plan.stage.rounds,
+            "deadline_seconds": plan.stage.deadline.map(|d| d.as_secs_f64()),
             "enrichers": plan.stage.enrichers.iter().map(enricher).collect::<Vec<_>>(),
         },
         "sessions": plan.sessions.as_ref().map(|s| json!({
@@ -69,13 +70,36 @@ fn enricher(enricher: &Enricher) -> Value {
         "reads": enricher.reads,
         "after": enricher.after,
         "writes": enricher.writes,
-        "lookup": enricher.lookup.as_ref().map(|l| json!({"kind": l.kind, "key": l.key, "when": l.when})),
+        "lookup": enricher.lookup.as_ref().map(lookup),
         "files": enricher.files.iter().map(file).collect::<Vec<_>>(),
         "expect": enricher.expect.iter().map(|e| json!({"status": e.status, "why": e.why})).collect::<Vec<_>>(),
         "opened": enricher.opened.as_ref().map(|o| {
             json!({"versions": o.versions, "lacks": o.lacks, "refused": o.refused})
         }),
     })
+}
+
+/// The key is a text, or a list of them if there are several parameters.
+fn lookup(lookup: &Lookup) -> Value {
+    let key = match lookup.key.as_slice() {
+        [one] => json!(one),
+        several => json!(several),
+    };
+    let source = lookup.remote.as_ref().map(|remote| {
+        json!({
+            "place": remote.place,
+            "connections": remote.connections,
+            "bulk": remote.bulk,
+            "cache": {
+                "bytes": remote.cache.size,
+                "ttl_seconds": remote.cache.ttl.as_secs_f64(),
+                "ttl_missing_seconds": remote.cache.ttl_missing.as_secs_f64(),
+                "max_stale_seconds": remote.cache.max_stale.as_secs_f64(),
+                "shared": remote.cache.shared,
+            },
+        })
+    });
+    json!({"kind": lookup.kind, "key": key, "when": lookup.when, "source": source})
 }
 
 fn file(file: &File) -> Value {

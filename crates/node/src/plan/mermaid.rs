@@ -122,8 +122,14 @@ fn label(enricher: &Enricher, plan: &Plan) -> Vec<String> {
         false => format!("{} → {}", enricher.reads.join(", "), enricher.writes),
     });
     lines.extend(enricher.lookup.as_ref().and_then(|l| l.when.as_ref()).map(|when| format!("when {when}")));
+    if let Some((lookup, remote)) = enricher.lookup.as_ref().and_then(|l| Some((l, l.remote.as_ref()?))) {
+        lines.push(format!("{}: {}", lookup.kind, remote.place));
+        let deadline = plan.stage.deadline.map(|d| format!(", within {}", show_duration(d))).unwrap_or_default();
+        lines.push(format!("cached {}{deadline}", show_duration(remote.cache.ttl)));
+    }
     lines.extend(enricher.files.iter().map(file));
-    let nothing = enricher.files.iter().all(|f| !f.there);
+    let remote = enricher.lookup.as_ref().is_some_and(|l| l.remote.is_some());
+    let nothing = !remote && enricher.files.iter().all(|f| !f.there);
     lines.extend(enricher.expect.iter().filter(|_| nothing).map(Expect::to_string));
     lines
 }

@@ -106,6 +106,8 @@ pub struct Stage {
     pub enrichers: Vec<Enricher>,
     /// Rounds of asks; those of one round ask together.
     pub rounds: usize,
+    /// How long an event waits for lookups over a connection; `None`: there are none.
+    pub deadline: Option<Duration>,
 }
 
 /// The sessions stage.
@@ -143,9 +145,34 @@ pub struct Enricher {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Lookup {
     pub kind: &'static str,
-    pub key: String,
+    /// One path, or those of all parameters.
+    pub key: Vec<String>,
     /// A condition in CEL.
     pub when: Option<String>,
+    /// Of one that is asked over a connection.
+    pub remote: Option<Remote>,
+}
+
+/// A source that is asked over a connection.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Remote {
+    /// Where it is, without login and query; where the secret stands, if it is one.
+    pub place: String,
+    pub connections: usize,
+    /// Keys of a call.
+    pub bulk: usize,
+    pub cache: Cache,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cache {
+    /// Bytes.
+    pub size: u64,
+    pub ttl: Duration,
+    pub ttl_missing: Duration,
+    pub max_stale: Duration,
+    /// The cache that several processes share, if it is used.
+    pub shared: Option<String>,
 }
 
 /// A file that is read.
@@ -349,11 +376,13 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
         let files = match lookup {
             Some(lookup) => {
                 // Its key says more than what it is a part of, and the condition is told beside.
-                let key = lookup.key.to_string();
-                let part = |of: &str| key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+                let keys: Vec<String> = lookup.key.iter().map(ToString::to_string).collect();
+                let part = |of: &str| {
+                    keys.iter().any(|key| key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+                };
                 reads.retain(|r| !part(r) && *r != "event.custom");
-                reads.insert(0, key);
-                vec![files.file(&lookup.path, "lookup.path", lookup.required)]
+                reads.splice(0..0, keys);
+                lookup.kind.path().map(|path| files.file(path, "lookup.path", lookup.required)).into_iter().collect()
             }
             None => files.of_section(&o.name),
         };
@@ -364,9 +393,10 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
             after: o.members.clone(),
             writes: format!("{member}.{}", o.name),
             lookup: lookup.map(|l| Lookup {
-                kind: if l.kind == LookupKind::Mmdb { "mmdb" } else { "file" },
-                key: l.key.to_string(),
+                kind: l.kind.name(),
+                key: l.key.iter().map(ToString::to_string).collect(),
                 when: l.when.as_ref().map(|when| when.text().to_owned()),
+                remote: l.kind.remote().map(|r| remote(r, config)),
             }),
             expect: expected(&o.name, lookup, &files),
             files,
@@ -379,8 +409,26 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
         workers: config.enrich.workers,
         dedup: config.dedup.memory,
         rounds: enrichers.iter().filter_map(|e| e.round).max().unwrap_or(0),
+        deadline: config.lookups.iter().any(|l| l.kind.remote().is_some()).then_some(config.enrich.deadline),
         enrichers,
     })
+}
+
+fn remote(remote: &config::Remote, config: &Config) -> Remote {
+    let shared = config.cache.shared.as_ref().filter(|_| remote.shared);
+    let cache = &remote.cache;
+    Remote {
+        place: remote.place(),
+        connections: remote.connections,
+        bulk: remote.limits.bulk,
+        cache: Cache {
+            size: cache.size as u64,
+            ttl: cache.ttl,
+            ttl_missing: cache.ttl_missing,
+            max_stale: cache.max_stale,
+            shared: shared.map(|shared| config::remote::shown(&shared.url)),
+        },
+    }
 }
 
 fn sessions(config: &Config) -> Sessions {
@@ -409,15 +457,41 @@ fn expected(name: &str, lookup: Option<&config::Lookup>, files: &[File]) -> Vec<
     let Some(lookup) = lookup else {
         return WITHOUT.iter().filter(|(n, _)| nothing && *n == name).map(|(_, e)| e.clone()).collect();
     };
-    if nothing {
-        return vec![expect("skipped", "no file")];
-    }
+    let (source, many) = match &lookup.kind {
+        LookupKind::Mmdb { .. } | LookupKind::File { .. } if nothing => return vec![expect("skipped", "no file")],
+        LookupKind::Mmdb { .. } => (FILE, None),
+        LookupKind::File { on_many, .. } => (FILE, Some(*on_many)),
+        LookupKind::Remote(remote) => match &remote.client {
+            config::remote::Client::Sql(sql) => (SOURCE, Some(sql.on_many)),
+            config::remote::Client::Redis(_) | config::remote::Client::Http(_) => (SOURCE, None),
+        },
+    };
     let condition = lookup.when.as_ref().map(|_| expect("skipped", "where the condition does not hold"));
-    let miss = expect("miss", "where the file does not have the key");
-    let several = matches!(lookup.kind, LookupKind::File { on_many: OnMany::Error, .. })
-        .then(|| expect("error:many_rows", "where the file has the key in several rows"));
-    condition.into_iter().chain([miss]).chain(several).collect()
+    let several = (many == Some(OnMany::Error)).then(|| expect("error:many_rows", source.several));
+    condition.into_iter().chain([expect("miss", source.miss)]).chain(several).chain(source.more.iter().cloned()).collect()
 }
+
+/// What to expect of a kind of source.
+struct Expected {
+    miss: &'static str,
+    several: &'static str,
+    more: &'static [Expect],
+}
+
+const FILE: Expected = Expected {
+    miss: "where the file does not have the key",
+    several: "where the file has the key in several rows",
+    more: &[],
+};
+
+const SOURCE: Expected = Expected {
+    miss: "where the source does not have the key",
+    several: "where the source has the key in several rows",
+    more: &[
+        expect("timeout", "where the source does not answer in time, and the cache has nothing older"),
+        expect("open", "while the source is left alone because it fails"),
+    ],
+};
 
 fn size(fs: &dyn Fs, path: &Path) -> Option<u64> {
     fs.open_read(path).and_then(|f| f.len()).ok()

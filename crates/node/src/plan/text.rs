@@ -2,7 +2,7 @@
 
 use event::topic::{ENRICHED, RAW};
 
-use super::{DataState, Enricher, Expect, File, Plan, Sessions, Source, Topic};
+use super::{DataState, Enricher, Expect, File, Plan, Remote, Sessions, Source, Topic};
 use crate::config::units::{show_duration, show_size};
 use crate::paragraph::{WIDTH, plain, wrap};
 
@@ -154,7 +154,8 @@ fn stage(plan: &Plan) -> String {
         1 => "1 thread".to_owned(),
         n => format!("{n} threads"),
     };
-    format!("{rounds}, {workers}, duplicates told in {}", show_size(stage.dedup))
+    let deadline = stage.deadline.map(|d| format!(", an event waits {} at most", show_duration(d)));
+    format!("{rounds}{}, {workers}, duplicates told in {}", deadline.unwrap_or_default(), show_size(stage.dedup))
 }
 
 fn of_sessions(sessions: &Sessions) -> Vec<String> {
@@ -180,6 +181,7 @@ fn of_enricher(enricher: &Enricher) -> Vec<String> {
     if let Some(when) = enricher.lookup.as_ref().and_then(|l| l.when.as_ref()) {
         said.push(format!("when {when}"));
     }
+    said.extend(enricher.lookup.as_ref().and_then(|l| l.remote.as_ref()).into_iter().flat_map(of_remote));
     said.extend(enricher.files.iter().map(of_file));
     if let Some(opened) = &enricher.opened {
         if !opened.versions.is_empty() {
@@ -195,6 +197,22 @@ fn of_enricher(enricher: &Enricher) -> Vec<String> {
     }
     said.extend(enricher.expect.iter().map(Expect::to_string));
     said
+}
+
+fn of_remote(remote: &Remote) -> Vec<String> {
+    let count = |n: usize, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
+    let cache = &remote.cache;
+    let shared = cache.shared.as_ref().map(|place| format!(", then {place}")).unwrap_or_default();
+    vec![
+        format!("{}: {}, {} a call", remote.place, count(remote.connections, "connection"), count(remote.bulk, "key")),
+        format!(
+            "cached in {}{shared}: values {}, what is missing {}, past its time {} more if the source fails",
+            show_size(cache.size),
+            show_duration(cache.ttl),
+            show_duration(cache.ttl_missing),
+            show_duration(cache.max_stale),
+        ),
+    ]
 }
 
 fn of_file(file: &File) -> String {

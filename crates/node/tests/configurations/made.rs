@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ouzel_node::config::LoadArgs;
-use ouzel_node::config::schema::{KEYS, Key, Kind};
+use ouzel_node::config::schema::{KEYS, Key, Kind, REMOTE};
 use ouzel_node::config::units::{show_duration, show_size};
 use proptest::prelude::*;
 
@@ -52,6 +52,13 @@ const PLACES: &[Place] = &[
     Place { section: "campaign", element: None },
     Place { section: "lookup[]", element: Some(("company", "mmdb")) },
     Place { section: "lookup[]", element: Some(("plan", "file")) },
+    Place { section: "lookup[]", element: Some(("user", "sql")) },
+    Place { section: "lookup[].cache", element: Some(("user", "sql")) },
+    Place { section: "lookup[]", element: Some(("seen-by", "redis")) },
+    Place { section: "lookup[].breaker", element: Some(("seen-by", "redis")) },
+    Place { section: "lookup[]", element: Some(("score_of", "http")) },
+    Place { section: "cache", element: None },
+    Place { section: "cache.shared", element: None },
     Place { section: "assets", element: None },
     Place { section: "enrich", element: None },
     Place { section: "dedup", element: None },
@@ -78,8 +85,13 @@ pub fn made() -> impl Strategy<Value = Made> {
     let places: Vec<_> = PLACES.iter().map(|place| (any::<bool>(), keys(*place)).boxed()).collect();
     places.prop_map(|places| {
         let mut made = Made { file: "version = 1\n".into(), env: Vec::new(), set: Vec::new() };
+        // The table of an element follows it.
+        let mut element = false;
         for (place, (there, keys)) in PLACES.iter().zip(places) {
-            if place.element.is_none() || there {
+            if place.section.ends_with("[]") {
+                element = there && is_built_in(*place);
+            }
+            if place.element.is_none() || element {
                 put(&mut made, *place, keys);
             }
         }
@@ -105,9 +117,19 @@ fn keys(place: Place) -> BoxedStrategy<Chosen> {
 fn belongs(key: &Key, place: Place) -> bool {
     let Some((_, kind)) = place.element else { return true };
     let of_kind = key.only.is_empty() || key.only.contains(&kind);
-    // A connection's address is only where there is a connection.
-    let allowed = key.path != "source[].client_address" || kind == "http";
+    // A connection's address is only where there is a connection; the others have rules between them.
+    let allowed = match key.path {
+        "source[].client_address" => kind == "http",
+        "lookup[].body" | "lookup[].answer" | "lookup[].at" | "lookup[].burst" | "lookup[].breaker.calls" => false,
+        "lookup[].key_columns" => false,
+        _ => true,
+    };
     !["name", "kind"].contains(&key.name()) && of_kind && allowed
+}
+
+/// Without the feature `remote`, kinds over a connection are refused.
+fn is_built_in(place: Place) -> bool {
+    cfg!(feature = "remote") || place.element.is_none_or(|(_, kind)| !REMOTE.contains(&kind))
 }
 
 fn put(made: &mut Made, place: Place, keys: Chosen) {
@@ -115,12 +137,12 @@ fn put(made: &mut Made, place: Place, keys: Chosen) {
         (Some(list), Some((name, kind))) => {
             made.file += &format!("\n[[{list}]]\nname = \"{name}\"\nkind = \"{kind}\"\n");
         }
-        _ => made.file += &format!("\n[{}]\n", place.section),
+        _ => made.file += &format!("\n[{}]\n", place.section.replace("[]", "")),
     }
     for (key, layer, value) in keys {
         let needed = matches!((place.element, key.path), (Some((_, "file")), "source[].path"))
-            || matches!((place.element, key.path), (Some((_, "file")), "lookup[].key"))
-            || key.path == "lookup[].path";
+            || matches!((place.element, key.path), (Some((_, kind)), "lookup[].key") if kind != "mmdb")
+            || ["lookup[].path", "lookup[].url", "lookup[].query", "cache.shared.url"].contains(&key.path);
         let path = match place.element {
             Some((name, _)) => key.path.replacen("[]", &format!(".{name}"), 1),
             None => key.path.to_owned(),
@@ -175,6 +197,8 @@ fn value(key: &'static Key, place: Place) -> BoxedStrategy<String> {
         }
         // Keys and conditions have a language of their own.
         // So do zones.
+        _ if key.path == "lookup[].key" => Just(key.example.to_owned()).boxed(),
+        _ if key.path == "cache.shared.timeout" => Just("\"1ms\"".to_owned()).boxed(),
         Kind::Text if matches!(place.section, "lookup[]" | "sessions") => Just(key.example.to_owned()).boxed(),
         Kind::Text => text().boxed(),
         Kind::Texts => {
@@ -189,7 +213,7 @@ fn value(key: &'static Key, place: Place) -> BoxedStrategy<String> {
                 format!("{{{}}}", members.join(", "))
             })
             .boxed(),
-        Kind::Secret => Just(key.example.to_owned()).boxed(),
+        Kind::Secret | Kind::Url | Kind::SecretMap => Just(key.example.to_owned()).boxed(),
         Kind::FieldMap => {
             const ENTRIES: &[&str] = &[
                 "time = { pointer = \"/created_at\", format = \"epoch_ms\" }",

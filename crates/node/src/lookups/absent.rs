@@ -1,0 +1,24 @@
+//! A process that was built without lookups over a connection: its configuration has none.
+
+use std::sync::Arc;
+
+use super::{LookupsError, Outside};
+use crate::config::Config;
+use crate::engine::World;
+
+/// None.
+pub struct Lookups(());
+
+impl Lookups {
+    /// # Errors
+    /// Never.
+    pub fn start(_: &Config, _: &World, _: Outside<'_>) -> Result<Lookups, LookupsError> {
+        Ok(Lookups(()))
+    }
+
+    pub fn asked(&self, _: &str) -> Option<Arc<dyn lookup::Asked>> {
+        None
+    }
+
+    pub fn stop(&self) {}
+}
