@@ -30,7 +30,7 @@ use wire::Decoder;
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
 use crate::output::{Output, OutputError, OutputProgress, To};
-use crate::lookups::{Lookups, LookupsError, Outside};
+use crate::lookups::{Clients, Lookups, LookupsError, Outside};
 use crate::parts::{decoder, dedup, input_config, journal_config, sources_asked, worker_count};
 use crate::pipeline::operator;
 use crate::sessions::{Sessions, Worker};
@@ -51,6 +51,8 @@ pub struct World {
     pub rng: Arc<dyn Rng>,
     /// Of the process, for secrets.
     pub env: Arc<[(String, String)]>,
+    /// For measuring and tests.
+    pub clients: Clients,
 }
 
 impl World {
@@ -61,6 +63,7 @@ impl World {
             net: Arc::new(RealNet),
             rng: Arc::new(RealRng),
             env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
+            clients: Clients::default(),
         }
     }
 }
@@ -318,6 +321,11 @@ impl Engine {
             stop_output,
             stop_watcher,
         })
+    }
+
+    /// The lookups that are asked over a connection.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// Where the port is, when there is one.
