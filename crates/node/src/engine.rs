@@ -31,7 +31,7 @@ use wire::Decoder;
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
 use crate::lookups::named::Named;
-use crate::lookups::{Lookups, LookupsError, Outside};
+use crate::lookups::{Clients, Lookups, LookupsError, Outside};
 use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::parts::{decoder, dedup, input_config, journal_config, sources_asked, worker_count};
 use crate::pipeline::operator;
@@ -53,6 +53,8 @@ pub struct World {
     pub rng: Arc<dyn Rng>,
     /// The environment, in which secrets may be.
     pub env: Arc<[(String, String)]>,
+    /// For measuring and tests.
+    pub clients: Clients,
 }
 
 impl World {
@@ -65,6 +67,7 @@ impl World {
             env: std::env::vars_os()
                 .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
                 .collect(),
+            clients: Clients::default(),
         }
     }
 }
@@ -366,6 +369,11 @@ impl Engine {
             stop_output,
             stop_watcher,
         })
+    }
+
+    /// The lookups that are asked over a connection.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// Where the port is, when there is one.

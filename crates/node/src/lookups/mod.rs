@@ -35,6 +35,12 @@ pub use desk::desk;
 #[cfg(feature = "remote")]
 pub use running::Lookups;
 
+/// Clients that are there already, by the names of their lookups: they are asked in place of what the configuration says.
+#[cfg(feature = "remote")]
+pub type Clients = std::collections::BTreeMap<String, std::sync::Arc<dyn lookup::remote::Remote>>;
+#[cfg(not(feature = "remote"))]
+pub type Clients = ();
+
 /// Why a lookup cannot be started. Holds no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupsError {

@@ -59,6 +59,7 @@ impl Lookups {
         for (lookup, remote) in remotes() {
             let made = client::build(remote, lookup.key.len(), outside).map_err(|wrong| wrong.of(&lookup.name))?;
             let Made { remote: client, mark } = made;
+            let client = world.clients.get(&lookup.name).cloned().unwrap_or(client);
             let name = format!("{}.{mark}", lookup.name);
             let uses_shared = remote.shared && tier.is_some();
             let seed = world.rng.next_u128() as u64;
