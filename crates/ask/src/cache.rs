@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::counters::Tier;
+use crate::counters::Reads;
 use crate::entry::{age, signed};
 use crate::{Age, Code, Entry, Moment, Value};
 
@@ -119,7 +119,7 @@ pub struct Cache {
     negative: VecDeque<u32>,
     index: Index,
     ghosts: Ghosts,
-    tier: Tier,
+    reads: Reads,
     evicted: u64,
     refused: u64,
 }
@@ -146,7 +146,7 @@ impl Cache {
             negative: VecDeque::new(),
             index: Index::default(),
             ghosts: Ghosts::new(bytes),
-            tier: Tier::default(),
+            reads: Reads::default(),
             evicted: 0,
             refused: 0,
         }
@@ -156,7 +156,7 @@ impl Cache {
     pub fn get(&mut self, now: u64, key: &[u8]) -> Option<Hit<'_>> {
         let hash = xxh3_64(key);
         let Some(place) = self.find(hash, key) else {
-            self.tier.misses += 1;
+            self.reads.misses += 1;
             return None;
         };
         let record = self.record(place);
@@ -164,11 +164,11 @@ impl Cache {
         let age = age(now, fresh_until, stale_until);
         let is_value = record.is_value();
         match age {
-            Age::Fresh if is_value => self.tier.hits += 1,
-            Age::Fresh => self.tier.negative += 1,
-            Age::Stale(_) => self.tier.stale += 1,
+            Age::Fresh if is_value => self.reads.hits += 1,
+            Age::Fresh => self.reads.negative += 1,
+            Age::Stale(_) => self.reads.stale += 1,
             Age::Gone => {
-                self.tier.misses += 1;
+                self.reads.misses += 1;
                 self.remove(hash, place);
                 return None;
             }
@@ -271,8 +271,8 @@ impl Cache {
     }
 
     /// What its reads found.
-    pub fn tier(&self) -> Tier {
-        self.tier
+    pub fn reads(&self) -> Reads {
+        self.reads
     }
 
     /// Entries that were given up for others before their time.

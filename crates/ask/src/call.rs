@@ -7,7 +7,7 @@ use crate::breaker::Pass;
 use crate::desk::{Action, Desk, End, Planted};
 use crate::flight::Stage;
 use crate::timers::Due;
-use crate::{Code, Entry, Key, Value, derive};
+use crate::{Code, Entry, Key, Tier, Value, derive};
 
 /// A call, with all its attempts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -21,6 +21,8 @@ pub enum Answer {
     NotFound,
     /// It cannot say, and will not be able to when it is asked again.
     Bad(Code),
+    /// Its own attempt failed while others were answered: it is tried again as after a failed call.
+    Failed(Failure),
 }
 
 /// Why an attempt failed.
@@ -117,7 +119,8 @@ pub(crate) enum State {
 
 impl Desk {
     /// The source answered an attempt, each key by itself and in any order. Of a key named twice the first counts; keys that
-    /// were not asked for are nobody's; those of which nothing is said have failed.
+    /// were not asked for are nobody's; those of which nothing is said have failed for
+    /// good.
     pub fn answered(&mut self, now: u64, id: CallId, attempt: u32, answers: Vec<(Key, Answer)>) {
         let now = self.advance(now);
         let mut id = id;
@@ -129,7 +132,11 @@ impl Desk {
                 _ => return,
             }
         }
-        let call = self.end(now, id, true);
+        // Of a source that is asked key by key, this is as many attempts as keys: the call is what most of them were.
+        let unwell =
+            answers.iter().filter(|(_, answer)| matches!(answer, Answer::Failed(failure) if failure.is_unwell()));
+        let good = 2 * unwell.count() <= answers.len();
+        let mut call = self.end(now, id, good);
         let by_place = matches!(self.planted, Some(Planted::AnswersByPlace | Planted::LateReplyWritten));
         let mut by_key: BTreeMap<Key, Answer> = BTreeMap::new();
         if by_place {
@@ -139,11 +146,17 @@ impl Desk {
                 by_key.entry(key).or_insert(answer);
             }
         }
-        for key in call.keys {
+        let mut failed = Vec::new();
+        for key in std::mem::take(&mut call.keys) {
             let value = match by_key.remove(&key) {
                 Some(Answer::Value(json)) => Value::Found(json),
                 Some(Answer::NotFound) => Value::NotFound,
                 Some(Answer::Bad(code)) => Value::Failed(code),
+                Some(Answer::Failed(failure)) if failure.kind == FailureKind::Status(404) => Value::NotFound,
+                Some(Answer::Failed(failure)) => {
+                    failed.push((key, failure));
+                    continue;
+                }
                 None => {
                     self.counters.source.misses += 1;
                     self.finish(now, &key, &End::Failed(Code::Unanswered), false);
@@ -151,6 +164,10 @@ impl Desk {
                 }
             };
             self.land(now, &key, value, call.started_at);
+        }
+        if !failed.is_empty() {
+            self.counters.failed += 1;
+            self.try_again(now, id, call, failed);
         }
         self.pump(now);
     }
@@ -288,7 +305,6 @@ impl Desk {
             return;
         }
         self.counters.failed += 1;
-        call.failure = Some(failure);
         if failure.may_split() && call.keys.len() > 1 {
             let right = call.keys.split_off(call.keys.len() / 2);
             for half in [call.keys, right] {
@@ -298,15 +314,26 @@ impl Desk {
             self.leave_abandoned(now);
             return;
         }
-        let end = End::of(failure);
-        let may_retry = failure.may_retry() && call.attempt + 1 < self.config.attempts_max && self.breaker.admits(now);
-        if !may_retry {
-            call.keys.iter().for_each(|key| self.finish(now, key, &end, false));
-            return;
-        }
-        let again_at = now + self.pause_us(&call, failure);
+        let failed = std::mem::take(&mut call.keys).into_iter().map(|key| (key, failure)).collect();
+        self.try_again(now, id, call, failed);
+    }
+
+    /// The keys of an attempt that failed, each with why: those that can succeed later go on together, as the same call, after
+    /// the longest of their pauses.
+    fn try_again(&mut self, now: u64, id: CallId, mut call: Call, failed: Vec<(Key, Failure)>) {
+        let may = call.attempt + 1 < self.config.attempts_max && self.breaker.admits(now);
+        let (again, over): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, failure)| may && failure.may_retry());
+        over.iter().for_each(|(key, failure)| self.finish(now, key, &End::of(*failure), false));
+        let Some((first, _)) = again.first() else { return };
+        let pauses = again.iter().map(|(_, failure)| self.pause_us(first, call.attempt, *failure));
+        let again_at = now + pauses.max().expect("there is a first");
         // Who will be gone by then need not wait for his deadline.
-        call.keys.retain(|key| self.finish_until(now, key, again_at, &end));
+        for (key, failure) in again {
+            if self.finish_until(now, &key, again_at, &End::of(failure)) {
+                call.keys.push(key);
+                call.failure = Some(failure);
+            }
+        }
         if call.keys.is_empty() {
             return;
         }
@@ -328,10 +355,10 @@ impl Desk {
     }
 
     /// Full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015): anything up to a bound that doubles.
-    fn pause_us(&self, call: &Call, failure: Failure) -> u64 {
+    fn pause_us(&self, key: &Key, attempt: u32, failure: Failure) -> u64 {
         let config = &self.config;
-        let bound = config.back_off_us.saturating_mul(1 << call.attempt.min(30)).min(config.back_off_max_us);
-        let pause = derive(config.seed, &call.keys[0], u64::from(call.attempt)) % (bound + 1);
+        let bound = config.back_off_us.saturating_mul(1 << attempt.min(30)).min(config.back_off_max_us);
+        let pause = derive(config.seed, key, u64::from(attempt)) % (bound + 1);
         // A source that wants to be left alone for an hour is not waited for in any case.
         pause.max(failure.retry_after_us.unwrap_or(0).min(1 << 40))
     }
@@ -356,7 +383,7 @@ impl Desk {
             self.counters.late += 1;
         }
         self.remember(now, key, &entry, true);
-        self.finish(now, key, &End::Entry(entry), true);
+        self.finish(now, key, &End::Entry(entry, Tier::Source), true);
     }
 
     /// The breaker is open: nobody waits for a call any more.

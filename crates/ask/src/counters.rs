@@ -2,7 +2,7 @@
 
 /// What one tier's reads found.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Tier {
+pub struct Reads {
     /// Fresh values.
     pub hits: u64,
     /// Fresh entries without a value.
@@ -12,7 +12,7 @@ pub struct Tier {
     pub misses: u64,
 }
 
-/// A desk's. What the local cache found, its shards count ([`crate::Cache::tier`]).
+/// A desk's. What the local cache found, its shards count ([`crate::Cache::reads`]).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
     pub asked: u64,
@@ -25,7 +25,7 @@ pub struct Counters {
     pub cancelled: u64,
     pub settled: Settled,
 
-    pub shared: Tier,
+    pub shared: Reads,
     /// Reads and leases that failed or took too long, and writes that were reported to have failed.
     pub shared_failed: u64,
     /// How often the shared tier's breaker opened.
@@ -36,11 +36,11 @@ pub struct Counters {
 
     /// Keys that the source answered: values in `hits`, not found and bad keys in `negative`, those it said nothing of in
     /// `misses`.
-    pub source: Tier,
+    pub source: Reads,
     /// Attempts that were made, retries among them.
     pub calls: u64,
     pub retries: u64,
-    /// Attempts that failed.
+    /// Attempts that failed, in whole or for some of their keys.
     pub failed: u64,
     /// Keys whose answer came when nobody waited any more; it went to the caches.
     pub late: u64,

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use flow::Status;
 
 use crate::call::Call;
+use crate::entry::signed;
 use crate::flight::{Flight, Flights, Refresh, Stage};
 use crate::limit::{Bulkhead, TokenBucket};
 use crate::queue::Queue;
 use crate::shared::SharedConfig;
 use crate::timers::{Due, Timers};
-use crate::{Age, Breaker, BreakerConfig, CallId, Code, Counters, Entry, Failure, FailureKind, Key, Ttls, Value};
+use crate::{
+    Age, Breaker, BreakerConfig, CallId, Code, Counters, Entry, Failure, FailureKind, Key, Origin, Tier, Ttls, Value,
+};
 
 /// Longer keys are not asked for: no source takes them.
 pub const KEY_MAX: usize = 64 << 10;
@@ -118,8 +121,9 @@ impl Outcome {
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Tell the asker; it is over for him. Once for each ask that was not cancelled.
-    Settle { ask: AskId, outcome: Outcome },
+    /// Tell the asker; it is over for him. Once for each ask that was not cancelled. `origin`: who knew it, and since when;
+    /// `None` where nobody answered.
+    Settle { ask: AskId, outcome: Outcome, origin: Option<Origin> },
     /// Ask the source; then [`Desk::answered`] or [`Desk::failed`] with the same call and attempt. Attempts are counted from
     /// 0 and follow one another; a retry may be of fewer keys.
     Call { call: CallId, attempt: u32, keys: Vec<Key>, give_up_at: u64 },
@@ -157,10 +161,14 @@ pub enum Planted {
     LeaseNotRenewed,
     /// A stale value is given however old it is.
     StaleForever,
+    /// What the shared tier had is told as the source's.
+    SharedToldAsSource,
+    /// An answer is told to be as new as its telling.
+    ToldTooYoung,
 }
 
 impl Planted {
-    pub const ALL: [Planted; 7] = [
+    pub const ALL: [Planted; 9] = [
         Planted::RetryUnderNewId,
         Planted::LateReplyWritten,
         Planted::PermitLeaked,
@@ -168,12 +176,14 @@ impl Planted {
         Planted::AnswersByPlace,
         Planted::LeaseNotRenewed,
         Planted::StaleForever,
+        Planted::SharedToldAsSource,
+        Planted::ToldTooYoung,
     ];
 }
 
 /// How a flight ends, or its part for one asker.
 pub(crate) enum End {
-    Entry(Entry),
+    Entry(Entry, Tier),
     Failed(Code),
     Timeout,
     Open,
@@ -262,6 +272,7 @@ impl Desk {
         } else {
             None
         };
+        let stale = stale.map(|entry| (entry, Tier::Local));
         if let Some(end) = refused {
             self.settle(now, id, &end, stale.as_ref());
             return self.pump(now);
@@ -277,8 +288,8 @@ impl Desk {
         let flight = self.flights.get_mut(&key).expect("it was begun");
         flight.askers.insert((deadline, id));
         flight.leader.get_or_insert(id);
-        if let Some(stale) = stale {
-            flight.offer(stale);
+        if let Some((entry, tier)) = stale {
+            flight.offer(entry, tier);
         }
         self.pump(now);
     }
@@ -297,7 +308,7 @@ impl Desk {
             let until = now.saturating_add(self.config.refresh_us);
             let flight = self.flights.get_mut(&key).expect("it was begun");
             flight.refresh = Some(Refresh { until, fresh_until: known.fresh_until });
-            flight.offer(known.clone());
+            flight.offer(known.clone(), Tier::Local);
             self.timers.set(until, Due::Refresh(key));
         }
         self.pump(now);
@@ -524,16 +535,19 @@ impl Desk {
         }
     }
 
-    fn settle(&mut self, now: u64, ask: AskId, end: &End, stale: Option<&Entry>) {
-        let otherwise = match end {
-            End::Entry(entry) => match &entry.value {
-                Value::Found(json) => return self.say(ask, Outcome::Ok(json.clone())),
-                Value::NotFound => return self.say(ask, Outcome::Miss),
-                Value::Failed(code) => Outcome::Error(*code),
-            },
-            End::Failed(code) => Outcome::Error(*code),
-            End::Timeout => Outcome::Timeout,
-            End::Open => Outcome::Open,
+    fn settle(&mut self, now: u64, ask: AskId, end: &End, stale: Option<&(Entry, Tier)>) {
+        let (otherwise, origin) = match end {
+            End::Entry(entry, tier) => {
+                let origin = Some(self.origin(now, entry, *tier));
+                match &entry.value {
+                    Value::Found(json) => return self.say(ask, Outcome::Ok(json.clone()), origin),
+                    Value::NotFound => return self.say(ask, Outcome::Miss, origin),
+                    Value::Failed(code) => (Outcome::Error(*code), origin),
+                }
+            }
+            End::Failed(code) => (Outcome::Error(*code), None),
+            End::Timeout => (Outcome::Timeout, None),
+            End::Open => (Outcome::Open, None),
         };
         let stale_for = |entry: &Entry| match entry.at(now) {
             Age::Gone if self.planted == Some(Planted::StaleForever) => Some(u32::MAX),
@@ -541,22 +555,29 @@ impl Desk {
             Age::Stale(secs) => Some(secs),
             Age::Fresh => Some(0),
         };
-        let given = stale.and_then(|entry| match &entry.value {
-            Value::Found(json) => Some((json.clone(), stale_for(entry)?)),
+        let given = stale.and_then(|(entry, tier)| match &entry.value {
+            Value::Found(json) => Some((json.clone(), stale_for(entry)?, self.origin(now, entry, *tier))),
             _ => None,
         });
-        self.say(
-            ask,
-            match given {
-                // It was to be refreshed, and is still good.
-                Some((json, 0)) => Outcome::Ok(json),
-                Some((json, secs)) => Outcome::Stale(json, secs),
-                None => otherwise,
-            },
-        );
+        match given {
+            // It was to be refreshed, and is still good.
+            Some((json, 0, origin)) => self.say(ask, Outcome::Ok(json), Some(origin)),
+            Some((json, secs, origin)) => self.say(ask, Outcome::Stale(json, secs), Some(origin)),
+            None => self.say(ask, otherwise, origin),
+        }
     }
 
-    fn say(&mut self, ask: AskId, outcome: Outcome) {
+    fn origin(&self, now: u64, entry: &Entry, tier: Tier) -> Origin {
+        match self.planted {
+            Some(Planted::SharedToldAsSource) if tier == Tier::Shared => {
+                Origin { tier: Tier::Source, fetched_at: entry.fetched_at }
+            }
+            Some(Planted::ToldTooYoung) => Origin { tier, fetched_at: signed(now) },
+            _ => Origin { tier, fetched_at: entry.fetched_at },
+        }
+    }
+
+    fn say(&mut self, ask: AskId, outcome: Outcome, origin: Option<Origin>) {
         let settled = &mut self.counters.settled;
         let count = match outcome {
             Outcome::Ok(_) => &mut settled.ok,
@@ -567,6 +588,6 @@ impl Desk {
             Outcome::Open => &mut settled.open,
         };
         *count += 1;
-        self.actions.push_back(Action::Settle { ask, outcome });
+        self.actions.push_back(Action::Settle { ask, outcome, origin });
     }
 }

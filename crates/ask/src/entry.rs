@@ -15,6 +15,23 @@ pub enum Value {
     Failed(Code),
 }
 
+/// Who knew it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Tier {
+    /// The local cache.
+    Local,
+    Shared,
+    Source,
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    pub tier: Tier,
+    /// When the source was asked for it: [`Entry::fetched_at`].
+    pub fetched_at: i64,
+}
+
 /// How long an entry is good, in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ttls {

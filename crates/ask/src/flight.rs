@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::breaker::Pass;
 use crate::queue::Place;
-use crate::{AskId, CallId, Entry, Key};
+use crate::{AskId, CallId, Entry, Key, Tier};
 
 /// Where a flight is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,8 +33,8 @@ pub struct Flight {
     pub askers: BTreeSet<(u64, AskId)>,
     /// The asker with whom it began, or to whom it was handed over.
     pub leader: Option<AskId>,
-    /// The best there is if the source fails.
-    pub stale: Option<Entry>,
+    /// The best there is if the source fails, and who knew it.
+    pub stale: Option<(Entry, Tier)>,
     pub refresh: Option<Refresh>,
     /// Whether this process has the key's lease.
     pub leased: bool,
@@ -58,9 +58,9 @@ impl Flight {
     }
 
     /// Takes a stale entry in if it is the best so far.
-    pub fn offer(&mut self, entry: Entry) {
-        if self.stale.as_ref().is_none_or(|stale| stale.fetched_at < entry.fetched_at) {
-            self.stale = Some(entry);
+    pub fn offer(&mut self, entry: Entry, tier: Tier) {
+        if self.stale.as_ref().is_none_or(|(stale, _)| stale.fetched_at < entry.fetched_at) {
+            self.stale = Some((entry, tier));
         }
     }
 }

@@ -45,7 +45,7 @@ pub use call::{Answer, CallId, Failure, FailureKind};
 pub use code::Code;
 pub use counters::Counters;
 pub use desk::{Action, AskId, Desk, DeskConfig, Outcome, Planted};
-pub use entry::{Age, Entry, Moment, Ttls, Value};
+pub use entry::{Age, Entry, Moment, Origin, Tier, Ttls, Value};
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ use crate::breaker::{BreakerConfig, State};
 use crate::desk::{Action, Desk, End, Planted};
 use crate::flight::Stage;
 use crate::timers::Due;
-use crate::{Age, Entry, Key, Value, derive};
+use crate::{Age, Entry, Key, Tier, Value, derive};
 
 /// Times in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,7 +138,7 @@ impl Desk {
     /// Tells the caches what is known now; `newly`: the source said it, so that others do not know it yet.
     pub(crate) fn remember(&mut self, now: u64, key: &Key, entry: &Entry, newly: bool) {
         let stale = self.flights.get(key).and_then(|flight| flight.stale.as_ref());
-        let has_better = stale.is_some_and(|stale| stale.at(now) != Age::Gone);
+        let has_better = stale.is_some_and(|(stale, _)| stale.at(now) != Age::Gone);
         if matches!(entry.value, Value::Failed(_)) && has_better || entry.at(now) == Age::Gone {
             return;
         }
@@ -156,7 +156,7 @@ impl Desk {
         };
         if age != Age::Fresh {
             self.counters.shared.stale += 1;
-            self.flights.get_mut(key).expect("it was read for it").offer(entry);
+            self.flights.get_mut(key).expect("it was read for it").offer(entry, Tier::Shared);
             return self.ask_lease(now, key);
         }
         match entry.value {
@@ -166,7 +166,7 @@ impl Desk {
         self.remember(now, key, &entry, false);
         let flight = self.flights.get_mut(key).expect("it was read for it");
         let wants_newer = flight.refresh.is_some_and(|refresh| entry.fresh_until <= refresh.fresh_until);
-        let end = End::Entry(entry);
+        let end = End::Entry(entry, Tier::Shared);
         if wants_newer {
             // Askers may have it; the refresh goes on alone.
             self.settle_all(now, key, &end);

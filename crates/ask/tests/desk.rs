@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ouzel_ask::desk::KEY_MAX;
 use ouzel_ask::shared::{Lease, SharedConfig};
 use ouzel_ask::{
-    Action, Answer, AskId, BreakerConfig, CallId, Code, Desk, DeskConfig, Entry, Failure, FailureKind, Key, Outcome,
-    Ttls, Value,
+    Action, Answer, AskId, BreakerConfig, CallId, Code, Desk, DeskConfig, Entry, Failure, FailureKind, Key, Origin,
+    Outcome, Tier, Ttls, Value,
 };
 
 const TTLS: Ttls = Ttls { hit: 1_000_000, not_found: 100_000, error: 10_000, max_stale: 500_000 };
@@ -51,7 +51,7 @@ fn actions(desk: &mut Desk) -> Vec<Action> {
 
 fn settled(actions: &[Action]) -> Vec<(u64, Outcome)> {
     let settled = actions.iter().filter_map(|action| match action {
-        Action::Settle { ask, outcome } => Some((ask.0, outcome.clone())),
+        Action::Settle { ask, outcome, .. } => Some((ask.0, outcome.clone())),
         _ => None,
     });
     settled.collect()
@@ -230,6 +230,71 @@ fn a_retry_is_the_same_call_within_the_budget_of_each_ask() {
 }
 
 #[test]
+fn a_key_that_failed_alone_is_tried_again_alone() {
+    let mut desk = Desk::new(DeskConfig { bulk: 6, bulk_wait_us: 10, ..config() });
+    for (id, name) in ["a", "b", "c", "d", "e", "f"].iter().enumerate() {
+        desk.ask(0, AskId(id as u64), key(name), if *name == "c" { 900 } else { 40_000 }, None);
+    }
+    let call = calls(&actions(&mut desk))[0].0;
+    let failed = |name, failure: Failure| (key(name), Answer::Failed(failure));
+    let answers = vec![
+        value("a", "1"),
+        failed("b", FailureKind::Connection.into()),
+        failed("c", status(503, Some(2_000))),
+        failed("d", status(400, None)),
+        failed("e", status(404, None)),
+        failed("f", status(503, Some(2_000))),
+    ];
+    desk.answered(100, call, 0, answers);
+    let done = settled(&actions(&mut desk));
+    let expected = [
+        (0, Outcome::Ok(json("1"))),
+        (4, Outcome::Miss),
+        (3, Outcome::Error(Code::Refused)),
+        (2, Outcome::Error(Code::Unavailable)),
+    ];
+    assert_eq!(done, expected, "and he of `c` will be gone by then");
+    assert_eq!(desk.counters().in_flight, 0);
+    desk.tick(4_100);
+    assert_eq!(calls(&actions(&mut desk)), [(call, 1, vec!["b".into(), "f".into()])]);
+    desk.answered(4_200, call, 1, vec![value("b", "2"), failed("f", FailureKind::Connection.into())]);
+    let done = actions(&mut desk);
+    let told: Vec<_> = done.iter().filter(|action| matches!(action, Action::Settle { .. })).collect();
+    let origin = Some(Origin { tier: Tier::Source, fetched_at: 0 });
+    assert_eq!(
+        told,
+        [&Action::Settle { ask: AskId(1), outcome: Outcome::Ok(json("2")), origin }],
+        "as old as its call"
+    );
+    desk.tick(12_200);
+    let (again, attempt, keys) = calls(&actions(&mut desk)).swap_remove(0);
+    assert_eq!((again, attempt, &keys[..]), (call, 2, &["f".to_owned()][..]));
+    desk.answered(12_300, call, 2, vec![failed("f", FailureKind::Connection.into())]);
+    assert_eq!(settled(&actions(&mut desk)), [(5, Outcome::Error(Code::Connection))], "three attempts, no more");
+    let counters = desk.counters();
+    assert_eq!((counters.calls, counters.retries, counters.failed, counters.opened), (3, 2, 3, 0));
+    assert!(desk.is_idle());
+}
+
+#[test]
+fn a_call_is_bad_when_most_of_its_keys_failed() {
+    for (failing, opened) in [(2, 0), (3, 1)] {
+        let breaker = BreakerConfig { window: 4, calls_min: 1, ..BreakerConfig::default() };
+        let mut desk = Desk::new(DeskConfig { bulk: 4, bulk_wait_us: 10, breaker, ..config() });
+        let names = ["a", "b", "c", "d"];
+        (0..4).for_each(|id| desk.ask(0, AskId(id), key(names[id as usize]), 40_000, None));
+        for (call, attempt, keys) in calls(&actions(&mut desk)) {
+            let answer = |name: &String| match names[..failing].contains(&name.as_str()) {
+                true => (key(name), Answer::Failed(FailureKind::Connection.into())),
+                false => value(name, "1"),
+            };
+            desk.answered(100, call, attempt, keys.iter().map(answer).collect());
+        }
+        assert_eq!(desk.counters().opened, opened, "{failing} of 4");
+    }
+}
+
+#[test]
 fn one_key_that_spoils_a_bulk_does_not_spoil_the_others() {
     let mut desk = Desk::new(DeskConfig { bulk: 8, bulk_wait_us: 10, ..config() });
     let names = ["a", "b", "c", "d", "e", "f", "g", "bad"];
@@ -312,7 +377,9 @@ fn an_error_replaces_no_value_that_may_be_given() {
     let mut desk = Desk::new(config());
     let call = ask_one(&mut desk, 0, 1, "a", 40_000, Some(stale(0)));
     desk.answered(10, call, 0, vec![(key("a"), Answer::Bad(Code::BadValue))]);
-    assert_eq!(actions(&mut desk), [Action::Settle { ask: AskId(1), outcome: Outcome::Stale(json("old"), 1) }]);
+    let origin = Some(Origin { tier: Tier::Local, fetched_at: 0 });
+    let outcome = Outcome::Stale(json("old"), 1);
+    assert_eq!(actions(&mut desk), [Action::Settle { ask: AskId(1), outcome, origin }]);
 }
 
 #[test]
@@ -328,7 +395,8 @@ fn the_shared_tier_is_asked_first_and_what_is_fresh_there_is_no_call() {
         assert_eq!(actions(&mut desk), [Action::ReadShared { keys: vec![key("a")] }]);
         let entry = Entry::new(known, 0, &TTLS, 1, b"a");
         desk.shared(500, &key("a"), Some(entry.clone()));
-        let settle = Action::Settle { ask: AskId(1), outcome };
+        let origin = Some(Origin { tier: Tier::Shared, fetched_at: entry.fetched_at });
+        let settle = Action::Settle { ask: AskId(1), outcome, origin };
         assert_eq!(actions(&mut desk), [Action::Remember { key: key("a"), entry }, settle]);
         assert!(desk.is_idle());
     }

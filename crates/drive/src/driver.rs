@@ -2,16 +2,14 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use event::record::Chunk;
 use event::{Block, Micros, Offset, TopicPartition};
-use event::{Control, Source};
-use flow::progress::GUILTY_MAX;
-use flow::{
-    Asks, Batch, Clocks, Effects, Facts, Keyed, Kind, Metadata, Operator, Progress, ROUNDS_MAX, Verdict, Version,
-};
+use flow::{Answered, Asks, Batch, Clocks, Effects, Facts, Finished, Keyed, Kind, Metadata, Operator, Progress};
+
+use crate::stop::Stop;
+use crate::window::Window;
 
 /// What happened.
 pub enum Input {
@@ -21,8 +19,10 @@ pub enum Input {
     Records { chunks: Vec<Chunk>, at: Micros },
     /// Another answer to [`Action::Read`]: there are no records from there up to `next`, and never will be.
     Gap { next: Offset },
-    /// The answers to [`Action::Ask`], from its `from` on.
-    Facts(Facts),
+    /// The answers to [`Action::Ask`], from its `from` on; some may be said to be waited for.
+    Facts { flight: u64, facts: Facts },
+    /// Answers that were waited for.
+    Answers { flight: u64, answers: Vec<Answered> },
     /// The outcome of a commit, in the order they were asked for.
     Settled { seq: u64, settled: Settled },
 }
@@ -42,68 +42,13 @@ pub enum Action {
     /// Read records from here on.
     Read { from: Offset },
     /// Fetch the facts of these asks, from the `from`-th on. More than 0: it is a further round of the same batch, to be
-    /// answered from the same versions of everything.
-    Ask { asks: Arc<Asks>, from: usize },
-    /// Commit these outputs with this position, atomically.
-    Commit { seq: u64, blocks: Vec<Block>, next: Offset, metadata: Vec<u8>, records: u64 },
+    /// answered from the same versions of everything. `flight` is the batch's number, never used again.
+    Ask { flight: u64, asks: Arc<Asks>, from: usize },
+    /// Commit these outputs with this position, atomically. `received`: of a recording stage, when each event was that is
+    /// finished with it.
+    Commit { seq: u64, blocks: Vec<Block>, next: Offset, metadata: Vec<u8>, received: Vec<Micros> },
     /// Stop the stage: going on would be wrong.
     Stop(Stop),
-}
-
-/// Why a stage stopped.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stop {
-    /// A record that the log's checksums call good is no record.
-    Unreadable { offset: Offset },
-    /// Metadata of another version stands beside the position.
-    Metadata,
-    /// So many records in a row made the operator panic that the fault is the operator's.
-    Panics { last: Offset },
-    /// More records were set aside since the last snapshot than a replay can know of.
-    Guilty { last: Offset },
-    /// What must be replayed was written by another version, or under another configuration.
-    Version { snapshot: Offset, committed: Offset, wrote: Version, is: Version },
-    /// Another committed for this input since: the state here is of the past. It can be restored anew.
-    Overtaken { known: Offset, committed: Offset },
-    /// The replay made other outputs than those that are stored.
-    Diverged { from: Offset, to: Offset, stored: u64, made: u64 },
-}
-
-/// The word that `ouzel run` takes to go on after [`Stop::Version`] or [`Stop::Diverged`].
-const ACCEPT: &str = "--accept-divergence";
-
-impl std::fmt::Display for Stop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Stop::Unreadable { offset } => write!(
-                f,
-                "the record at {offset} cannot be read although its checksum is right; it was written by a newer version or by a bug"
-            ),
-            Stop::Metadata => {
-                f.write_str("what stands beside the committed position was written by another version of this program")
-            }
-            Stop::Panics { last } => write!(
-                f,
-                "{PANICS_MAX} records in a row, up to {last}, made it fail; this is a bug in the program, not in the events, and nothing was set aside"
-            ),
-            Stop::Guilty { last } => write!(
-                f,
-                "more than {GUILTY_MAX} records, the last at {last}, made it fail since the last snapshot; this is a bug in the program, not in the events"
-            ),
-            Stop::Version { snapshot, committed, wrote, is } => write!(
-                f,
-                "its outputs from {snapshot} to {committed} were made by version {wrote}, and this is version {is}: they cannot be made again to rebuild its state. Start with the program and configuration of before and stop it with `ouzel savepoint --stop`, then start this one; or give {ACCEPT}, and it rebuilds its state as if it had always been this version"
-            ),
-            Stop::Overtaken { known, committed } => write!(
-                f,
-                "the committed position is {committed}, and the last that was committed from here is {known}: another process works on this partition"
-            ),
-            Stop::Diverged { from, to, stored, made } => write!(
-                f,
-                "replaying {from} to {to} made other outputs than those that are stored (hash {made:016x}, stored {stored:016x}): this program decides differently although its version number is the same. `ouzel explain divergence` names the first record that differs; {ACCEPT} goes on with what was made now"
-            ),
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,56 +74,51 @@ pub enum Planted {
     BatchCuts,
     /// Timers that are due at once fire in the order of a hash map.
     MapOrderLeaks,
+    /// A record does not wait for earlier ones with its key.
+    OrderIgnored,
+    /// What is finished above the committed position is not committed with it.
+    FinishedForgotten,
 }
 
-/// When this many records in a row would be quarantined for panics, the stage stops instead (spec `events.md`).
-const PANICS_MAX: u32 = 100;
-
 pub struct Driver<O: Operator> {
-    operator: Arc<O>,
+    pub(crate) operator: Arc<O>,
     input: TopicPartition,
-    phase: Phase,
+    pub(crate) phase: Phase,
     prefix: O::Prefix,
-    state: Keyed,
+    pub(crate) state: Keyed,
     /// Where the state-only replay began.
-    replay_from: Offset,
+    pub(crate) replay_from: Offset,
     /// Of the outputs that the replay must make again.
-    stored: Option<Metadata>,
+    pub(crate) stored: Option<Metadata>,
     /// Whether there was a snapshot to begin from.
     restored: bool,
-    accept_divergence: bool,
+    pub(crate) accept_divergence: bool,
     /// Whether the replay did differ, and was told to go on.
-    diverged: bool,
+    pub(crate) diverged: bool,
     /// What the replay made since it was last taken, if somebody wants to see it.
-    replayed: Option<Vec<Block>>,
+    pub(crate) replayed: Option<Vec<Block>>,
     /// Next record to read.
-    next: Offset,
+    pub(crate) next: Offset,
     /// As of the committed position.
-    committed: Known,
-    committed_next: Offset,
+    pub(crate) committed: Known,
+    pub(crate) committed_next: Offset,
     /// As of the newest applied batch.
-    tip: Known,
+    pub(crate) tip: Known,
     open: VecDeque<Open>,
     pipeline: usize,
     seq: u64,
-    planned: Option<PlannedBatch>,
-    actions: VecDeque<Action>,
+    /// What a recording stage has read and not finished.
+    pub(crate) window: Window,
+    /// Above the committed position from which it reads.
+    pub(crate) finished: Finished,
+    /// There may be something in the window to be applied.
+    pub(crate) ripe: bool,
+    pub(crate) actions: VecDeque<Action>,
     reading: bool,
-    panics_in_row: u32,
-    planted: Option<Planted>,
+    pub(crate) panics_in_row: u32,
+    pub(crate) planted: Option<Planted>,
     /// Of [`Planted::ReplaySentTwice`]: outputs of the replay, to be sent with the next commit.
-    sent_again: Vec<Block>,
-}
-
-/// A batch whose facts are being fetched.
-struct PlannedBatch {
-    batch: Batch,
-    asks: Arc<Asks>,
-    facts: Facts,
-    /// The round that is being asked for.
-    round: usize,
-    /// Positions in the batch at which there is no record.
-    lost: u64,
+    pub(crate) sent_again: Vec<Block>,
 }
 
 struct Open {
@@ -189,10 +129,18 @@ struct Open {
 
 /// What is known as of a position.
 #[derive(Clone)]
-struct Known {
-    progress: Progress,
-    clocks: Clocks,
-    guilty: Vec<Offset>,
+pub(crate) struct Known {
+    pub progress: Progress,
+    pub clocks: Clocks,
+    pub guilty: Vec<Offset>,
+    /// Of a recording stage: above the position.
+    pub finished: Finished,
+}
+
+impl Known {
+    fn new(progress: Progress, clocks: Clocks) -> Known {
+        Known { progress, clocks, guilty: Vec::new(), finished: Finished::default() }
+    }
 }
 
 /// What a deterministic stage begins with.
@@ -231,13 +179,15 @@ impl<O: Operator> Driver<O> {
             diverged: false,
             replayed: None,
             next: 0,
-            committed: Known { progress: Progress::default(), clocks: Clocks::new(0), guilty: Vec::new() },
+            committed: Known::new(Progress::default(), Clocks::new(0)),
             committed_next: 0,
-            tip: Known { progress: Progress::default(), clocks: Clocks::new(0), guilty: Vec::new() },
+            tip: Known::new(Progress::default(), Clocks::new(0)),
             open: VecDeque::new(),
             pipeline,
             seq: 0,
-            planned: None,
+            window: Window::default(),
+            finished: Finished::default(),
+            ripe: false,
             actions: VecDeque::from([Action::ReadPosition]),
             reading: false,
             panics_in_row: 0,
@@ -261,7 +211,7 @@ impl<O: Operator> Driver<O> {
             None => (Progress::default(), Clocks::new(from.sources)),
         };
         driver.state = from.state;
-        driver.tip = Known { progress, clocks, guilty: Vec::new() };
+        driver.tip = Known::new(progress, clocks);
         driver.committed = driver.tip.clone();
         driver.accept_divergence = from.accept_divergence;
         driver
@@ -280,7 +230,8 @@ impl<O: Operator> Driver<O> {
             Input::Position(position) => self.on_position(position),
             Input::Records { chunks, at } => self.on_records(chunks, at),
             Input::Gap { next } => self.on_gap(next),
-            Input::Facts(facts) => self.on_facts(facts),
+            Input::Facts { flight, facts } => self.on_facts(flight, facts),
+            Input::Answers { flight, answers } => self.on_answers(flight, &answers),
             Input::Settled { seq, settled } => self.on_settled(seq, settled),
         }
     }
@@ -290,15 +241,20 @@ impl<O: Operator> Driver<O> {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        if self.reading || self.planned.is_some() {
-            return None;
+        let may_commit = self.open.len() < self.pipeline;
+        if self.ripe && may_commit && self.phase == Phase::Running {
+            self.apply_ripe();
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
         }
         let wants = match self.phase {
+            _ if self.reading => false,
             Phase::Replaying => true,
-            Phase::Running => self.open.len() < self.pipeline,
+            Phase::Running => may_commit && self.window.has_room(),
             Phase::Starting | Phase::Settling | Phase::Stopped => false,
         };
-        self.reading = wants;
+        self.reading |= wants;
         wants.then_some(Action::Read { from: self.next })
     }
 
@@ -321,9 +277,25 @@ impl<O: Operator> Driver<O> {
         &self.tip.progress
     }
 
-    /// Whether a batch is on its way, or something is to be done at once; else the next action is to read, or nothing.
+    /// Whether something is to be done at once; else the next action is to read, or nothing.
     pub fn is_processing(&self) -> bool {
-        !self.actions.is_empty() || self.planned.is_some()
+        let ripe = self.ripe && self.phase == Phase::Running && self.open.len() < self.pipeline;
+        !self.actions.is_empty() || ripe
+    }
+
+    /// Numbers of the batches of which records are not finished.
+    pub fn flights(&self) -> Range<u64> {
+        self.window.numbers()
+    }
+
+    /// Records above the committed position that are finished, as of that position.
+    pub fn finished(&self) -> u64 {
+        self.committed.finished.len()
+    }
+
+    /// What stands beside the committed position.
+    pub fn committed_metadata(&self) -> Vec<u8> {
+        self.encode(&self.committed)
     }
 
     /// What a deterministic stage knows of time as of the committed position.
@@ -375,6 +347,14 @@ impl<O: Operator> Driver<O> {
         &mut self.state
     }
 
+    fn encode(&self, known: &Known) -> Vec<u8> {
+        match O::KIND {
+            Kind::Recording if self.planted == Some(Planted::FinishedForgotten) => known.progress.encode(),
+            Kind::Recording => known.progress.encode_with(&known.finished),
+            Kind::Deterministic => self.metadata(known).encode(),
+        }
+    }
+
     fn metadata(&self, known: &Known) -> Metadata {
         Metadata {
             progress: known.progress,
@@ -408,14 +388,11 @@ impl<O: Operator> Driver<O> {
             self.restored && position.as_ref().is_some_and(|(next, _)| *next == self.replay_from);
         let known = match (&position, O::KIND) {
             (None, _) => Some(self.nothing_committed()),
-            (Some((_, metadata)), Kind::Recording) => Progress::decode(metadata).map(|progress| Known {
-                progress,
-                clocks: Clocks::new(0),
-                guilty: Vec::new(),
-            }),
+            (Some((next, metadata)), Kind::Recording) => Progress::decode_with(*next, metadata)
+                .map(|(progress, finished)| Known { finished, ..Known::new(progress, Clocks::new(0)) }),
             (Some((next, metadata)), Kind::Deterministic) => Metadata::decode(metadata).map(|m| {
                 let clocks = self.clocks_at(*next);
-                let known = Known { progress: m.progress, clocks, guilty: m.guilty.clone() };
+                let known = Known { guilty: m.guilty.clone(), ..Known::new(m.progress, clocks) };
                 self.stored = Some(m);
                 known
             }),
@@ -426,6 +403,8 @@ impl<O: Operator> Driver<O> {
             _ => self.committed_next,
         };
         let next = position.map_or(nothing, |(next, _)| next);
+        self.window.clear(next);
+        self.finished.clone_from(&known.finished);
         match self.phase {
             Phase::Starting => {
                 self.committed_next = next;
@@ -484,15 +463,6 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    fn check_version(&mut self) {
-        let is = self.operator.version();
-        let wrote = self.stored.as_ref().map_or(is, |m| m.version);
-        if wrote != is && !self.accept_divergence {
-            let (snapshot, committed) = (self.next, self.committed_next);
-            self.stop(Stop::Version { snapshot, committed, wrote, is });
-        }
-    }
-
     fn on_records(&mut self, chunks: Vec<Chunk>, at: Micros) {
         self.reading = false;
         if chunks.is_empty() || !matches!(self.phase, Phase::Replaying | Phase::Running) {
@@ -509,132 +479,19 @@ impl<O: Operator> Driver<O> {
         };
         let lost = batch.next - self.next - batch.len() as u64;
         self.next = batch.next;
-        if self.phase == Phase::Replaying {
-            if O::KIND == Kind::Deterministic {
+        match (self.phase, O::KIND) {
+            (Phase::Replaying, Kind::Recording) => self.replayed(),
+            (Phase::Replaying, Kind::Deterministic) => {
                 self.replay(&batch, lost);
+                self.replayed();
             }
-            return self.replayed();
+            (_, Kind::Recording) => self.admit(batch),
+            (_, Kind::Deterministic) => self.apply_batch(&batch, lost),
         }
-        if O::KIND == Kind::Deterministic {
-            // It asks nobody.
-            return self.apply_batch(&batch, &Asks::default(), &Facts::default(), lost);
-        }
-        let mut asks = Asks::default();
-        self.operator.plan(&batch, 0, &Facts::default(), &mut asks);
-        let asks = Arc::new(asks);
-        self.actions.push_back(Action::Ask { asks: asks.clone(), from: 0 });
-        self.planned = Some(PlannedBatch { batch, asks, facts: Facts::default(), round: 0, lost });
     }
 
-    fn on_facts(&mut self, answers: Facts) {
-        let Some(mut planned) = self.planned.take() else { return };
-        if self.phase != Phase::Running {
-            return;
-        }
-        if planned.round == 0 {
-            planned.facts = answers;
-        } else {
-            planned.facts.append(answers);
-        }
-        while planned.round + 1 < self.operator.rounds().min(ROUNDS_MAX) {
-            planned.round += 1;
-            let from = planned.asks.len();
-            self.operator.plan(&planned.batch, planned.round, &planned.facts, Arc::make_mut(&mut planned.asks));
-            if planned.asks.len() > from {
-                self.actions.push_back(Action::Ask { asks: planned.asks.clone(), from });
-                self.planned = Some(planned);
-                return;
-            }
-        }
-        let PlannedBatch { batch, asks, facts, lost, .. } = planned;
-        self.apply_batch(&batch, &asks, &facts, lost);
-    }
-
-    fn apply_batch(&mut self, batch: &Batch, asks: &Asks, facts: &Facts, lost: u64) {
-        self.state.open();
-        let mut out = self.effects();
-        let mut guilty = Vec::new();
-        if self.apply(batch, 0..batch.len(), asks, facts, &mut out).is_ok() {
-            self.panics_in_row = 0;
-        } else {
-            // Record by record; the guilty ones are set aside, their neighbours are as if they had never been.
-            self.state.drop_newest();
-            out = self.effects();
-            self.state.open();
-            match self.apply_one_by_one(batch, asks, facts, &mut out) {
-                Ok(found) => guilty = found,
-                Err(why) => return self.stop(why),
-            }
-        }
-        let records = batch.len() as u64;
-        out.progress.lost += lost;
-        let (blocks, progress, clocks) = out.finish();
-        guilty.splice(0..0, self.tip.guilty.iter().copied());
-        self.commit(blocks, batch.next, Known { progress, clocks, guilty }, records);
-    }
-
-    fn effects(&self) -> Effects {
+    pub(crate) fn effects(&self) -> Effects {
         Effects::new(self.tip.progress, self.tip.clocks.clone())
-    }
-
-    /// Makes a batch's state and outputs again; the outputs are known by their hash and sent nowhere.
-    fn replay(&mut self, batch: &Batch, lost: u64) {
-        self.state.open();
-        let mut out = self.effects();
-        let mut from = 0;
-        for at in 0..=batch.len() {
-            let is_guilty = at < batch.len() && self.committed.guilty.contains(&batch.entry(at).offset);
-            if at < batch.len() && !is_guilty {
-                continue;
-            }
-            let (asks, facts) = (Asks::default(), Facts::default());
-            if self.try_apply(batch, from..at, &asks, &facts, &mut out).is_err() {
-                // It was set aside before a snapshot that cannot be read any more: then nobody knows of it, and it is found
-                // as it was the first time. If it was not, the outputs differ.
-                for n in from..at {
-                    if self.try_apply(batch, n..n + 1, &asks, &facts, &mut out).is_err() {
-                        set_aside(&*self.operator, batch, n, &mut out);
-                    }
-                }
-            }
-            if is_guilty {
-                set_aside(&*self.operator, batch, at, &mut out);
-            }
-            from = at + 1;
-        }
-        out.progress.lost += lost;
-        let (blocks, progress, clocks) = out.finish();
-        if self.planted == Some(Planted::ReplaySentTwice) {
-            self.sent_again.extend(blocks.iter().cloned());
-        }
-        if let Some(kept) = &mut self.replayed {
-            kept.extend(blocks);
-        }
-        self.tip.progress = progress;
-        self.tip.clocks = clocks;
-        self.state.merge_oldest();
-    }
-
-    /// After a step of the replay: at its end, what was made must be what is stored.
-    fn replayed(&mut self) {
-        if self.next < self.committed_next {
-            return;
-        }
-        self.phase = Phase::Running;
-        if O::KIND == Kind::Recording {
-            return;
-        }
-        let (stored, made) = (self.committed.progress.output_hash, self.tip.progress.output_hash);
-        if stored != made {
-            if !self.accept_divergence {
-                let (from, to) = (self.replay_from, self.committed_next);
-                return self.stop(Stop::Diverged { from, to, stored, made });
-            }
-            self.diverged = true;
-        }
-        // The totals and clocks made now are those of the state made now.
-        self.tip.guilty.clone_from(&self.committed.guilty);
-        self.committed = self.tip.clone();
     }
 
     /// Steps over positions that hold nothing, so that nobody waits for them.
@@ -654,123 +511,22 @@ impl<O: Operator> Driver<O> {
             return self.replayed();
         }
         self.next = next;
+        if O::KIND == Kind::Recording {
+            return self.admit(Batch::gap(self.input, Micros(0), next));
+        }
         self.state.open();
         let mut known = self.tip.clone();
         known.progress.lost += lost;
-        self.commit(Vec::new(), next, known, 0);
+        self.commit(Vec::new(), next, known, Vec::new());
     }
 
-    fn commit(&mut self, mut blocks: Vec<Block>, next: Offset, known: Known, records: u64) {
+    pub(crate) fn commit(&mut self, mut blocks: Vec<Block>, next: Offset, known: Known, received: Vec<Micros>) {
         blocks.splice(0..0, self.sent_again.drain(..));
-        let metadata = match O::KIND {
-            Kind::Recording => known.progress.encode(),
-            Kind::Deterministic => self.metadata(&known).encode(),
-        };
+        let metadata = self.encode(&known);
         self.tip = known.clone();
         self.seq += 1;
         self.open.push_back(Open { seq: self.seq, next, known });
-        self.actions.push_back(Action::Commit { seq: self.seq, blocks, next, metadata, records });
-    }
-
-    /// Gives the positions that were set aside.
-    fn apply_one_by_one(
-        &mut self,
-        batch: &Batch,
-        asks: &Asks,
-        facts: &Facts,
-        out: &mut Effects,
-    ) -> Result<Vec<Offset>, Stop> {
-        let mut guilty = Vec::new();
-        for n in 0..batch.len() {
-            if self.try_apply(batch, n..n + 1, asks, facts, out).is_ok() {
-                self.panics_in_row = 0;
-                continue;
-            }
-            self.panics_in_row += 1;
-            let last = batch.entry(n).offset;
-            if self.panics_in_row >= PANICS_MAX {
-                return Err(Stop::Panics { last });
-            }
-            if O::KIND == Kind::Deterministic {
-                guilty.push(last);
-                if self.tip.guilty.len() + guilty.len() > GUILTY_MAX {
-                    return Err(Stop::Guilty { last });
-                }
-            }
-            set_aside(&*self.operator, batch, n, out);
-        }
-        Ok(guilty)
-    }
-
-    /// Applies a range; `Err` if the operator panicked: then state and outputs are as before.
-    fn try_apply(
-        &mut self,
-        batch: &Batch,
-        range: Range<usize>,
-        asks: &Asks,
-        facts: &Facts,
-        out: &mut Effects,
-    ) -> Result<(), ()> {
-        let mark = out.mark();
-        self.state.open();
-        let applied = self.apply(batch, range, asks, facts, out);
-        match applied {
-            Ok(()) => self.state.fold_newest(),
-            Err(()) => {
-                self.state.drop_newest();
-                out.rewind(&mark);
-            }
-        }
-        applied
-    }
-
-    /// Applies a range; `Err` if the operator panicked: then state and outputs are in pieces.
-    fn apply(
-        &mut self,
-        batch: &Batch,
-        range: Range<usize>,
-        asks: &Asks,
-        facts: &Facts,
-        out: &mut Effects,
-    ) -> Result<(), ()> {
-        // What it half did is in an undo log and in effects that the caller drops: nothing broken is seen.
-        catch_unwind(AssertUnwindSafe(|| match O::KIND {
-            Kind::Recording => self.operator.apply(batch, range, asks, facts, &mut self.state, out),
-            Kind::Deterministic => range.for_each(|n| self.step(batch, n, asks, facts, out)),
-        }))
-        .map_err(|_| ())
-    }
-
-    /// One record of a deterministic stage, and the timers that its watermark makes due.
-    ///
-    /// IMPORTANT: a record is applied before the watermark in its own header counts, and timers fire between two records,
-    /// not at the end of a batch: where a batch is cut must not be seen.
-    fn step(&mut self, batch: &Batch, n: usize, asks: &Asks, facts: &Facts, out: &mut Effects) {
-        let (operator, state) = (&*self.operator, &mut self.state);
-        let entry = batch.entry(n);
-        out.position = Source::of(batch.input.topic, batch.input.partition, entry.offset);
-        if entry.verdict == Verdict::Control {
-            out.progress.control += 1;
-            let Some(control) = Control::decode(entry.header) else { return };
-            out.clocks.control(&control);
-            if control.close {
-                // Each timer once: what stays for later has its time.
-                for (_, key) in state.take_due(Micros(i64::MAX), usize::MAX) {
-                    operator.advance(&key, state, out);
-                }
-                out.progress.watermark = out.clocks.watermark();
-                return;
-            }
-        } else {
-            out.clocks.before(entry.header);
-            operator.apply(batch, n..n + 1, asks, facts, state, out);
-            out.clocks.after(entry.header);
-        }
-        out.progress.watermark = out.clocks.watermark();
-        let waits = self.planted == Some(Planted::BatchCuts) && n + 1 < batch.len();
-        if !waits {
-            fire(operator, state, out);
-        }
+        self.actions.push_back(Action::Commit { seq: self.seq, blocks, next, metadata, received });
     }
 
     fn on_settled(&mut self, seq: u64, settled: Settled) {
@@ -784,7 +540,6 @@ impl<O: Operator> Driver<O> {
             }
             (Phase::Running, _) => {
                 self.phase = Phase::Settling;
-                self.planned = None;
                 self.settle_if_last(seq);
             }
             (Phase::Settling, _) => self.settle_if_last(seq),
@@ -800,27 +555,8 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    fn stop(&mut self, why: Stop) {
+    pub(crate) fn stop(&mut self, why: Stop) {
         self.phase = Phase::Stopped;
-        self.planned = None;
         self.actions.push_back(Action::Stop(why));
     }
-}
-
-/// Timers fired at a time: their keys are copied.
-const DUE_MAX: usize = 256;
-
-fn fire<O: Operator>(operator: &O, state: &mut Keyed, out: &mut Effects) {
-    let until = out.clocks.watermark();
-    while state.earliest_timer().is_some_and(|at| at <= until) {
-        for (at, key) in state.take_due(until, DUE_MAX) {
-            operator.advance(&key, state, out);
-            assert!(state.timer(&key).is_none_or(|next| next > at), "a timer that fires is moved on or cleared");
-        }
-    }
-}
-
-fn set_aside<O: Operator>(operator: &O, batch: &Batch, n: usize, out: &mut Effects) {
-    out.position = Source::of(batch.input.topic, batch.input.partition, batch.entry(n).offset);
-    operator.quarantine(batch, n, out);
 }

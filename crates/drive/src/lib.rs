@@ -9,8 +9,26 @@
 //! A recording stage replays to rebuild what it observed; a deterministic one makes its state and outputs again, and
 //! compares the outputs with what is stored by their rolling hash.
 //!
+//! * [`driver`]: what happens in which order, for both kinds
+//! * `deterministic`: records that are applied in order, and made again
+//! * `recording`, `window`: records that wait for answers, and are finished out of order
+//! * `stop`: why a stage stops
+//!
 //! It does no I/O, keeps no time and knows no operator beyond the trait.
 
-mod driver;
+mod deterministic;
+pub mod driver;
+mod recording;
+mod stop;
+mod window;
 
-pub use driver::{Action, Driver, Input, Phase, Planted, Restored, Settled, Stop};
+use event::Source;
+use flow::{Batch, Effects, Operator};
+
+pub use driver::{Action, Driver, Input, Phase, Planted, Restored, Settled};
+pub use stop::Stop;
+
+fn set_aside<O: Operator>(operator: &O, batch: &Batch, n: usize, out: &mut Effects) {
+    out.position = Source::of(batch.input.topic, batch.input.partition, batch.entry(n).offset);
+    operator.quarantine(batch, n, out);
+}

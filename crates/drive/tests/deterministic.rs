@@ -36,8 +36,6 @@ impl Operator for Counting {
         if record.value.is_some() { Verdict::Fresh } else { Verdict::Control }
     }
 
-    fn plan(&self, _: &Batch, _: usize, _: &Facts, _: &mut Asks) {}
-
     fn apply(&self, batch: &Batch, range: Range<usize>, _: &Asks, _: &Facts, state: &mut Keyed, out: &mut Effects) {
         for n in range {
             let entry = batch.entry(n);

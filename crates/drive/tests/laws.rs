@@ -28,8 +28,6 @@ impl Operator for Counting {
         if first < offset { Verdict::Duplicate } else { Verdict::Fresh }
     }
 
-    fn plan(&self, _: &Batch, _: usize, _: &Facts, _: &mut Asks) {}
-
     fn apply(&self, batch: &Batch, range: Range<usize>, _: &Asks, _: &Facts, state: &mut Keyed, out: &mut Effects) {
         for n in range {
             let entry = batch.entry(n);
@@ -131,7 +129,7 @@ impl World {
                         continue;
                     }
                 }
-                Some(Action::Ask { .. }) => driver.handle(Input::Facts(Facts::default())),
+                Some(Action::Ask { flight, .. }) => driver.handle(Input::Facts { flight, facts: Facts::default() }),
                 Some(Action::Commit { seq, blocks, next, metadata, .. }) => {
                     let bytes: Vec<u8> = blocks.iter().flat_map(|b| b.bytes.to_vec()).collect();
                     waiting.push((seq, bytes, next, metadata));
@@ -274,7 +272,6 @@ fn a_panic_costs_the_guilty_record_alone() {
         fn observe(&self, _: &mut (), _: Offset, _: &RecordRef<'_>, _: HeaderRef<'_>) -> Verdict {
             Verdict::Fresh
         }
-        fn plan(&self, _: &Batch, _: usize, _: &Facts, _: &mut Asks) {}
         fn apply(&self, _: &Batch, _: Range<usize>, _: &Asks, _: &Facts, _: &mut Keyed, _: &mut Effects) {
             panic!("always");
         }
@@ -288,7 +285,7 @@ fn a_panic_costs_the_guilty_record_alone() {
             Some(Action::Read { from }) => {
                 driver.handle(Input::Records { chunks: world.chunk(from, 150), at: Micros(0) })
             }
-            Some(Action::Ask { .. }) => driver.handle(Input::Facts(Facts::default())),
+            Some(Action::Ask { flight, .. }) => driver.handle(Input::Facts { flight, facts: Facts::default() }),
             Some(Action::Stop(why)) => break why,
             Some(Action::Commit { .. }) => panic!("nothing is to be committed"),
             None => panic!("it waits for something"),

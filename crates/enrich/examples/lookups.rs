@@ -66,14 +66,15 @@ fn once(operator: &Enrich, chunk: &Chunk, answer: &[u8]) -> usize {
     let batch = Batch::read(RAW.partition(0), Micros(1), vec![chunk.clone()], None, |_, _, _| Verdict::Fresh);
     let batch = batch.expect("a batch");
     let (mut asks, mut facts) = (Asks::default(), Facts::new("{}".into()));
+    asks.parts().1.lay_out(batch.len(), operator.slots());
     for round in 0..operator.rounds() {
         let from = asks.len();
-        operator.plan(&batch, round, &facts, &mut asks);
+        (0..batch.len()).for_each(|n| operator.plan(&batch, n, round, &facts, &mut asks));
         let mut answers = Facts::default();
         for _ in asks.since(from) {
             answers.push_with(|out| {
                 out.extend_from_slice(answer);
-                Status::Ok
+                Some(Status::Ok)
             });
         }
         facts.append(answers);

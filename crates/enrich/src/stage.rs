@@ -181,9 +181,29 @@ impl Enrich {
             status.write(out);
             out.push(b'"');
         }
-        out.extend_from_slice(br#"},"data_versions":"#);
+        out.push(b'}');
+        self.write_waited(view, out);
+        out.extend_from_slice(br#","data_versions":"#);
         out.extend_from_slice(if view.facts.versions.is_empty() { "{}" } else { &view.facts.versions }.as_bytes());
         out.push(b'}');
+    }
+
+    /// `,"waited":{"user":4.021}`: milliseconds, of those that had to be waited for; nothing where there are none.
+    fn write_waited(&self, view: &View<'_>, out: &mut Vec<u8>) {
+        if !view.facts.waited() {
+            return;
+        }
+        let mut first = true;
+        for n in 0..self.enrichers.len() {
+            let Some(waited) = view.fact(Slot(n)).waited else { continue };
+            out.extend_from_slice(if first { br#","waited":{"# } else { b"," });
+            first = false;
+            out.extend_from_slice(&self.labels[n]);
+            out.extend_from_slice(format!("{}.{:03}", waited / 1000, waited % 1000).as_bytes());
+        }
+        if !first {
+            out.push(b'}');
+        }
     }
 
     /// What the enrichers see of an event.
@@ -256,14 +276,6 @@ impl Enrich {
         out.emit(to, id, &header_bytes, Some(&[&value]), 0);
         out.progress.quarantined += 1;
     }
-
-    /// Moves the watermark for a record: an event counts as the earlier of its own time and its receipt, so that one fast
-    /// clock makes nobody late.
-    fn watermark(&self, entry: &Entry<'_>, out: &mut Effects) {
-        let counts = entry.header.event_time().min(entry.header.received_time());
-        let to = Micros(counts.0.saturating_sub(self.config.out_of_order_us));
-        out.progress.watermark = out.progress.watermark.max(to);
-    }
 }
 
 impl Operator for Enrich {
@@ -286,24 +298,24 @@ impl Operator for Enrich {
         self.rounds.len()
     }
 
-    fn plan(&self, batch: &Batch, round: usize, facts: &Facts, asks: &mut Asks) {
-        let (asked, notes) = asks.parts();
-        if round == 0 {
-            notes.lay_out(batch.len(), self.enrichers.len() + 1);
+    fn slots(&self) -> usize {
+        self.enrichers.len() + 1
+    }
+
+    fn plan(&self, batch: &Batch, n: usize, round: usize, facts: &Facts, asks: &mut Asks) {
+        if batch.verdict(n) != Verdict::Fresh {
+            return;
         }
-        for (n, entry) in batch.entries().enumerate() {
-            if entry.verdict != Verdict::Fresh {
-                continue;
-            }
-            let event = Event::new(entry.record, entry.header);
-            for slot in &self.rounds[round] {
-                let view = View { event, notes: notes.of(n), facts, enrichers: &self.enrichers };
-                let planned = self.enrichers[slot.0].plan(&view, asked);
-                notes.set(n, slot.0, planned);
-            }
-            if round == 0 {
-                notes.set(n, self.link_slot(), self.plan_link(&event, asked));
-            }
+        let entry = batch.entry(n);
+        let (asked, notes) = asks.parts();
+        let event = Event::new(entry.record, entry.header);
+        for slot in &self.rounds[round] {
+            let view = View { event, notes: notes.of(n), facts, enrichers: &self.enrichers };
+            let planned = self.enrichers[slot.0].plan(&view, asked);
+            notes.set(n, slot.0, planned);
+        }
+        if round == 0 {
+            notes.set(n, self.link_slot(), self.plan_link(&event, asked));
         }
     }
 
@@ -330,8 +342,15 @@ impl Operator for Enrich {
                 }
                 Verdict::Control => out.progress.control += 1,
             }
-            self.watermark(&entry, out);
         }
+    }
+
+    /// Moves the watermark: an event counts as the earlier of its own time and its receipt, so that one fast clock makes
+    /// nobody late.
+    fn passed(&self, entry: &Entry<'_>, out: &mut Effects) {
+        let counts = entry.header.event_time().min(entry.header.received_time());
+        let to = Micros(counts.0.saturating_sub(self.config.out_of_order_us));
+        out.progress.watermark = out.progress.watermark.max(to);
     }
 
     fn quarantine(&self, batch: &Batch, n: usize, out: &mut Effects) {

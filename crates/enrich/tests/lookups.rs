@@ -91,20 +91,21 @@ fn enrich(
     let operator = operator(lookups).expect("an order");
     let batch = batch(&operator, events);
     let (mut asks, mut facts, mut asked) = (Asks::default(), Facts::default(), Vec::new());
+    asks.parts().1.lay_out(batch.len(), operator.slots());
     for round in 0..operator.rounds() {
         let from = asks.len();
-        operator.plan(&batch, round, &facts, &mut asks);
+        (0..batch.len()).for_each(|n| operator.plan(&batch, n, round, &facts, &mut asks));
         let mut answers = Facts::new("{}".into());
         asked.push(Vec::new());
         for (source, key) in asks.since(from) {
             asked[round].push((source.0, String::from_utf8_lossy(key).into_owned()));
             answers.push_with(|out| match rows.get(&(source.0, key.to_vec())) {
-                Some(Value::String(code)) if code == "timeout" => Status::Timeout,
+                Some(Value::String(code)) if code == "timeout" => Some(Status::Timeout),
                 Some(row) => {
                     out.extend_from_slice(row.to_string().as_bytes());
-                    Status::Ok
+                    Some(Status::Ok)
                 }
-                None => Status::Miss,
+                None => Some(Status::Miss),
             });
         }
         facts.append(answers);

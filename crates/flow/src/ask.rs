@@ -69,9 +69,9 @@ impl Notes {
         self.planned[record * self.slots + slot] = planned;
     }
 
-    /// The notes of a record, in the order of the slots.
+    /// The notes of a record, in the order of the slots; none before they are laid out.
     pub fn of(&self, record: usize) -> &[Planned] {
-        &self.planned[record * self.slots..][..self.slots]
+        self.planned.get(record * self.slots..(record + 1) * self.slots).unwrap_or_default()
     }
 }
 
@@ -153,40 +153,99 @@ pub struct Fact<'a> {
     pub status: Status,
     /// JSON; empty unless the status is `Ok` or `Stale`.
     pub json: &'a [u8],
+    /// Microseconds from the ask to its end; `None` where nobody waited for it.
+    pub waited: Option<u32>,
 }
 
-/// The answers to a batch's asks, in the order of their ids.
+impl Fact<'_> {
+    /// Of what was not asked for.
+    pub fn none(status: Status) -> Fact<'static> {
+        Fact { status, json: &[], waited: None }
+    }
+}
+
+/// An answer that was waited for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    pub ask: AskId,
+    pub status: Status,
+    /// JSON; does not count unless the status is `Ok` or `Stale`.
+    pub json: Vec<u8>,
+    /// Microseconds from the ask to its end.
+    pub waited: u32,
+}
+
+/// The answers to a batch's asks, in the order of their ids. Some may still be waited for.
 #[derive(Default)]
 pub struct Facts {
-    list: Vec<(Status, u32, u32)>,
+    list: Vec<Slot>,
+    /// Of those that are waited for.
+    pending: usize,
+    /// One was waited for.
+    waited: bool,
     bytes: Vec<u8>,
     /// JSON object: the version of each source that answered, as of this batch.
     pub versions: Arc<str>,
 }
+
+#[derive(Clone, Copy)]
+struct Slot {
+    /// `None`: it is waited for.
+    status: Option<Status>,
+    start: u32,
+    len: u32,
+    /// [`NOBODY`]: nobody waited.
+    waited: u32,
+}
+
+const NOBODY: u32 = u32::MAX;
 
 impl Facts {
     pub fn new(versions: Arc<str>) -> Facts {
         Facts { versions, ..Facts::default() }
     }
 
-    /// Adds the fact of the next ask; `render` appends its JSON and says how it ended.
-    pub fn push_with(&mut self, render: impl FnOnce(&mut Vec<u8>) -> Status) {
+    /// Adds the fact of the next ask; `render` appends its JSON and says how it ended, or that it is to be waited for.
+    pub fn push_with(&mut self, render: impl FnOnce(&mut Vec<u8>) -> Option<Status>) {
         let start = self.bytes.len();
         let status = render(&mut self.bytes);
-        if !matches!(status, Status::Ok | Status::Stale(_)) {
+        self.pending += usize::from(status.is_none());
+        let slot = self.slot(status, start, NOBODY);
+        self.list.push(slot);
+    }
+
+    /// Ends the wait for an answer. Whether it was waited for.
+    pub fn settle(&mut self, answered: &Answered) -> bool {
+        let at = answered.ask.0 as usize;
+        if self.list.get(at).is_none_or(|slot| slot.status.is_some()) {
+            return false;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&answered.json);
+        self.pending -= 1;
+        self.waited = true;
+        self.list[at] = self.slot(Some(answered.status), start, answered.waited.min(NOBODY - 1));
+        true
+    }
+
+    /// Of what was appended from `start` on; what does not count is taken away.
+    fn slot(&mut self, status: Option<Status>, start: usize, waited: u32) -> Slot {
+        if !matches!(status, Some(Status::Ok | Status::Stale(_))) {
             self.bytes.truncate(start);
         }
-        self.list.push((status, start as u32, (self.bytes.len() - start) as u32));
+        Slot { status, start: start as u32, len: (self.bytes.len() - start) as u32, waited }
     }
 
-    /// Adds the answers of a further round.
+    /// Adds the answers of further asks.
     pub fn append(&mut self, more: Facts) {
         let base = self.bytes.len() as u32;
-        self.list.extend(more.list.into_iter().map(|(status, start, len)| (status, base + start, len)));
+        self.list.extend(more.list.into_iter().map(|slot| Slot { start: base + slot.start, ..slot }));
         self.bytes.extend_from_slice(&more.bytes);
+        self.pending += more.pending;
+        self.waited |= more.waited;
     }
 
-    /// How many asks are answered.
+    /// How many asks are here, with those that are waited for.
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -195,13 +254,30 @@ impl Facts {
         self.list.is_empty()
     }
 
+    /// How many are waited for.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Whether an answer among them was waited for.
+    pub fn waited(&self) -> bool {
+        self.waited
+    }
+
+    /// Whether an ask has its answer.
+    pub fn has(&self, id: AskId) -> bool {
+        self.list.get(id.0 as usize).is_some_and(|slot| slot.status.is_some())
+    }
+
     /// The fact of an ask; `Skipped` for one that nobody answered.
     pub fn fact(&self, id: AskId) -> Fact<'_> {
         match self.list.get(id.0 as usize) {
-            Some((status, start, len)) => {
-                Fact { status: *status, json: &self.bytes[*start as usize..(*start + *len) as usize] }
-            }
-            None => Fact { status: Status::Skipped, json: &[] },
+            Some(Slot { status: Some(status), start, len, waited }) => Fact {
+                status: *status,
+                json: &self.bytes[*start as usize..(*start + *len) as usize],
+                waited: Some(*waited).filter(|waited| *waited != NOBODY),
+            },
+            _ => Fact::none(Status::Skipped),
         }
     }
 }
@@ -228,28 +304,54 @@ mod tests {
         assert_eq!(asks.since(2).count(), 1);
     }
 
+    fn ok(json: &[u8]) -> Fact<'_> {
+        Fact { status: Status::Ok, json, waited: None }
+    }
+
     #[test]
     fn a_fact_that_is_not_ok_has_no_bytes() {
         let mut facts = Facts::default();
         facts.push_with(|out| {
             out.extend_from_slice(b"half");
-            Status::Error("io")
+            Some(Status::Error("io"))
         });
         facts.push_with(|out| {
             out.extend_from_slice(b"{}");
-            Status::Ok
+            Some(Status::Ok)
         });
-        assert_eq!(facts.fact(AskId(0)), Fact { status: Status::Error("io"), json: b"" });
-        assert_eq!(facts.fact(AskId(1)), Fact { status: Status::Ok, json: b"{}" });
+        assert_eq!(facts.fact(AskId(0)), Fact::none(Status::Error("io")));
+        assert_eq!(facts.fact(AskId(1)), ok(b"{}"));
         assert_eq!(facts.fact(AskId(2)).status, Status::Skipped);
         let mut more = Facts::default();
-        more.push_with(|_| Status::Miss);
+        more.push_with(|_| Some(Status::Miss));
         more.push_with(|out| {
             out.extend_from_slice(b"[1]");
-            Status::Ok
+            Some(Status::Ok)
         });
         facts.append(more);
-        assert_eq!(facts.fact(AskId(1)).json, b"{}");
-        assert_eq!(facts.fact(AskId(3)), Fact { status: Status::Ok, json: b"[1]" });
+        assert_eq!(facts.fact(AskId(1)), ok(b"{}"));
+        assert_eq!(facts.fact(AskId(3)), ok(b"[1]"));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_settled_once() {
+        let mut facts = Facts::default();
+        facts.push_with(|out| {
+            out.extend_from_slice(b"half");
+            None
+        });
+        let mut more = Facts::default();
+        more.push_with(|_| None);
+        facts.append(more);
+        assert_eq!((facts.pending(), facts.has(AskId(0)), facts.has(AskId(7))), (2, false, false));
+        let answered =
+            |ask, json: &[u8]| Answered { ask: AskId(ask), status: Status::Ok, json: json.to_vec(), waited: 9 };
+        assert!(facts.settle(&answered(1, b"7")));
+        assert_eq!(facts.fact(AskId(1)), Fact { waited: Some(9), ..ok(b"7") });
+        assert!(!facts.settle(&answered(1, b"8")) && !facts.settle(&answered(7, b"8")));
+        let miss = Answered { status: Status::Miss, ..answered(0, b"what does not count") };
+        assert!(facts.settle(&miss));
+        assert_eq!((facts.pending(), facts.fact(AskId(0))), (0, Fact { waited: Some(9), ..Fact::none(Status::Miss) }));
+        assert_eq!(facts.fact(AskId(1)).json, b"7");
     }
 }

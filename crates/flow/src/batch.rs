@@ -72,6 +72,11 @@ impl Batch {
         Ok(Batch { input, at, chunks, entries, next })
     }
 
+    /// A batch without records, up to `next`: there are none, and never will be.
+    pub fn gap(input: TopicPartition, at: Micros, next: Offset) -> Batch {
+        Batch { input, at, chunks: Vec::new(), entries: Vec::new(), next }
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -92,6 +97,16 @@ impl Batch {
         let record = records(bytes).next().expect("read before").expect("read before");
         let header = record.header().expect("read before");
         Entry { offset: place.offset, record, header, verdict: place.verdict }
+    }
+
+    /// The position of the `n`-th record.
+    pub fn offset(&self, n: usize) -> Offset {
+        self.entries[n].offset
+    }
+
+    /// What was decided about the `n`-th record.
+    pub fn verdict(&self, n: usize) -> Verdict {
+        self.entries[n].verdict
     }
 
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {

@@ -6,7 +6,7 @@ use event::header::HeaderRef;
 use event::{Offset, RecordRef};
 
 use crate::ask::{Asks, Facts};
-use crate::batch::Batch;
+use crate::batch::{Batch, Entry};
 use crate::effects::Effects;
 use crate::keyed::Keyed;
 
@@ -52,7 +52,7 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// A stage's pure part. The driver calls `observe` for each record in position order, `plan` and `apply` for each batch,
+/// A stage's pure part. The driver calls `observe` for each record in position order, then `plan` and `apply`,
 /// and `observe` alone when it rebuilds a recording stage after a restart.
 pub trait Operator: Send + 'static {
     /// What is kept per input partition as a pure function of its prefix and record headers (duplicates). It is not part
@@ -78,16 +78,22 @@ pub trait Operator: Send + 'static {
         header: HeaderRef<'_>,
     ) -> Verdict;
 
-    /// Says what the records of the batch need to know. Called for round 0, 1, ... below [`Operator::rounds`]; `facts` has
-    /// the answers to all earlier rounds.
-    fn plan(&self, batch: &Batch, round: usize, facts: &Facts, asks: &mut Asks);
+    /// Notes that each record has room for in [`Asks`].
+    fn slots(&self) -> usize {
+        0
+    }
+
+    /// Says what the `n`-th record of the batch needs to know. Called for round 0, 1, ... below [`Operator::rounds`]; `facts`
+    /// has the answers to all that was asked for this record in earlier rounds.
+    fn plan(&self, _batch: &Batch, _n: usize, _round: usize, _facts: &Facts, _asks: &mut Asks) {}
 
     /// How many rounds of asks there are, from 1 to [`ROUNDS_MAX`]: more than one where what to ask depends on an answer.
     fn rounds(&self) -> usize {
         1
     }
 
-    /// Applies records in order. Reads `facts`; all it does is in `state`, which is undone if the commit
+    /// Applies records in order; those of a recording stage when all they asked for is answered, so that only those with the
+    /// same key are sure to come in order. Reads `facts`; all it does is in `state`, which is undone if the commit
     /// fails, and in `out`. May be called again for the same records after an abort.
     fn apply(
         &self,
@@ -98,6 +104,9 @@ pub trait Operator: Send + 'static {
         state: &mut Keyed,
         out: &mut Effects,
     );
+
+    /// This record and all before it are finished. Of a recording stage; called in order.
+    fn passed(&self, _entry: &Entry<'_>, _out: &mut Effects) {}
 
     /// The timer of `key` is due ([`Effects::clocks`] say by which watermark, or that the input is closed): does all that
     /// is due for it, and sets its timer later or clears it. Of a deterministic stage.

@@ -3,6 +3,7 @@
 use event::{Micros, Offset};
 
 use crate::clocks::Clocks;
+use crate::finished::Finished;
 use crate::operator::Version;
 
 /// Totals of one input partition since its beginning, as of a committed position.
@@ -56,7 +57,8 @@ impl Progress {
         out
     }
 
-    /// Reads the totals; what a deterministic stage writes behind them is [`Metadata`]'s. `None` for metadata of another
+    /// Reads the totals; what a deterministic stage writes behind them is [`Metadata`]'s, what a recording one does is
+    /// [`Finished`]. `None` for metadata of another
     /// version.
     pub fn decode(bytes: &[u8]) -> Option<Progress> {
         if bytes.len() < LEN || bytes[0] != VERSION {
@@ -72,6 +74,19 @@ impl Progress {
             watermark: Micros(v(5) as i64),
             output_hash: v(6),
         })
+    }
+
+    /// What a recording stage commits beside its position: the totals, with those of what is finished above it.
+    pub fn encode_with(&self, finished: &Finished) -> Vec<u8> {
+        let mut out = self.encode();
+        finished.encode(&mut out);
+        out
+    }
+
+    /// Reads what [`Progress::encode_with`] wrote beside the position `next`. `None` for metadata of another version.
+    pub fn decode_with(next: Offset, bytes: &[u8]) -> Option<(Progress, Finished)> {
+        let progress = Progress::decode(bytes)?;
+        Some((progress, Finished::decode(next, &bytes[LEN..])?))
     }
 
     /// Records done, of all kinds.

@@ -36,6 +36,9 @@ pub enum LookupError {
     /// One line of a text file is not what it should be; nothing of the file is used.
     #[error("{file}, line {line}: {what}")]
     Line { file: String, line: u64, what: String },
+    /// The same of a file that has rows and no lines.
+    #[error("{file}, row {row}: {what}")]
+    Row { file: String, row: u64, what: String },
     /// The file is readable as far as it goes, but as a whole it cannot be what it is meant for.
     #[error("{file}: {what}")]
     File { file: String, what: &'static str },
@@ -69,6 +72,7 @@ impl LookupError {
             LookupError::NotGeo { .. } | LookupError::NotAsn { .. } | LookupError::NotTable { .. } => Kind::FixConfig,
             LookupError::Corrupt { .. }
             | LookupError::Line { .. }
+            | LookupError::Row { .. }
             | LookupError::File { .. }
             | LookupError::Rules { .. } => Kind::Data,
             LookupError::ManyRows => Kind::Data,
@@ -88,6 +92,7 @@ impl LookupError {
             LookupError::ManyRows => "many_rows",
             LookupError::NotAsn { .. } => "not_asn",
             LookupError::Line { .. } => "bad_line",
+            LookupError::Row { .. } => "bad_row",
             LookupError::File { .. } => "bad_file",
             LookupError::Rules { .. } => "bad_rules",
         }

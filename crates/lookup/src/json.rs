@@ -1,4 +1,4 @@
-//! Writing JSON: strings, numbers, and a whole record as it lies in a database.
+//! Writing JSON: numbers, what others say is JSON, and a whole record as it lies in a database.
 
 use std::fmt;
 
@@ -13,6 +13,24 @@ pub(crate) fn float<F: zmij::Float>(value: F, out: &mut Vec<u8>) {
         "NaN" | "inf" | "-inf" => out.extend_from_slice(b"null"),
         digits => out.extend_from_slice(digits.as_bytes()),
     }
+}
+
+/// The value without the white space around it, if the text is one JSON value: by the same pass that checks events, so that
+/// what is spliced into one can be read back.
+#[cfg(any(feature = "parquet", feature = "remote"))]
+pub(crate) fn checked(text: &[u8]) -> Option<&[u8]> {
+    use wire::json::{Limits, Pointers, Scratch, pass};
+
+    const BEFORE: &[u8] = b"{\"v\":";
+    let text = text.trim_ascii();
+    // The pass takes objects. What closes the member early, as `1,"a":2` does, has its end before that of the text.
+    let wrapped = [BEFORE, text, b"}"].concat();
+    let (pointers, slots) = Pointers::compile(&["/v"]).expect("a pointer of one name");
+    // Its bytes are bounded already, and its members with them.
+    let limits = Limits { event: wrapped.len(), depth: DEPTH_MAX as usize + 1, members: wrapped.len() };
+    let mut scratch = Scratch::default();
+    pass(&wrapped, &pointers, &limits, &mut scratch).ok()?;
+    (scratch.found(slots[0]).range() == (BEFORE.len()..wrapped.len() - 1)).then_some(text)
 }
 
 /// Levels of maps and arrays in a record. Real ones have four; a file made to exhaust the stack has hundreds.
@@ -162,5 +180,17 @@ mod tests {
             let written = text(|out| float(large, out));
             assert_eq!(serde_json::from_str::<f64>(&written).expect(&written), large);
         }
+    }
+    #[cfg(any(feature = "parquet", feature = "remote"))]
+    #[test]
+    fn one_value_and_nothing_else() {
+        for good in [" 1\n", "\"a\"", "null", "[1,2]", "{\"a\":{\"a\":1}}", "true", "-1e5"] {
+            assert_eq!(checked(good.as_bytes()), Some(good.trim().as_bytes()), "{good}");
+        }
+        let deep = "[".repeat(DEPTH_MAX as usize + 1) + &"]".repeat(DEPTH_MAX as usize + 1);
+        for bad in ["", " ", "1 2", "1,\"b\":2", "1},\"b\":{\"c\":1", "{", "nul", "\"\\ud800\"", "<p>no</p>", &deep] {
+            assert_eq!(checked(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(checked(b"\"\xff\""), None);
     }
 }

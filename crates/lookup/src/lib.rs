@@ -3,7 +3,7 @@
 //!
 //! * [`mmdb`]: one version of a MaxMind database file: address to record
 //! * [`geo`]: the databases that say where an address is, asked in order and replaced while running
-//! * [`table`]: one version of a file of rows (CSV, NDJSON): key to row
+//! * [`table`]: one version of a file of rows (CSV, NDJSON; Parquet by a feature): key to row
 //! * [`asked`]: what a source that is asked over a connection is for whoever does not wait
 //! * `remote` (a feature): sources that are asked over a connection
 //! * `service` (the same feature): one of them as it is asked: cached, coalesced, in bulk, within a deadline

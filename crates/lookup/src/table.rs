@@ -5,13 +5,16 @@
 //! |---|---|---|---|
 //! | CSV, TSV | a record of RFC 4180 under a header line | the first column, or `key_column` | texts; an empty field is `""` |
 //! | NDJSON | an object on a line | the member `id`, or `key_column`, a name or a JSON Pointer | as they are |
+//! | Parquet (a feature) | a row | the first column, or `key_column` | by the types of their columns |
 //!
 //! Keys are texts: the JSON number 42 and the text "42" are one key, so that it does not matter which of them an event
-//! has. Blank lines are passed over; everything else that is no row refuses the file, whole, with its line.
+//! has. Blank lines are passed over; everything else that is no row refuses the file, whole, with its line or row.
 
 mod index;
 mod inflate;
 mod load;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +41,7 @@ pub const BYTES_MAX: usize = 4 << 30;
 pub struct TableConfig {
     /// `None`: told by the file's name, of which `.gz` and `.zst` do not count.
     pub format: Option<Format>,
-    /// The column or member that is the key; `None`: the first column of a CSV, `id` of NDJSON.
+    /// The column or member that is the key; `None`: the first column of a CSV or Parquet file, `id` of NDJSON.
     pub key_column: Option<String>,
     /// What a row keeps, in this order; `None`: all of it, the key included.
     pub columns: Option<Vec<String>>,
@@ -52,6 +55,7 @@ pub enum Format {
     Csv,
     /// One JSON object on each line.
     Ndjson,
+    Parquet,
 }
 
 impl Format {
@@ -63,6 +67,7 @@ impl Format {
         match extension {
             "csv" | "tsv" => Some(Format::Csv),
             "ndjson" | "jsonl" => Some(Format::Ndjson),
+            "parquet" => Some(Format::Parquet),
             _ => None,
         }
     }
@@ -102,12 +107,18 @@ impl Table {
     pub fn parse(name: &str, bytes: &[u8], config: &TableConfig) -> Result<Table, LookupError> {
         let refuse = |what: String| LookupError::NotTable { file: name.to_owned(), what };
         let format = config.format.or_else(|| Format::of(name)).ok_or_else(|| {
-            refuse("its name does not say what it is: write format = \"csv\" or format = \"ndjson\"".into())
+            refuse("its name does not say what it is: write format = \"csv\", \"ndjson\" or \"parquet\"".into())
         })?;
         let text = inflate::inflate(bytes, FILE_MAX).map_err(refuse)?;
         let loaded = match format {
             Format::Csv => load::csv(name, &text, config),
             Format::Ndjson => load::ndjson(name, &text, config),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => parquet::load(name, &text, config),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => {
+                Err(refuse("Parquet was left out when this program was built (its feature `parquet`)".into()))
+            }
         }?;
         Ok(Table {
             index: loaded.index,
@@ -116,7 +127,8 @@ impl Table {
             version: crate::version(name, bytes),
             key_column: loaded.key_column,
             repeated: loaded.repeated,
-            ended: text.ends_with(b"\n"),
+            // A Parquet file without its end is refused.
+            ended: format == Format::Parquet || text.ends_with(b"\n"),
         })
     }
 
@@ -240,7 +252,7 @@ pub(crate) fn stem(name: &str) -> &str {
         let path = Path::new(stem);
         let known = path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
             let e = e.to_ascii_lowercase();
-            ["gz", "gzip", "zst", "zstd", "csv", "tsv", "ndjson", "jsonl", "json", "txt", "yml", "yaml"]
+            ["gz", "gzip", "zst", "zstd", "csv", "tsv", "ndjson", "jsonl", "parquet", "json", "txt", "yml", "yaml"]
                 .contains(&e.as_str())
         });
         match path.file_stem().and_then(|s| s.to_str()) {
@@ -263,6 +275,7 @@ mod tests {
             ("plans.v2.csv.gz", Some(Format::Csv), "plans.v2"),
             ("users.ndjson", Some(Format::Ndjson), "users"),
             ("users.jsonl.zst", Some(Format::Ndjson), "users"),
+            ("users.Parquet", Some(Format::Parquet), "users"),
             ("users.json", None, "users"),
             ("users", None, "users"),
             (".csv", Some(Format::Csv), ".csv"),

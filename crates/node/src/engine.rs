@@ -23,14 +23,21 @@ use log::{Assignment, Commit, Generation, Log, LogError, Membership, Outcome};
 use lookup::{Links, LookupError};
 use seam::{Background, Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
 use stage::lookahead::Lookahead;
-use stage::{EnrichParts, EnrichStage, StageStatus};
+use stage::{Committed, EnrichParts, EnrichStage, StageStatus};
+use tokio::sync::Notify;
 use wire::Decoder;
 
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
+<<<<<<< HEAD
+use crate::output::{Output, OutputError, OutputProgress, To};
+use crate::lookups::{Lookups, LookupsError, Outside};
+use crate::parts::{decoder, dedup, input_config, journal_config, sources_asked, worker_count};
+=======
 use crate::lookups::LookupsError;
 use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::parts::{decoder, dedup, input_config, journal_config, sources, worker_count};
+>>>>>>> w/config
 use crate::pipeline::operator;
 use crate::sessions::{Sessions, Worker};
 use crate::status::{InputStatus, Status, Sums};
@@ -48,7 +55,11 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub net: Arc<dyn Net>,
     pub rng: Arc<dyn Rng>,
+<<<<<<< HEAD
+    /// Of the process, for secrets.
+=======
     /// The environment, in which secrets may be.
+>>>>>>> w/config
     pub env: Arc<[(String, String)]>,
 }
 
@@ -59,9 +70,13 @@ impl World {
             clock: Arc::new(RealClock::new()),
             net: Arc::new(RealNet),
             rng: Arc::new(RealRng),
+<<<<<<< HEAD
+            env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
+=======
             env: std::env::vars_os()
                 .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
                 .collect(),
+>>>>>>> w/config
         }
     }
 }
@@ -103,6 +118,7 @@ pub struct Engine {
     watcher: Option<JoinHandle<()>>,
     /// Reads again who was seen with which user before the start.
     recall: Option<JoinHandle<()>>,
+    lookups: Arc<Lookups>,
     port: Option<Port>,
     stop_inputs: Arc<AtomicBool>,
     stop_workers: Arc<AtomicBool>,
@@ -173,7 +189,9 @@ impl Engine {
     ) -> Result<Engine, StartError> {
         let log: Arc<dyn Log> = journal.clone();
         let partitions = config.data.partitions;
-        let (mut sources, mut setup, without) = sources(config)?;
+        let lookups = Lookups::start(config, world, Outside { env: &world.env, fs: &*world.fs })?;
+        let lookups = Arc::new(lookups);
+        let (mut sources, mut setup, without) = sources_asked(config, &|name| lookups.asked(name))?;
         let gap_us = config.sessions.rules.gap_us;
         let links = config.sessions.enabled.then(|| Links::new(gap_us, config.sessions.links as usize));
         setup.link = links.as_ref().map(|links| sources.add_live("visitor", Box::new(links.clone())));
@@ -202,11 +220,11 @@ impl Engine {
         let mut member = log.join("enrich", RAW);
         let generation = granted(&mut *member);
         let operator = Arc::new(operator(config, partitions, setup));
-        stage.preset(&*log, operator_group(&operator), RAW)?;
+        stage.preset(&*log, flow::Kind::Recording, operator_group(&operator), RAW)?;
         let idle_after_us = config.time.idle_after.as_micros() as i64;
         let mut punctuation = Punctuation::new(RAW, partitions, partitions, idle_after_us);
         let mut positions = Vec::new();
-        for (p, (progress, next)) in (0..).zip(stage.partitions()) {
+        for (p, Committed { progress, next, .. }) in (0..).zip(stage.partitions()) {
             punctuation.resume(p, progress.watermark);
             positions.push(next);
         }
@@ -234,10 +252,14 @@ impl Engine {
 
         let workers = (0..worker_count(config))
             .map(|w| {
+                let bell = Arc::new(Notify::new());
+                let ring = bell.clone();
                 let with = EnrichParts {
                     log: log.clone(),
                     operator: operator.clone(),
                     sources: sources.clone(),
+                    budget: config.enrich.deadline,
+                    bell: Arc::new(move || ring.notify_one()),
                     clock: world.clock.clone(),
                     fs: world.fs.clone(),
                     data: config.data.dir.clone(),
@@ -253,7 +275,7 @@ impl Engine {
                 let (log, status, stop) = (log.clone(), stage.clone(), stop_workers.clone());
                 spawn(&format!("enrich-{w}"), move || {
                     let enrich = EnrichStage::new(with).map_err(|e| format!("cannot start a thread: {e}"))?;
-                    worker::run(enrich, &mine, generation, &*log, &status, &stop)
+                    worker::run(enrich, &mine, generation, &*log, &status, &bell, &stop)
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -304,6 +326,7 @@ impl Engine {
             output,
             watcher: Some(watcher),
             recall,
+            lookups,
             port,
             stop_inputs,
             stop_workers,
@@ -390,6 +413,7 @@ impl Engine {
                 Err(_) => errors.push("the enrich stage panicked; this is a bug".to_owned()),
             }
         }
+        self.lookups.stop();
         self.stop_sessions.store(true, Relaxed);
         for worker in self.session_workers.drain(..) {
             match worker.join() {

@@ -175,9 +175,8 @@ fn sources_with(
 /// A source over a connection, or what stands for it where there is none.
 fn remote_source(sources: &mut Sources, name: &str, asked: &Services<'_>) -> SourceId {
     match asked(name) {
-        // MERGE: `sources.add_asked(name, asked)`.
-        Some(_asked) => sources.add_live(name, Box::new(Unasked::default())),
-        None => sources.add_live(name, Box::new(Unasked::default())),
+        Some(asked) => sources.add_asked(name, asked),
+        None => sources.add(name, Box::new(Unasked::default())),
     }
 }
 
@@ -203,6 +202,7 @@ fn table_config(kind: &LookupKind) -> Option<TableConfig> {
         format: format.map(|format| match format {
             config::TableFormat::Csv => Format::Csv,
             config::TableFormat::Ndjson => Format::Ndjson,
+            config::TableFormat::Parquet => Format::Parquet,
         }),
         key_column: key_column.clone(),
         columns: (!columns.is_empty()).then(|| columns.clone()),

@@ -78,10 +78,10 @@ impl Pipeline {
                         break;
                     }
                 },
-                Action::Ask { asks, from } => {
-                    let answers = facts.answer(&asks, from);
+                Action::Ask { flight, asks, from } => {
+                    let facts = facts.answer_at_once(&asks, from);
                     drop(asks);
-                    self.driver.handle(Input::Facts(answers));
+                    self.driver.handle(Input::Facts { flight, facts });
                 }
                 Action::Commit { seq, blocks, .. } => {
                     out(blocks);

@@ -15,8 +15,9 @@ use seam::fault::{Bug, planted};
 use session::SessionStage;
 use session::operator::{GROUP, Planted, clocks};
 use stage::keyed::{KeyedParts, Settings};
-use stage::{KeyedStage, KeyedWorld, StageStatus};
+use stage::{Committed, KeyedStage, KeyedWorld, StageStatus};
 use state::{Directory, Snapshots, StateError, Store};
+use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::engine::{StartError, World, granted, spawn};
@@ -56,7 +57,7 @@ impl Sessions {
         let partitions = config.data.partitions;
         let operator = Arc::new(stage(config));
         let status = Arc::new(StageStatus::new(partitions));
-        status.preset(&**log, GROUP, ENRICHED)?;
+        status.preset(&**log, flow::Kind::Deterministic, GROUP, ENRICHED)?;
         let mut member = log.join(GROUP, ENRICHED);
         let generation = granted(&mut *member);
         let sessions = Arc::new(Sessions {
@@ -91,7 +92,7 @@ impl Sessions {
                 let mine: Vec<_> = (0..partitions).filter(|p| p % count == w).map(|p| ENRICHED.partition(p)).collect();
                 let (log, status, stop) = (log.clone(), status.clone(), stop.clone());
                 spawn(&format!("sessions-{w}"), move || {
-                    worker::run(KeyedStage::new(with), &mine, generation, &*log, &status, &stop)
+                    worker::run(KeyedStage::new(with), &mine, generation, &*log, &status, &Notify::new(), &stop)
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -100,7 +101,7 @@ impl Sessions {
 
     /// Records of `enriched` that it has not processed yet.
     pub fn lag(&self) -> u64 {
-        let of = |(p, (_, next)): (u32, (flow::Progress, u64))| {
+        let of = |(p, Committed { next, .. }): (u32, Committed)| {
             self.log.bounds(ENRICHED.partition(p)).map_or(0, |(_, end)| end.saturating_sub(next))
         };
         (0..).zip(self.status.partitions()).map(of).sum()

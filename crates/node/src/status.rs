@@ -20,7 +20,7 @@ use crate::admin::Admin;
 use crate::explain;
 use crate::sessions::Sessions;
 use stage::facts::Sources;
-use stage::{StageStatus, Trouble};
+use stage::{Committed, StageStatus, Trouble};
 
 /// Shared by everything that runs, read by whoever asks.
 pub struct Status {
@@ -143,14 +143,14 @@ impl Status {
         let done: Vec<_> = self.enrich.partitions().collect();
         let mut sums = Sums::default();
         let (mut committed, mut ends, mut lost) = (0, 0, 0);
-        for (p, (progress, next)) in done.iter().enumerate() {
+        for (p, Committed { progress, next, finished }) in done.iter().enumerate() {
             sums.processed += progress.processed;
             sums.quarantined += progress.quarantined;
             sums.deduplicated += progress.deduplicated;
-            committed += next;
+            committed += next + finished;
             lost += progress.lost;
             let (_, end) = self.journal.bounds(RAW.partition(p as u32)).unwrap_or_default();
-            ends += end.max(*next);
+            ends += end.max(*next + *finished);
         }
         sums.in_flight = ends - committed;
         // Positions of `raw` begin at 0, so the ends count what was ever accepted, but for those that hold nothing.
@@ -191,7 +191,7 @@ impl Status {
     /// Takes a sample for the rate; called about twice a second.
     pub fn sample(&self) {
         let now = self.clock.elapsed();
-        let done: u64 = self.enrich.partitions().map(|(p, _)| p.total()).sum();
+        let done: u64 = self.enrich.partitions().map(|p| p.progress.total()).sum();
         let mut last = self.sampled.lock().expect("no panic while held");
         let span = (now - last.0).as_secs_f64();
         if span < 0.4 {

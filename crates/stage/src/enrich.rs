@@ -16,10 +16,11 @@ use log::{Commit, Generation, Log, LogError, Outcome, Position};
 use seam::fault::{Bug, planted, point};
 use seam::{Background, Clock, Fs};
 
-use crate::facts::{Pinned, Sources};
+use crate::facts::Sources;
+use crate::inquiry::{Inquiries, Mailbox};
 use crate::lookahead::Lookahead;
 use crate::runs::{Runs, Sealer};
-use crate::status::StageStatus;
+use crate::status::{Committed, StageStatus};
 use crate::turn::{Stage, Then, Turn};
 
 /// Bytes of one partition's records in one batch. Above this a bigger batch saves nothing and holds memory.
@@ -30,6 +31,10 @@ pub struct EnrichParts {
     pub log: Arc<dyn Log>,
     pub operator: Arc<Enrich>,
     pub sources: Arc<Sources>,
+    /// How long an event may wait for all that it asks for.
+    pub budget: Duration,
+    /// Is rung, on any thread, when an answer has come that was waited for.
+    pub bell: Arc<dyn Fn() + Send + Sync>,
     pub clock: Arc<dyn Clock>,
     pub fs: Arc<dyn Fs>,
     pub data: std::path::PathBuf,
@@ -47,6 +52,7 @@ pub struct EnrichParts {
 pub struct EnrichStage {
     with: EnrichParts,
     sealer: Sealer,
+    mailbox: Arc<Mailbox>,
     generation: Option<Generation>,
     /// By partition.
     parts: Vec<Part>,
@@ -64,7 +70,7 @@ enum Step {
 struct Part {
     driver: Driver<Enrich>,
     runs: Runs,
-    pinned: Pinned,
+    inquiries: Inquiries,
     /// Times of receipt in the open batch, for the latency of its commit.
     received: Vec<Micros>,
     /// What was read and is not handed to the driver yet.
@@ -85,7 +91,8 @@ impl EnrichStage {
     /// A thread cannot be started.
     pub fn new(with: EnrichParts) -> std::io::Result<EnrichStage> {
         let sealer = Sealer::start(with.fs.clone(), with.background)?;
-        Ok(EnrichStage { with, sealer, generation: None, parts: Vec::new(), step: Step::Read })
+        let mailbox = Arc::new(Mailbox::new(with.bell.clone()));
+        Ok(EnrichStage { with, sealer, mailbox, generation: None, parts: Vec::new(), step: Step::Read })
     }
 
     /// Reads what waits in every partition, before anything is processed: what the records of one say of time must not pass
@@ -102,8 +109,15 @@ impl EnrichStage {
         let with = &self.with;
         let now = with.clock.now();
         let mut commit = Commit { generation: self.generation, ..Commit::default() };
-        let busy = self.parts.iter().any(|p| p.fetched.is_some());
-        if busy {
+        let told = self.mailbox.take();
+        for part in &mut self.parts {
+            for (flight, answers) in part.inquiries.open(&told) {
+                part.driver.handle(Input::Answers { flight, answers });
+            }
+        }
+        let read = self.parts.iter().any(|p| p.fetched.is_some());
+        let busy = read || !told.is_empty();
+        if read {
             if let Some(lookahead) = &with.lookahead {
                 lookahead.advance(&*with.log).map_err(|e| e.to_string())?;
             }
@@ -118,7 +132,12 @@ impl EnrichStage {
         with.punctuate(&self.parts, &of, now, &mut commit);
         if of.is_empty() && commit.blocks.is_empty() {
             self.step = Step::Read;
-            return Ok(if busy { Turn::Busy } else { Turn::Idle });
+            let waits = self.parts.iter().any(|p| !p.driver.flights().is_empty());
+            return Ok(match busy {
+                true => Turn::Busy,
+                false if waits => Turn::Waiting,
+                false => Turn::Idle,
+            });
         }
         with.stay(&self.parts, &of, &mut commit);
         point("enrich.applied");
@@ -152,6 +171,8 @@ impl Stage for EnrichStage {
         if settled == Settled::Committed {
             point("enrich.committed");
         } else {
+            // They are asked for again: what was answered meanwhile is in the caches.
+            self.parts.iter_mut().filter(|p| of.iter().any(|(at, _)| *at == p.partition())).for_each(|p| p.inquiries.drop_all());
             let mut punctuation = with.punctuation();
             for part in self.parts.iter().filter(|p| p.knows_its_position()) {
                 let (committed, _) = part.driver.committed();
@@ -176,7 +197,7 @@ impl Stage for EnrichStage {
             for received in part.received.drain(..) {
                 with.status.latency.record(Duration::from_micros((now.0 - received.0).max(0) as u64));
             }
-            with.status.show(partition, part.driver.committed());
+            with.status.show(partition, part.committed());
             let horizon = part.driver.prefix().horizon();
             with.status.show_horizon(partition, horizon.end - horizon.start, part.driver.prefix().reach() as u64);
         }
@@ -187,7 +208,7 @@ impl Stage for EnrichStage {
         self.generation = Some(generation);
         for input in partitions {
             if self.parts.iter().all(|p| p.driver.input() != *input) {
-                self.parts.push(self.with.open(*input).map_err(|e| format!("{input}: {e}"))?);
+                self.parts.push(self.with.open(*input, &self.mailbox).map_err(|e| format!("{input}: {e}"))?);
             }
         }
         self.parts.sort_unstable_by_key(Part::partition);
@@ -211,6 +232,11 @@ impl Part {
 
     fn partition(&self) -> u32 {
         self.driver.input().partition
+    }
+
+    fn committed(&self) -> Committed {
+        let (progress, next) = self.driver.committed();
+        Committed { progress, next, finished: self.driver.finished() }
     }
 }
 
@@ -242,7 +268,7 @@ impl EnrichParts {
                 }
                 Action::Stop(why) => return Err(stopped(part.driver.input(), &why)),
                 Action::Ask { .. } | Action::Commit { .. } => {
-                    unreachable!("a batch is processed and its commit settled before the next is read")
+                    unreachable!("what can be done is done, and its commit settled, before more is read")
                 }
             }
         }
@@ -257,7 +283,7 @@ impl EnrichParts {
         let waits = |p: u32, next| self.log.bounds(RAW.partition(p)).is_ok_and(|(_, end)| end > next);
         (0..)
             .zip(self.status.partitions())
-            .filter(|(p, (_, next))| read(*p) || punctuation.is_resting(*p) && waits(*p, *next))
+            .filter(|(p, at)| read(*p) || punctuation.is_resting(*p) && waits(*p, at.next))
             .map(|(p, _)| p)
             .collect()
     }
@@ -275,7 +301,7 @@ impl EnrichParts {
         }
         // The bug: who has nothing more to say holds everybody.
         let idle = !planted(Bug::IdleHoldsWatermark);
-        for part in parts.iter().filter(|p| p.at_end && idle) {
+        for part in parts.iter().filter(|p| p.at_end && p.driver.flights().is_empty() && idle) {
             punctuation.at_end(part.partition(), now);
         }
         let controls = punctuation.due(parts.iter().map(|p| p.partition()), now);
@@ -289,12 +315,11 @@ impl EnrichParts {
             return;
         }
         for part in parts.iter().filter(|p| p.knows_its_position()) {
-            let (progress, next) = part.driver.committed();
             commit.positions.push(Position {
                 group: self.operator.group().into(),
                 input: log::Input::Topic(part.driver.input()),
-                next,
-                metadata: Bytes::from(progress.encode()),
+                next: part.driver.committed().1,
+                metadata: Bytes::from(part.driver.committed_metadata()),
             });
         }
     }
@@ -318,7 +343,7 @@ impl EnrichParts {
         let at = log::Input::Topic(input);
         let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
         part.driver.handle(Input::Position(stored.map(|p| (p.next, p.metadata.to_vec()))));
-        self.status.show(input.partition, part.driver.committed());
+        self.status.show(input.partition, part.committed());
         Ok(())
     }
 
@@ -339,36 +364,34 @@ impl EnrichParts {
     /// Hands a driver what was read for it, and does what it says up to its commit.
     fn process(&self, part: &mut Part, commit: &mut Commit, of: &mut Vec<(u32, u64)>) -> Result<(), String> {
         part.wrote.clear();
-        let Some(Fetched { from, fetch }) = part.fetched.take() else { return Ok(()) };
-        let input = part.driver.input();
         part.received.clear();
-        if fetch.chunks.is_empty() {
-            debug_assert!(fetch.next > from);
-            part.driver.handle(Input::Gap { next: fetch.next });
-        } else {
-            if part.driver.phase() == Phase::Running {
-                let records = fetch.chunks.iter().flat_map(Chunk::records).flatten();
-                part.received.extend(records.filter_map(|(_, r)| r.header()).map(|h| h.received_time()));
-            }
-            part.driver.handle(Input::Records { chunks: fetch.chunks, at: self.clock.now() });
-            if let Some(why) = part.driver.prefix().trouble() {
-                return Err(format!("enrich stopped at {input}: {why}"));
+        if !part.knows_its_position() {
+            return Ok(());
+        }
+        let input = part.driver.input();
+        if let Some(Fetched { from, fetch }) = part.fetched.take() {
+            if fetch.chunks.is_empty() {
+                debug_assert!(fetch.next > from);
+                part.driver.handle(Input::Gap { next: fetch.next });
+            } else {
+                part.driver.handle(Input::Records { chunks: fetch.chunks, at: self.clock.now() });
+                if let Some(why) = part.driver.prefix().trouble() {
+                    return Err(format!("enrich stopped at {input}: {why}"));
+                }
             }
         }
         while part.driver.is_processing()
             && let Some(action) = part.driver.next_action()
         {
             match action {
-                Action::Ask { asks, from } => {
-                    if from == 0 {
-                        part.pinned.renew(&self.sources);
-                    }
-                    let facts = part.pinned.answer(&asks, from);
+                Action::Ask { flight, asks, from } => {
+                    let facts = part.inquiries.ask(&self.sources, flight, &asks, from, &self.clock, self.budget);
                     drop(asks);
                     point("enrich.fetched");
-                    part.driver.handle(Input::Facts(facts));
+                    part.driver.handle(Input::Facts { flight, facts });
                 }
-                Action::Commit { seq, blocks, next, metadata, .. } => {
+                Action::Commit { seq, blocks, next, metadata, received } => {
+                    part.received = received;
                     part.wrote.extend(blocks.iter().filter(|b| b.to.topic == ENRICHED).map(|b| b.to.partition));
                     commit.blocks.extend(blocks);
                     commit.positions.push(Position {
@@ -380,9 +403,15 @@ impl EnrichParts {
                     of.push((input.partition, seq));
                 }
                 Action::Stop(why) => return Err(stopped(input, &why)),
-                Action::Read { .. } | Action::ReadPosition => unreachable!("asked for when nothing is processed"),
+                // What could be applied waits for earlier records with its key.
+                Action::Read { .. } => {
+                    part.driver.read_nothing();
+                    break;
+                }
+                Action::ReadPosition => unreachable!("asked for before anything is read"),
             }
         }
+        part.inquiries.forget_below(part.driver.flights().start);
         Ok(())
     }
 
@@ -401,7 +430,7 @@ impl EnrichParts {
         records.filter(|(at, _)| *at >= offset).find_map(|(_, r)| r.header()).map(|h| h.received_time())
     }
 
-    fn open(&self, input: TopicPartition) -> Result<Part, String> {
+    fn open(&self, input: TopicPartition, mailbox: &Arc<Mailbox>) -> Result<Part, String> {
         let (start, _) = self.log.bounds(input).map_err(|e| e.to_string())?;
         let at = log::Input::Topic(input);
         let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
@@ -424,7 +453,7 @@ impl EnrichParts {
         Ok(Part {
             driver,
             runs,
-            pinned: Pinned::default(),
+            inquiries: Inquiries::new(mailbox.clone()),
             received: Vec::new(),
             fetched: None,
             at_end: false,

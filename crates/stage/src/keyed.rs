@@ -16,7 +16,7 @@ use state::writer::{Hurry, Writing};
 use state::{Begin, Snapshots, Store, Writer};
 
 use crate::hold::{Asking, Hold, Snapped};
-use crate::status::{StageStatus, Trouble};
+use crate::status::{Committed, StageStatus, Trouble};
 use crate::turn::{Stage, Then, Turn};
 
 /// Bytes of one partition's records in one batch.
@@ -360,7 +360,8 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
 
     fn show(&self, part: &Part<O>) {
         let partition = part.driver.input().partition;
-        self.status.show(partition, part.driver.committed());
+        let (progress, next) = part.driver.committed();
+        self.status.show(partition, Committed { progress, next, finished: 0 });
         self.parts.bytes[partition as usize].store(part.driver.state().bytes() as u64, Relaxed);
         self.parts.keys[partition as usize].store(part.driver.state().len() as u64, Relaxed);
     }

@@ -3,6 +3,7 @@
 //!
 //! * [`turn`]: what a turn comes to, and what a commit's end means for it
 //! * [`enrich`]: the recording stage; [`facts`]: answers what a batch asks; [`runs`]: dedup's older pairs on disk
+//! * `inquiry`: what is waited for, and the box that answers come into
 //! * [`lookahead`]: reads `raw` ahead for links between users and visitors
 //! * [`keyed`]: a deterministic stage, with its state and snapshots; [`hold`]: holds it still
 //! * [`status`]: what others may know of a running stage
@@ -12,6 +13,7 @@
 pub mod enrich;
 pub mod facts;
 pub mod hold;
+mod inquiry;
 pub mod keyed;
 pub mod lookahead;
 pub mod runs;
@@ -20,5 +22,5 @@ pub mod turn;
 
 pub use enrich::{EnrichParts, EnrichStage};
 pub use keyed::{KeyedStage, KeyedWorld};
-pub use status::{StageStatus, Trouble};
+pub use status::{Committed, StageStatus, Trouble};
 pub use turn::{Stage, Then, Turn};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use door::http::Histogram;
 use drive::Settled;
 use event::{Offset, TopicId};
-use flow::Progress;
+use flow::{Kind, Progress};
 use log::{Log, LogError, Outcome};
 
 use crate::turn::{Then, ended};
@@ -23,11 +23,20 @@ pub struct StageStatus {
 
 #[derive(Default)]
 struct PartitionStatus {
-    progress: Mutex<(Progress, Offset)>,
+    committed: Mutex<Committed>,
     /// Positions back from the newest record within which a duplicate is told.
     horizon: AtomicU64,
     /// The same in received time, in microseconds.
     reach: AtomicU64,
+}
+
+/// What is committed for a partition.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Committed {
+    pub progress: Progress,
+    pub next: Offset,
+    /// Records above that position that are done.
+    pub finished: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -48,32 +57,41 @@ impl StageStatus {
     }
 
     /// Reads what was committed before this start, so that the sums are right from the first moment.
-    pub fn preset(&self, log: &dyn Log, group: &str, topic: TopicId) -> Result<(), LogError> {
+    pub fn preset(&self, log: &dyn Log, kind: Kind, group: &str, topic: TopicId) -> Result<(), LogError> {
         for (p, status) in self.partitions.iter().enumerate() {
             let input = topic.partition(p as u32);
-            let (mut progress, at) = match log.committed(group, &log::Input::Topic(input))? {
-                Some(stored) => (Progress::decode(&stored.metadata).unwrap_or_default(), stored.next),
-                None => (Progress::default(), log.bounds(input)?.0),
+            let mut committed = match log.committed(group, &log::Input::Topic(input))? {
+                Some(stored) => {
+                    let progress = Progress::decode(&stored.metadata).unwrap_or_default();
+                    let finished = match kind {
+                        Kind::Recording => Progress::decode_with(stored.next, &stored.metadata).map_or(0, |(_, f)| f.len()),
+                        Kind::Deterministic => 0,
+                    };
+                    Committed { progress, next: stored.next, finished }
+                }
+                None => Committed { next: log.bounds(input)?.0, ..Committed::default() },
             };
             // Positions that hold nothing are stepped over first; they were never waiting.
-            let ahead = log.fetch(input, at, 1)?;
-            let next = if ahead.chunks.is_empty() { ahead.next.max(at) } else { at };
-            progress.lost += next - at;
-            *status.progress.lock().expect("no panic while held") = (progress, next);
+            let ahead = log.fetch(input, committed.next, 1)?;
+            if ahead.chunks.is_empty() && ahead.next > committed.next {
+                committed.progress.lost += ahead.next - committed.next;
+                committed.next = ahead.next;
+            }
+            *status.committed.lock().expect("no panic while held") = committed;
         }
         Ok(())
     }
 
-    /// Committed totals and position of each partition.
-    pub fn partitions(&self) -> impl Iterator<Item = (Progress, Offset)> + '_ {
-        self.partitions.iter().map(|p| *p.progress.lock().expect("no panic while held"))
+    /// What is committed for each partition.
+    pub fn partitions(&self) -> impl Iterator<Item = Committed> + '_ {
+        self.partitions.iter().map(|p| *p.committed.lock().expect("no panic while held"))
     }
 
     /// Committed totals of all partitions (watermark and hash are those of the first).
     pub fn totals(&self) -> Progress {
-        let mut all = self.partitions();
-        let first = all.next().map(|(p, _)| p).unwrap_or_default();
-        all.fold(first, |mut sum, (p, _)| {
+        let mut all = self.partitions().map(|committed| committed.progress);
+        let first = all.next().unwrap_or_default();
+        all.fold(first, |mut sum, p| {
             sum.processed += p.processed;
             sum.quarantined += p.quarantined;
             sum.deduplicated += p.deduplicated;
@@ -99,8 +117,8 @@ impl StageStatus {
     }
 
     /// Notes what is committed for a partition.
-    pub(crate) fn show(&self, partition: u32, committed: (Progress, Offset)) {
-        *self.partitions[partition as usize].progress.lock().expect("no panic while held") = committed;
+    pub(crate) fn show(&self, partition: u32, committed: Committed) {
+        *self.partitions[partition as usize].committed.lock().expect("no panic while held") = committed;
     }
 
     /// Notes within how many positions, and how much received time in microseconds, a partition tells duplicates.

@@ -39,6 +39,8 @@ pub enum Turn {
     Submitted(Ticket),
     /// There is nothing to do until the log changes or some time has passed.
     Idle,
+    /// The same, or until an answer comes: something is begun that is to be finished.
+    Waiting,
     /// Something was done, and the state is at its bound: the stage is to slow down.
     Crowded,
     /// The stage is held, and has told of a snapshot of all its partitions. It does nothing until it is let go.

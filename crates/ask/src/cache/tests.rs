@@ -36,7 +36,7 @@ fn reads_do_not_extend_life_and_refresh_is_said_once() {
     assert_eq!(cache.get(fresh, b"k").expect("stale").entry(), entry);
     assert_eq!(cache.get(entry.stale_until as u64, b"k"), None);
     assert!(cache.is_empty());
-    assert_eq!(cache.tier(), Tier { hits: 3, negative: 0, stale: 2, misses: 1 });
+    assert_eq!(cache.reads(), Reads { hits: 3, negative: 0, stale: 2, misses: 1 });
 }
 
 #[test]

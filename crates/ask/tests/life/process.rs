@@ -1,8 +1,8 @@
 //! A process of a world, as one that carries out its desk's actions; and what it must not be told to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ouzel_ask::{Cache, CallId, Desk, DeskConfig, Key, Planted};
+use ouzel_ask::{Cache, CallId, Desk, DeskConfig, Key, Origin, Planted, Tier};
 
 pub struct Process {
     pub desk: Desk,
@@ -12,6 +12,10 @@ pub struct Process {
     pub wake_at: Option<u64>,
     /// Calls that were made and not answered, failed or dropped, with attempt and keys.
     pub open: BTreeMap<CallId, (u32, Vec<Key>)>,
+    /// Which tier said something of a key, and when the source had been asked for it.
+    said: BTreeSet<(Tier, Key, i64)>,
+    /// When the first attempt of every call was made.
+    began: BTreeMap<CallId, u64>,
     /// The last attempt of every call.
     attempts: BTreeMap<CallId, (u32, Vec<Key>)>,
 }
@@ -26,6 +30,8 @@ impl Process {
             life,
             wake_at: None,
             open: BTreeMap::new(),
+            said: BTreeSet::new(),
+            began: BTreeMap::new(),
             attempts: BTreeMap::new(),
         }
     }
@@ -57,6 +63,7 @@ impl Process {
                 rule(keys.iter().all(|key| before.contains(key)), "a retry asks for what was asked for")?;
             }
         }
+        self.began.entry(call).or_insert(now);
         self.attempts.insert(call, (attempt, keys.to_vec()));
         self.open.insert(call, (attempt, keys.to_vec()));
         Ok(())
@@ -65,7 +72,17 @@ impl Process {
     /// An answer or a failure of an attempt has come.
     pub fn came(&mut self, call: CallId, attempt: u32) {
         if self.open.get(&call).is_some_and(|(open, _)| *open == attempt) {
-            self.open.remove(&call);
+            let (_, keys) = self.open.remove(&call).expect("it is open");
+            keys.iter().for_each(|key| self.says(Tier::Source, key, self.began[&call] as i64));
         }
+    }
+
+    pub fn says(&mut self, tier: Tier, key: &Key, fetched_at: i64) {
+        self.said.insert((tier, key.clone(), fetched_at));
+    }
+
+    /// Whether that tier said something that old of the key.
+    pub fn heard(&self, key: &Key, origin: Origin) -> bool {
+        self.said.contains(&(origin.tier, key.clone(), origin.fetched_at))
     }
 }

@@ -44,7 +44,11 @@ fn failure(chance: &mut Chance) -> Failure {
 }
 
 fn answers(chance: &mut Chance, weather: &Weather, now: u64, keys: &[Key]) -> Vec<(Key, Answer)> {
-    let mut answers: Vec<(Key, Answer)> = keys.iter().map(|key| (key.clone(), answer(key, now))).collect();
+    let mut answer = |key: &Key| match chance.percent(weather.key_fail_percent) {
+        true => Answer::Failed(failure(chance)),
+        false => answer(key, now),
+    };
+    let mut answers: Vec<(Key, Answer)> = keys.iter().map(|key| (key.clone(), answer(key))).collect();
     if chance.percent(weather.lie_percent) {
         let turn = chance.below(answers.len() as u64) as usize;
         answers.rotate_left(turn);

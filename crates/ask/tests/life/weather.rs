@@ -22,6 +22,8 @@ pub struct Weather {
 
     pub source_us: (u64, u64),
     pub fail_percent: u64,
+    /// Keys whose own attempt fails while others are answered.
+    pub key_fail_percent: u64,
     pub never_percent: u64,
     /// Answers that take ten times as long.
     pub late_percent: u64,
@@ -55,6 +57,7 @@ impl Weather {
             lag_us: 300,
             source_us: (1_000, 3_000),
             fail_percent: 0,
+            key_fail_percent: 0,
             never_percent: 0,
             late_percent: 0,
             twice_percent: 0,
@@ -114,6 +117,7 @@ impl Weather {
             lag_us: 1 + chance.below(500),
             source_us: (200, 500 + chance.below(15_000)),
             fail_percent: now_and_then(chance, 60),
+            key_fail_percent: now_and_then(chance, 60),
             never_percent: now_and_then(chance, 20),
             late_percent: now_and_then(chance, 30),
             twice_percent: now_and_then(chance, 30),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use ouzel_ask::shared::Lease;
-use ouzel_ask::{Action, Age, Answer, AskId, CallId, Code, Counters, Entry, Failure, Key, Moment, Outcome, Planted};
+use ouzel_ask::{
+    Action, Age, Answer, AskId, CallId, Code, Counters, Entry, Failure, Key, Moment, Origin, Outcome, Planted, Tier,
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::chance::Chance;
@@ -305,7 +307,8 @@ impl World {
                 if refresh {
                     process.desk.refresh(now, key, &entry);
                 }
-                self.settle(at, id, outcome, true)?;
+                let origin = Origin { tier: Tier::Local, fetched_at: entry.fetched_at };
+                self.settle(at, id, outcome, Some(origin), true)?;
             }
             Some((_, _, stale)) => process.desk.ask(now, id, key, deadline, Some(stale)),
             None => process.desk.ask(now, id, key, deadline, None),
@@ -345,6 +348,7 @@ impl World {
             }
             What::Read(key, bytes) => {
                 let entry = bytes.and_then(|bytes| Entry::decode(&key, &bytes, moment));
+                entry.iter().for_each(|entry| process.says(Tier::Shared, &key, entry.fetched_at));
                 process.desk.shared(now, &key, entry);
             }
             What::Lease(key, lease) => process.desk.lease(now, &key, lease),
@@ -363,7 +367,7 @@ impl World {
             self.trace = xxh3_64_with_seed(text.as_bytes(), self.trace);
             let life = self.processes[at].life;
             match action {
-                Action::Settle { ask, outcome } => self.settle(at, ask, outcome, false)?,
+                Action::Settle { ask, outcome, origin } => self.settle(at, ask, outcome, origin, false)?,
                 Action::Call { call, attempt, keys, give_up_at } => {
                     let bulk = self.weather.desk.bulk;
                     self.processes[at].called(now, call, attempt, &keys, give_up_at, bulk)?;
@@ -377,7 +381,10 @@ impl World {
                     self.tally.given_up += 1;
                     self.processes[at].open.remove(&call);
                 }
-                Action::Remember { key, entry } => self.processes[at].cache.put(now, &key, &entry),
+                Action::Remember { key, entry } => {
+                    self.processes[at].says(Tier::Local, &key, entry.fetched_at);
+                    self.processes[at].cache.put(now, &key, &entry);
+                }
                 Action::ReadShared { keys } => keys.into_iter().for_each(|key| self.send(at, Op::Read(key))),
                 Action::WriteShared { key, entry } => {
                     let mut bytes = Vec::new();
@@ -439,8 +446,16 @@ impl World {
         }
     }
 
-    /// IMPORTANT: what an ask must be: settled once, in time, by its own process, with its own key's value.
-    fn settle(&mut self, process: usize, id: AskId, outcome: Outcome, from_cache: bool) -> Result<(), String> {
+    /// IMPORTANT: what an ask must be: settled once, in time, by its own process, with its own key's value, and said to come
+    /// from where it came from.
+    fn settle(
+        &mut self,
+        process: usize,
+        id: AskId,
+        outcome: Outcome,
+        origin: Option<Origin>,
+        from_cache: bool,
+    ) -> Result<(), String> {
         let now = self.now;
         let life = self.processes[process].life;
         let opened = self.processes[process].desk.counters().opened;
@@ -457,6 +472,7 @@ impl World {
             Outcome::Ok(value) | Outcome::Stale(value, _) => {
                 let Some((key, at)) = source::origin(value) else { return Err("no value at all".into()) };
                 rule(*key == *asked.key, "another key's value")?;
+                rule(origin.is_some_and(|origin| origin.fetched_at <= at as i64), "told to be younger than it is")?;
                 let ttls = self.weather.desk.ttls;
                 let end = at + ttls.hit + ttls.hit / 10 + ttls.max_stale;
                 rule(!matches!(outcome, Outcome::Stale(..)) || now <= end, "too old a value")?;
@@ -466,6 +482,14 @@ impl World {
             Outcome::Open => rule(opened > 0, "open, and the breaker never was")?,
             Outcome::Error(Code::Overloaded) => rule(self.weather.desk.asks_max < 100, "there was room")?,
             Outcome::Error(_) => {}
+        }
+        match (&outcome, origin) {
+            (Outcome::Timeout | Outcome::Open, origin) => rule(origin.is_none(), "nobody said so")?,
+            (Outcome::Error(_), None) => {}
+            (_, None) => rule(false, "it comes from nowhere")?,
+            (_, Some(origin)) => {
+                rule(self.processes[process].heard(&asked.key, origin), &format!("nobody said that: {origin:?}"))?;
+            }
         }
         asked.settled = Some((now, outcome));
         Ok(())

@@ -96,7 +96,7 @@ impl<'a> View<'a> {
     pub fn fact(&self, slot: Slot) -> Fact<'a> {
         match self.notes[slot.0] {
             Ok(ask) => self.facts.fact(ask),
-            Err(status) => Fact { status, json: &[] },
+            Err(status) => Fact::none(status),
         }
     }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ask::cache::{self, NEGATIVE_PERCENT};
-use ask::counters::Tier;
+use ask::counters::Reads;
 use ask::{Age, Cache, Entry, Outcome};
 use seam::{Clock, Fs};
 use xxhash_rust::xxh3::xxh3_64;
@@ -51,7 +51,7 @@ pub struct Loaded {
 /// What is in the cache, and what its reads found.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Level {
-    pub tier: Tier,
+    pub reads: Reads,
     pub entries: usize,
     /// Bytes of memory.
     pub resident: usize,
@@ -131,11 +131,11 @@ impl Local {
         let mut level = Level::default();
         for shard in &self.shards {
             let shard = lock(shard);
-            let tier = shard.tier();
-            level.tier.hits += tier.hits;
-            level.tier.negative += tier.negative;
-            level.tier.stale += tier.stale;
-            level.tier.misses += tier.misses;
+            let reads = shard.reads();
+            level.reads.hits += reads.hits;
+            level.reads.negative += reads.negative;
+            level.reads.stale += reads.stale;
+            level.reads.misses += reads.misses;
             level.entries += shard.len();
             level.resident += shard.resident();
             level.evicted += shard.evicted();

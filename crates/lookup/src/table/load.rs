@@ -20,24 +20,38 @@ pub(super) struct Loaded {
     pub key_column: String,
 }
 
+/// What a place in a file is told by.
+#[derive(Clone, Copy)]
+pub(super) enum Counted {
+    Lines,
+    #[cfg(feature = "parquet")]
+    Rows,
+}
+
 /// Rows into an index, with the limits that all formats share.
-struct Loading<'l> {
+pub(super) struct Loading<'l> {
     file: &'l str,
+    counted: Counted,
     index: Index,
     repeated: usize,
     /// Of the row being read, from 1.
-    line: u64,
-    key: Vec<u8>,
-    json: Vec<u8>,
+    pub line: u64,
+    pub key: Vec<u8>,
+    pub json: Vec<u8>,
 }
 
 impl<'l> Loading<'l> {
-    fn new(file: &'l str) -> Loading<'l> {
-        Loading { file, index: Index::new(), repeated: 0, line: 1, key: Vec::new(), json: Vec::new() }
+    pub(super) fn new(file: &'l str, counted: Counted) -> Loading<'l> {
+        Loading { file, counted, index: Index::new(), repeated: 0, line: 1, key: Vec::new(), json: Vec::new() }
     }
 
-    fn refuse(&self, what: impl Into<String>) -> LookupError {
-        LookupError::Line { file: self.file.to_owned(), line: self.line, what: what.into() }
+    pub(super) fn refuse(&self, what: impl Into<String>) -> LookupError {
+        let (file, what) = (self.file.to_owned(), what.into());
+        match self.counted {
+            Counted::Lines => LookupError::Line { file, line: self.line, what },
+            #[cfg(feature = "parquet")]
+            Counted::Rows => LookupError::Row { file, row: self.line, what },
+        }
     }
 
     fn too_long(&self, why: &str) -> LookupError {
@@ -45,7 +59,7 @@ impl<'l> Loading<'l> {
     }
 
     /// Takes the row in `key` and `json`.
-    fn take(&mut self, key_name: &str) -> Result<(), LookupError> {
+    pub(super) fn take(&mut self, key_name: &str) -> Result<(), LookupError> {
         if self.key.is_empty() {
             return Err(self.refuse(format!("the row has no key: give it a `{key_name}`, or leave it out")));
         }
@@ -66,13 +80,13 @@ impl<'l> Loading<'l> {
         Ok(())
     }
 
-    fn finish(self, key_column: &str) -> Loaded {
+    pub(super) fn finish(self, key_column: &str) -> Loaded {
         Loaded { index: self.index.finish(), repeated: self.repeated, key_column: key_column.to_owned() }
     }
 }
 
 pub(super) fn csv(file: &str, text: &[u8], config: &TableConfig) -> Result<Loaded, LookupError> {
-    let mut loading = Loading::new(file);
+    let mut loading = Loading::new(file, Counted::Lines);
     let header = &text[..memchr::memchr(b'\n', text).map_or(text.len(), |n| n + 1)];
     if header.len() > ROW_MAX {
         return Err(loading.refuse(format!("the header line is longer than {ROW_MAX} bytes: is this a CSV file?")));
@@ -158,7 +172,7 @@ pub(super) fn csv(file: &str, text: &[u8], config: &TableConfig) -> Result<Loade
 }
 
 pub(super) fn ndjson(file: &str, all: &[u8], config: &TableConfig) -> Result<Loaded, LookupError> {
-    let mut loading = Loading::new(file);
+    let mut loading = Loading::new(file, Counted::Lines);
     let refuse = |what: String| LookupError::NotTable { file: file.to_owned(), what };
     if all.is_empty() {
         return Err(refuse("it is empty: is it still being written?".into()));
@@ -209,7 +223,7 @@ pub(super) fn ndjson(file: &str, all: &[u8], config: &TableConfig) -> Result<Loa
     Ok(loading.finish(key_name))
 }
 
-fn no_column_twice(file: &str, config: &TableConfig) -> Result<(), LookupError> {
+pub(super) fn no_column_twice(file: &str, config: &TableConfig) -> Result<(), LookupError> {
     let kept = config.columns.as_deref().unwrap_or_default();
     match kept.iter().enumerate().find(|(n, name)| kept[..*n].contains(name)) {
         Some((_, name)) => {
@@ -230,7 +244,7 @@ fn said(refusal: &Refusal, limits: &Limits) -> String {
 }
 
 /// Ends an object of which the members are written.
-fn close(json: &mut Vec<u8>) {
+pub(super) fn close(json: &mut Vec<u8>) {
     if json.is_empty() {
         json.push(b'{');
     }
@@ -238,7 +252,7 @@ fn close(json: &mut Vec<u8>) {
 }
 
 /// `{"name":` for the first name, `,"name":` for the others.
-fn lead_ins<'n>(names: impl Iterator<Item = &'n str>) -> Vec<Vec<u8>> {
+pub(super) fn lead_ins<'n>(names: impl Iterator<Item = &'n str>) -> Vec<Vec<u8>> {
     names
         .enumerate()
         .map(|(n, name)| {
@@ -256,7 +270,7 @@ fn pointer(name: &str) -> String {
 }
 
 /// Names for a text; the first of them if there are many.
-fn shown(names: &[String]) -> String {
+pub(super) fn shown(names: &[String]) -> String {
     const SHOWN: usize = 12;
     let mut text = names[..names.len().min(SHOWN)].iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {

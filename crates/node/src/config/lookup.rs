@@ -99,7 +99,11 @@ fn file(r: &mut Reader, at: &At<'_>, kind: Option<&str>, required: bool, named: 
     let on_many = r.word(at, "on_many").expect(DEFAULT);
     LookupKind::File {
         path,
-        format: r.word(at, "format").map(|f| if f == "csv" { TableFormat::Csv } else { TableFormat::Ndjson }),
+        format: r.word(at, "format").map(|f| match f.as_str() {
+            "csv" => TableFormat::Csv,
+            "ndjson" => TableFormat::Ndjson,
+            _ => TableFormat::Parquet,
+        }),
         key_column: r.text(at, "key_column"),
         columns: r.texts(at, "columns").unwrap_or_default(),
         on_many: if on_many == "first" { OnMany::First } else { OnMany::Error },

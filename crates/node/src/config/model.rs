@@ -192,7 +192,7 @@ pub enum LookupKind {
         path: PathBuf,
         /// `None`: by the file's name.
         format: Option<TableFormat>,
-        /// `None`: the first column of a CSV, `id` in NDJSON.
+        /// `None`: the first column of a CSV or Parquet file, `id` in NDJSON.
         key_column: Option<String>,
         /// Empty: all.
         columns: Vec<String>,
@@ -205,6 +205,7 @@ pub enum LookupKind {
 pub enum TableFormat {
     Csv,
     Ndjson,
+    Parquet,
 }
 
 /// What a key means that stands in several rows.

@@ -595,7 +595,7 @@ pub static KEYS: &[Key] = &[
         Refused,
         "\"file\"",
         &["type"],
-        "`file`: a row of a CSV or NDJSON file. `mmdb`: the whole record of an address in an MMDB file. `sql`: a row of Postgres, MySQL, MariaDB or SQLite. `redis`: what lies under a key of Redis or Valkey. `http`: the JSON that a service answers.",
+        "`file`: a row of a CSV, NDJSON or Parquet file. `mmdb`: the whole record of an address in an MMDB file. `sql`: a row of Postgres, MySQL, MariaDB or SQLite. `redis`: what lies under a key of Redis or Valkey. `http`: the JSON that a service answers.",
     ),
     key(
         "lookup[].path",
@@ -750,7 +750,7 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         "lookup[].format",
-        Word(&["csv", "ndjson"]),
+        Word(&["csv", "ndjson", "parquet"]),
         Means("by the file's name"),
         "\"csv\"",
         &[],
@@ -760,7 +760,7 @@ pub static KEYS: &[Key] = &[
     key(
         "lookup[].key_column",
         Text,
-        Means("the first column of a CSV; `id` in NDJSON"),
+        Means("the first column of a CSV or Parquet file; `id` in NDJSON"),
         "\"user_id\"",
         &["column", "index"],
         "Which column or member is the key (`file` only).",

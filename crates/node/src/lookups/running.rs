@@ -4,6 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+<<<<<<< HEAD
+use ask::shared::SharedConfig;
+use ask::{BreakerConfig, DeskConfig, Ttls};
+use lookup::Asked;
+=======
+>>>>>>> w/config
 use lookup::service::{CacheConfig, Service};
 use seam::Fs;
 use tokio::runtime::Runtime;
@@ -78,6 +84,11 @@ impl Lookups {
 
     pub fn get(&self, name: &str) -> Option<&Service> {
         self.iter().find(|(n, _)| *n == name).map(|(_, service)| service)
+    }
+
+    /// What a stage asks.
+    pub fn asked(&self, name: &str) -> Option<Arc<dyn Asked>> {
+        self.get(name).map(|service| Arc::new(service.clone()) as Arc<dyn Asked>)
     }
 
     /// Each with its name, in the order of the configuration.

@@ -3,7 +3,7 @@
 //!
 //! * [`scenario`]: what a seed decides beforehand; [`run`]: the world at work
 //! * [`process`]: the stages; [`machine`]: what they run on; [`client`]: clients and doors
-//! * [`broker`]: the log that everybody sees; [`source`]: where facts come from
+//! * [`broker`]: the log that everybody sees; [`source`]: where facts come from, [`lookup`]: how a process asks there
 //! * [`oracle`]: who knows the truth
 //! * [`clock`], [`chance`]: time that moves when it is told to, chance from a seed
 //! * [`trace`]: the story of a run, by which two runs are compared and one is understood
@@ -20,6 +20,7 @@ pub mod run;
 pub mod scenario;
 pub mod seeds;
 mod silence;
+pub mod lookup;
 pub mod source;
 pub mod tally;
 pub mod trace;
@@ -29,6 +30,7 @@ pub use chance::SimRng;
 pub use clock::SimClock;
 pub use run::{Report, World};
 pub use scenario::{Disaster, Scenario};
+pub use lookup::SimLookup;
 pub use source::{Mood, SimSource};
 pub use tally::Tally;
 pub use trace::Trace;

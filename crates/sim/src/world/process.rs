@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use enrich::enricher::{AsksBy, LookupSetup, Setup};
 use enrich::path::Path as FieldPath;
@@ -13,7 +14,7 @@ use flow::{Operator as _, Progress, Punctuation};
 use log::{Assignment, Log, Membership, Ticket};
 use lookup::Links;
 use seam::fault::{Bug, planted};
-use seam::{Background, Clock, Fs, Rng};
+use seam::{Background, Fs, Rng};
 use session::operator::Planted;
 use session::{SessionStage, SessionsConfig};
 use stage::facts::Sources;
@@ -22,7 +23,8 @@ use stage::lookahead::Lookahead;
 use stage::{EnrichParts, EnrichStage, KeyedStage, KeyedWorld, Stage, StageStatus, Then, Turn};
 use state::Store;
 
-use super::{SimSource, scenario::Rules};
+use super::scenario::Rules;
+use super::{SimClock, SimLookup, SimSource};
 
 /// What a process is started with.
 pub struct Setting {
@@ -30,7 +32,7 @@ pub struct Setting {
     pub fs: Arc<dyn Fs>,
     pub data: PathBuf,
     pub store: Arc<dyn Store>,
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<SimClock>,
     pub rng: Arc<dyn Rng>,
     pub source: SimSource,
     pub rules: Rules,
@@ -68,15 +70,21 @@ pub enum Step {
     /// A commit is on its way; [`Process::outcome`] has it when it is decided.
     Waits,
     Idle,
+    /// It waits for answers; the next comes then.
+    Asks(Duration),
     NoRoom,
     /// Its commit was fenced; what it has now is asked for in its next step.
     Fenced,
     Held,
 }
 
+/// How long an event waits for what it asks for.
+pub const BUDGET: Duration = Duration::from_millis(40);
+
 /// The stages at work.
 pub struct Process {
     enrich: Worker<EnrichStage>,
+    pub lookup: SimLookup,
     sessions: Worker<KeyedStage<SessionStage>>,
     pub parts: Arc<KeyedParts<SessionStage>>,
     operator: Arc<Enrich>,
@@ -99,19 +107,25 @@ impl Process {
         let mut sources = Sources::default();
         let links = Links::new(rules.sessions.gap_us, 1 << 20);
         let link = sources.add_live("visitor", Box::new(links.clone()));
-        let fact = sources.add("fact", Box::new(source));
+        let lookup = SimLookup::new(clock.clone(), source.clone(), rng.next_u128() as u64);
+        let fact = sources.add_asked("fact", Arc::new(lookup.clone()));
         let again = LookupSetup {
             name: "again".into(),
-            source: fact,
+            source: sources.add("again", Box::new(source)),
             asks_by: AsksBy::Text,
             key: vec![FieldPath::parse("enriched.fact.n").expect("a path")],
             when: None,
         };
+<<<<<<< HEAD
+        let key = vec![FieldPath::parse("event.visitor").expect("a path")];
+        let fact = LookupSetup { name: "fact".into(), source: fact, key, ..again.clone() };
+=======
         let fact = LookupSetup {
             name: "fact".into(),
             key: vec![FieldPath::parse("event.id").expect("a path")],
             ..again.clone()
         };
+>>>>>>> w/config
         let operator = Enrich::new(EnrichConfig {
             member: "enriched".into(),
             status: StatusMode::All,
@@ -121,9 +135,9 @@ impl Process {
         });
         let operator = Arc::new(operator.map_err(|e| format!("{e:?}"))?);
         let status = Arc::new(StageStatus::new(partitions));
-        status.preset(&*log, operator.group(), RAW).map_err(|e| e.to_string())?;
+        status.preset(&*log, flow::Kind::Recording, operator.group(), RAW).map_err(|e| e.to_string())?;
         let mut punctuation = Punctuation::new(RAW, partitions, partitions, rules.idle_after_us);
-        let positions: Vec<u64> = status.partitions().map(|(_, next)| next).collect();
+        let positions: Vec<u64> = status.partitions().map(|committed| committed.next).collect();
         (0..partitions).for_each(|p| punctuation.release(p));
         let punctuation = Arc::new(Mutex::new(punctuation));
         let lookahead = Lookahead::new(links, &*log, &positions, rules.sessions.gap_us).map_err(|e| e.to_string())?;
@@ -132,6 +146,9 @@ impl Process {
             log: log.clone(),
             operator: operator.clone(),
             sources: Arc::new(sources),
+            budget: BUDGET,
+            // Whoever gives the turns asks when something comes.
+            bell: Arc::new(|| {}),
             clock: clock.clone(),
             fs,
             data,
@@ -159,6 +176,7 @@ impl Process {
         Ok(Process {
             enrich: Worker { stage: enrich.map_err(|e| e.to_string())?, seat: seat(Which::Enrich), waiting: None },
             sessions: Worker { stage: sessions, seat: seat(Which::Sessions), waiting: None },
+            lookup,
             parts,
             operator,
             log,
@@ -175,7 +193,14 @@ impl Process {
             self.poll(which)?;
         }
         match which {
-            Which::Enrich => turn(&mut self.enrich, reading),
+            Which::Enrich => {
+                self.lookup.turn();
+                let step = turn(&mut self.enrich, reading)?;
+                Ok(match (step, self.lookup.due_in()) {
+                    (Step::Asks(_), Some(after)) => Step::Asks(after),
+                    (step, _) => step,
+                })
+            }
             Which::Sessions => turn(&mut self.sessions, reading),
         }
     }
@@ -250,6 +275,7 @@ fn turn<S: Stage>(worker: &mut Worker<S>, reading: bool) -> Result<Step, String>
     Ok(match worker.stage.turn(reading)? {
         Turn::Busy | Turn::Crowded => Step::Busy,
         Turn::Idle => Step::Idle,
+        Turn::Waiting => Step::Asks(BUDGET),
         Turn::Held => Step::Held,
         Turn::Submitted(ticket) => {
             worker.waiting = Some(ticket);

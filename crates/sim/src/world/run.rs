@@ -204,7 +204,7 @@ impl World {
         World {
             clients: scenario.clients.iter().enumerate().map(client).collect(),
             rng: Rng::new(seed),
-            source: SimSource::new(clock.clone(), seed ^ 0x736f_7572),
+            source: SimSource::new(seed ^ 0x736f_7572),
             clock,
             trace,
             queue: BTreeMap::new(),

@@ -99,7 +99,7 @@ impl Single {
             store: Arc::new(store),
             clock: self.clock.clone(),
             rng: Arc::new(SimRng::new(1)),
-            source: SimSource::new(self.clock.clone(), 1),
+            source: SimSource::new(1),
             rules: Scenario::calm(1, Shape::Embedded).rules,
         })
     }

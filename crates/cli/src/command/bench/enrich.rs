@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use event::topic::RAW;
@@ -48,7 +49,7 @@ struct Bench {
     decoder: Decoder,
     pipeline: Pipeline,
     sources: Sources,
-    pinned: Pinned,
+    pinned: Arc<Pinned>,
     record: RawRecord,
     out_bytes: u64,
 }
@@ -66,7 +67,7 @@ impl Bench {
             decoder,
             pipeline: Pipeline::new(config, setup, config.dedup.memory / 8),
             sources,
-            pinned: Pinned::default(),
+            pinned: Arc::default(),
             record: RawRecord::default(),
             out_bytes: 0,
         })
@@ -82,7 +83,7 @@ impl Bench {
             self.decoder.decode(event, &arrival, &mut self.record).expect("the generator's events are good");
             block.push(&self.record.key, &self.record.header, Some(&[event]));
         }
-        self.pinned.renew(&self.sources);
+        self.sources.renew(&mut self.pinned);
         let out_bytes = &mut self.out_bytes;
         let count = |blocks: Vec<Block>| *out_bytes += blocks.iter().map(|b| b.bytes.len() as u64).sum::<u64>();
         self.pipeline.pass(block.finish(), now, &self.pinned, count).expect("nothing goes wrong in a bench");

@@ -106,6 +106,7 @@ impl World {
             }
             Ok(Ok(Step::Idle)) if self.phase == Phase::Waiting => (IDLE_LOOK * 5, StageState::Idle),
             Ok(Ok(Step::Idle)) => (IDLE_LOOK, StageState::Idle),
+            Ok(Ok(Step::Asks(after))) => (after.min(IDLE_LOOK), StageState::Runs),
             Ok(Ok(Step::NoRoom)) => (MS * 100, StageState::Runs),
             Ok(Ok(Step::Fenced)) => {
                 let who = self.machines[n].name.clone();

@@ -1,6 +1,7 @@
 //! Records of `enriched` to measure the sessions stage with: the marketplace's own, and its visits under a million names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use event::topic::{ENRICHED, RAW};
 use event::{Block, BlockBuilder, Header, Micros, Offset, Source};
@@ -27,7 +28,7 @@ pub struct Market {
     decoder: Decoder,
     pipeline: Pipeline,
     sources: Sources,
-    pinned: Pinned,
+    pinned: Arc<Pinned>,
     record: RawRecord,
     floor: Floor,
 }
@@ -70,7 +71,7 @@ impl Market {
             decoder,
             pipeline: Pipeline::new(config, setup, config.dedup.memory / 8),
             sources,
-            pinned: Pinned::default(),
+            pinned: Arc::default(),
             record: RawRecord::default(),
             floor: Floor::default(),
         })
@@ -95,7 +96,7 @@ impl Market {
             block.push(&self.record.key, &self.record.header, Some(&[line]));
         }
         self.floor.pass(&self.batch.body, self.batch.len());
-        self.pinned.renew(&self.sources);
+        self.sources.renew(&mut self.pinned);
         let mut enriched = None;
         let take = |blocks: Vec<Block>| enriched = blocks.into_iter().find(|b| b.to.topic == ENRICHED);
         self.pipeline
