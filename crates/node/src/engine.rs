@@ -29,15 +29,9 @@ use wire::Decoder;
 
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
-<<<<<<< HEAD
+use crate::lookups::{Lookups, LookupsError};
 use crate::output::{Output, OutputError, OutputProgress, To};
-use crate::lookups::{Lookups, LookupsError, Outside};
 use crate::parts::{decoder, dedup, input_config, journal_config, sources_asked, worker_count};
-=======
-use crate::lookups::LookupsError;
-use crate::output::{Output, OutputError, OutputProgress, To};
-use crate::parts::{decoder, dedup, input_config, journal_config, sources, worker_count};
->>>>>>> w/config
 use crate::pipeline::operator;
 use crate::sessions::{Sessions, Worker};
 use crate::status::{InputStatus, Status, Sums};
@@ -55,11 +49,7 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub net: Arc<dyn Net>,
     pub rng: Arc<dyn Rng>,
-<<<<<<< HEAD
-    /// Of the process, for secrets.
-=======
     /// The environment, in which secrets may be.
->>>>>>> w/config
     pub env: Arc<[(String, String)]>,
 }
 
@@ -70,13 +60,9 @@ impl World {
             clock: Arc::new(RealClock::new()),
             net: Arc::new(RealNet),
             rng: Arc::new(RealRng),
-<<<<<<< HEAD
-            env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
-=======
             env: std::env::vars_os()
                 .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
                 .collect(),
->>>>>>> w/config
         }
     }
 }
@@ -189,8 +175,7 @@ impl Engine {
     ) -> Result<Engine, StartError> {
         let log: Arc<dyn Log> = journal.clone();
         let partitions = config.data.partitions;
-        let lookups = Lookups::start(config, world, Outside { env: &world.env, fs: &*world.fs })?;
-        let lookups = Arc::new(lookups);
+        let lookups = Arc::new(Lookups::start(config, world)?);
         let (mut sources, mut setup, without) = sources_asked(config, &|name| lookups.asked(name))?;
         let gap_us = config.sessions.rules.gap_us;
         let links = config.sessions.enabled.then(|| Links::new(gap_us, config.sessions.links as usize));

@@ -335,7 +335,7 @@ user.rows."u-2" = "open"
 price.rows.'["shop", "pro"]' = { amount = 480 }
 [case.expect]
 enriched = [
-    { user.plan = "pro", price.amount = 480 },
+    { user.plan = "pro", price.amount = 480, data_versions = { user = "given" } },
     { status = { user = "open", price = "skipped" } },
     { status = { user = "skipped", price = "skipped" } },
 ]

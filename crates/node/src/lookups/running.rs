@@ -4,12 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-<<<<<<< HEAD
-use ask::shared::SharedConfig;
-use ask::{BreakerConfig, DeskConfig, Ttls};
 use lookup::Asked;
-=======
->>>>>>> w/config
 use lookup::service::{CacheConfig, Service};
 use seam::Fs;
 use tokio::runtime::Runtime;

@@ -116,16 +116,8 @@ impl Process {
             key: vec![FieldPath::parse("enriched.fact.n").expect("a path")],
             when: None,
         };
-<<<<<<< HEAD
         let key = vec![FieldPath::parse("event.visitor").expect("a path")];
         let fact = LookupSetup { name: "fact".into(), source: fact, key, ..again.clone() };
-=======
-        let fact = LookupSetup {
-            name: "fact".into(),
-            key: vec![FieldPath::parse("event.id").expect("a path")],
-            ..again.clone()
-        };
->>>>>>> w/config
         let operator = Enrich::new(EnrichConfig {
             member: "enriched".into(),
             status: StatusMode::All,
