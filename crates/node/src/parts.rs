@@ -13,8 +13,8 @@ use log::journal::{self, JournalConfig, MinFree};
 use lookup::mmdb::{RecordSource, Records};
 use lookup::table::Rows;
 use lookup::{
-    AgentVersion, Answer as _, Asked, CrawlerVersion, Data, Format, GeoVersion, ListKind, LookupError, Network, NetworkFile,
-    OnMany, Referrers, Reloaded, TableConfig, TableSource,
+    AgentVersion, Answer as _, Asked, CrawlerVersion, Data, Format, GeoVersion, ListKind, LookupError, Network,
+    NetworkFile, OnMany, Referrers, Reloaded, TableConfig, TableSource,
 };
 use seam::Fs;
 use wire::Decoder;
@@ -188,7 +188,8 @@ fn file_source(kind: &LookupKind, look: Look) -> (Box<dyn lookup::Source>, AsksB
             (Box::new(source), AsksBy::Text, errors)
         }
         (_, path) => {
-            let (source, errors) = source::<Records>(path.map(|path| (path.to_owned(), ())).into_iter().collect(), look);
+            let (source, errors) =
+                source::<Records>(path.map(|path| (path.to_owned(), ())).into_iter().collect(), look);
             (Box::new(source), AsksBy::Address, errors)
         }
     }

@@ -172,7 +172,10 @@ impl Stage for EnrichStage {
             point("enrich.committed");
         } else {
             // They are asked for again: what was answered meanwhile is in the caches.
-            self.parts.iter_mut().filter(|p| of.iter().any(|(at, _)| *at == p.partition())).for_each(|p| p.inquiries.drop_all());
+            self.parts
+                .iter_mut()
+                .filter(|p| of.iter().any(|(at, _)| *at == p.partition()))
+                .for_each(|p| p.inquiries.drop_all());
             let mut punctuation = with.punctuation();
             for part in self.parts.iter().filter(|p| p.knows_its_position()) {
                 let (committed, _) = part.driver.committed();

@@ -64,7 +64,9 @@ impl StageStatus {
                 Some(stored) => {
                     let progress = Progress::decode(&stored.metadata).unwrap_or_default();
                     let finished = match kind {
-                        Kind::Recording => Progress::decode_with(stored.next, &stored.metadata).map_or(0, |(_, f)| f.len()),
+                        Kind::Recording => {
+                            Progress::decode_with(stored.next, &stored.metadata).map_or(0, |(_, f)| f.len())
+                        }
                         Kind::Deterministic => 0,
                     };
                     Committed { progress, next: stored.next, finished }

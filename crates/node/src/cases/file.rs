@@ -494,7 +494,6 @@ fn parameters(texts: &[impl AsRef<str>]) -> Vec<u8> {
     out
 }
 
-
 /// A status as it stands in `enriched.status`. That of a stale row is not among them: a row is given, or none is.
 fn status(text: &str) -> Option<Status> {
     Some(match text {

@@ -235,7 +235,11 @@ pub static RULES: &[Rule] = &[
     ),
     any("lookup[].connect_timeout", LOAD),
     either("lookup[].in_flight", (Free, "the source gets more calls at once"), (FromNowOn, WAITS)),
-    either("lookup[].queue", (Free, "more may wait for the source"), (FromNowOn, "more is refused while the source is slow")),
+    either(
+        "lookup[].queue",
+        (Free, "more may wait for the source"),
+        (FromNowOn, "more is refused while the source is slow"),
+    ),
     either("lookup[].rate", (Free, "the source gets more calls"), (FromNowOn, WAITS)),
     either("lookup[].burst", (Free, "the source gets more calls at once"), (FromNowOn, WAITS)),
     any("lookup[].bulk", LOAD),

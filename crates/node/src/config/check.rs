@@ -7,7 +7,8 @@ use seam::Fs;
 use serde_json::{Value, json};
 
 use super::model::{
-    Assets, Campaign, ClientAddress, Config, Durability, Lookup, LookupKind, NETWORK_LISTS, Network, Referrer, Source, SourceKind,
+    Assets, Campaign, ClientAddress, Config, Durability, Lookup, LookupKind, NETWORK_LISTS, Network, Referrer, Source,
+    SourceKind,
 };
 use super::problem::{ConfigErrors, Problem, ProblemKind};
 use super::units::{show_duration, show_size, show_space};

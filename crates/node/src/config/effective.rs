@@ -178,9 +178,7 @@ impl Walk<'_> {
                 (Some(shown), self.origin(member.key))
             }
             // A table in an element is there only where its keys go with the element's kind.
-            None if section_is_element(key) && !goes_with(key, at.text("kind")) => {
-                (None, Origin::OtherKinds(key.only))
-            }
+            None if section_is_element(key) && !goes_with(key, at.text("kind")) => (None, Origin::OtherKinds(key.only)),
             None => match key.absent {
                 Absent::Is(default) => {
                     let node = tree::parse_value(default, 0, 0).ok();

@@ -93,7 +93,8 @@ fn table(path: &str) -> Value {
         } else {
             properties.insert(name.into(), described(&full, table(&full)));
             // A table in an element goes with the kinds that its keys go with.
-            rules.extend(SCHEMA.keys.iter().find(|k| k.section() == full && !k.only.is_empty()).map(|k| (name, k.only)));
+            rules
+                .extend(SCHEMA.keys.iter().find(|k| k.section() == full && !k.only.is_empty()).map(|k| (name, k.only)));
         }
     }
     let mut out = json!({"type": "object", "properties": properties, "additionalProperties": false});

@@ -294,7 +294,8 @@ fn http(r: &mut Reader, at: &At<'_>, parameters: usize, named: &mut Named<'_>) -
     if at.member("body").is_none() {
         for key in ["answer", "at"] {
             if at.member(key).is_some() {
-                let message = format!("`{key}` is about the answer to many keys, and without `body` each is asked for alone");
+                let message =
+                    format!("`{key}` is about the answer to many keys, and without `body` each is asked for alone");
                 let found = Found::new(ProblemKind::Conflict, at.key_spot(key), message);
                 r.found.push(found.help("for example: body = '{\"keys\": {keys}}'"));
             }
@@ -307,7 +308,8 @@ fn http(r: &mut Reader, at: &At<'_>, parameters: usize, named: &mut Named<'_>) -
         r.found.push(found.help("write answer = \"rows\", or leave it out"));
     }
     if body.is_some() && !is_rows && answer.as_deref() != Some("in_order") && parameters > 1 {
-        let message = "an answer by key has one text for each: a key of several parameters is answered as `rows` or `in_order`";
+        let message =
+            "an answer by key has one text for each: a key of several parameters is answered as `rows` or `in_order`";
         let spot = at.key_spot("answer").or(at.key_spot("body"));
         r.found.push(Found::new(ProblemKind::Conflict, spot, message));
     }
@@ -340,8 +342,9 @@ fn http(r: &mut Reader, at: &At<'_>, parameters: usize, named: &mut Named<'_>) -
 fn key_columns(r: &mut Reader, at: &At<'_>, parameters: usize) -> Vec<String> {
     let columns = r.texts(at, "key_columns");
     if at.member("key_columns").is_none() && parameters > 1 {
-        let message = format!("the key has {parameters} parameters: name the columns that are its key in `key_columns`");
-        let found = Found::new(ProblemKind::MissingKey, at.key_spot("key").or(at.spot), message);
+        let message =
+            format!("the key has {parameters} parameters: name the columns that are its key in `key_columns`");
+        let found = Found::new(ProblemKind::Conflict, at.key_spot("key").or(at.spot), message);
         r.found.push(found.help("for example: key_columns = [\"shop\", \"sku\"]"));
     }
     let columns = columns.unwrap_or_else(|| vec!["id".into()]);

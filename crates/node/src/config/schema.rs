@@ -639,7 +639,7 @@ pub static KEYS: &[Key] = &[
         Is("false"),
         "true",
         &["ssl", "sslmode"],
-        "Whether to speak with the database by TLS only. (`redis` and `http` say it in their URL: `rediss://`, `https://`.)",
+        "Whether to speak with the database by TLS only. The other kinds say it in their URL: `rediss://`, `https://`.",
     )
     .only(&["sql"]),
     key(

@@ -1,7 +1,10 @@
 //! The lookups that are asked over a connection, as a part of the process.
 //!
 //! * `client` (the feature `remote`): the client of a source, from its configuration and its secrets
+//! * `desk` (the same feature): how a source is asked
 //! * `running` (the same feature): all of them at work, each a [`lookup::service::Service`], on a runtime of their own
+//! * [`named`]: all lookups, those of files too, for whoever asks for them by name
+//! * `shown` (the same feature): what is seen of them: metrics, remarks, the status page's numbers
 //! * [`unasked`]: what stands for one where nothing is asked: in tests of a configuration, in drawings
 //!
 //! [`lookup::service::Service`]: ../../lookup/service/struct.Service.html
@@ -10,8 +13,13 @@
 mod absent;
 #[cfg(feature = "remote")]
 pub mod client;
+pub mod named;
+#[cfg(feature = "remote")]
+mod desk;
 #[cfg(feature = "remote")]
 mod running;
+#[cfg(feature = "remote")]
+mod shown;
 pub mod unasked;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +30,8 @@ use crate::config::{Config, Loaded, MaybeSecret, NamedSecret, Problem, ProblemKi
 
 #[cfg(not(feature = "remote"))]
 pub use absent::Lookups;
+#[cfg(feature = "remote")]
+pub use desk::desk;
 #[cfg(feature = "remote")]
 pub use running::Lookups;
 
@@ -108,7 +118,8 @@ pub fn check(loaded: &Loaded, outside: Outside<'_>) -> Vec<Problem> {
 #[cfg(feature = "remote")]
 fn refused(config: &Config, outside: Outside<'_>) -> Vec<LookupsError> {
     let shared = config.cache.shared.as_ref().and_then(|shared| client::shared(shared, outside).err());
-    let of_lookup = |l: &crate::config::Lookup| client::build(l.kind.remote()?, l.key.len(), outside).err().map(|w| w.of(&l.name));
+    let of_lookup =
+        |l: &crate::config::Lookup| client::build(l.kind.remote()?, l.key.len(), outside).err().map(|w| w.of(&l.name));
     let of_lookups = config.lookups.iter().filter_map(of_lookup);
     of_lookups.chain(shared.map(|wrong| wrong.of("[cache.shared]"))).collect()
 }

@@ -378,7 +378,8 @@ fn stage(config: &Config, files: &Files<'_>) -> Result<Stage, LookupError> {
                 // Its key says more than what it is a part of, and the condition is told beside.
                 let keys: Vec<String> = lookup.key.iter().map(ToString::to_string).collect();
                 let part = |of: &str| {
-                    keys.iter().any(|key| key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+                    keys.iter()
+                        .any(|key| key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
                 };
                 reads.retain(|r| !part(r) && *r != "event.custom");
                 reads.splice(0..0, keys);
@@ -468,7 +469,12 @@ fn expected(name: &str, lookup: Option<&config::Lookup>, files: &[File]) -> Vec<
     };
     let condition = lookup.when.as_ref().map(|_| expect("skipped", "where the condition does not hold"));
     let several = (many == Some(OnMany::Error)).then(|| expect("error:many_rows", source.several));
-    condition.into_iter().chain([expect("miss", source.miss)]).chain(several).chain(source.more.iter().cloned()).collect()
+    condition
+        .into_iter()
+        .chain([expect("miss", source.miss)])
+        .chain(several)
+        .chain(source.more.iter().cloned())
+        .collect()
 }
 
 /// What to expect of a kind of source.

@@ -4,6 +4,7 @@ mod dedup;
 mod enrich;
 #[cfg(feature = "lookups")]
 mod facts;
+mod lookup;
 mod river;
 mod sender;
 mod sessions;
@@ -30,6 +31,8 @@ enum What {
     Dedup(DedupArgs),
     /// The sessions stage: an event's cost, a million visitors in memory, after a kill, and beside snapshots
     Sessions(SessionsArgs),
+    /// The lookup service over HTTP, its caches warm: as fast as it goes, then at half that rate, for latency
+    Lookup(LookupArgs),
     /// The whole program: HTTP in batches and a file, as fast as it goes; then at a fixed rate, for latency
     Run(RunArgs),
 }
@@ -113,6 +116,25 @@ pub struct SessionsArgs {
 }
 
 #[derive(clap::Args, Clone)]
+pub struct LookupArgs {
+    /// How long each part of a turn is
+    #[arg(long, default_value_t = 5)]
+    secs: u64,
+    /// How often each part is measured; the median counts
+    #[arg(long, default_value_t = 3)]
+    turns: usize,
+    /// Different keys
+    #[arg(long, default_value_t = 20_000)]
+    keys: usize,
+    /// Connections of the client
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// Requests that a connection sends before it reads their answers, as fast as it goes
+    #[arg(long, default_value_t = 16)]
+    depth: usize,
+}
+
+#[derive(clap::Args, Clone)]
 pub struct RunArgs {
     /// How long each part is measured
     #[arg(long, default_value_t = 60)]
@@ -141,6 +163,7 @@ pub fn run(global: &Global, args: BenchArgs) -> Result {
         What::Facts(args) => facts::run(global, &args),
         What::Enrich(args) => enrich::run(global, &args),
         What::Sessions(args) => sessions::run(global, &args),
+        What::Lookup(args) => lookup::run(global, &args),
         What::Run(args) => river::run(global, &args),
     }
 }
