@@ -74,6 +74,10 @@ pub struct FactsArgs {
     /// An MMDB file to look addresses up in; else the first of the configuration or of what was fetched
     #[arg(long, value_name = "FILE")]
     mmdb: Option<PathBuf>,
+    /// Asks real backends ($OUZEL_TEST_POSTGRES, $OUZEL_TEST_REDIS, a service over HTTP in this process) instead of stubs;
+    /// `down` is left out
+    #[arg(long)]
+    real: bool,
 }
 
 #[derive(clap::Args, Clone)]

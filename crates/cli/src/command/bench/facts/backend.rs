@@ -70,7 +70,7 @@ impl Remote for Stub {
 }
 
 /// What there is for a key.
-fn row(key: &str) -> Vec<u8> {
+pub fn row(key: &str) -> Vec<u8> {
     format!(r#"{{"id":"{key}","plan":"pro","seats":12,"since":"2019-03-01","region":"eu-west"}}"#).into_bytes()
 }
 

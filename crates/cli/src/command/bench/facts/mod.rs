@@ -1,7 +1,7 @@
 //! `ouzel bench facts`: what lookups cost. The whole engine in this process, without HTTP and without sessions; events are
 //! written to its log and read from `enriched` on the same cores.
 //!
-//! * [`backend`]: stubs of the backends
+//! * [`backend`]: stubs of the backends; [`real`]: real ones
 //! * [`load`]: events with keys
 //! * [`reader`]: what comes out, and when
 //!
@@ -11,6 +11,7 @@
 mod backend;
 mod load;
 mod reader;
+mod real;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,9 +45,10 @@ pub fn run(global: &Global, args: &FactsArgs) -> Result {
     };
     let mmdb =
         mmdb.map(std::path::absolute).transpose().map_err(|e| Failed::environment("finding the MMDB file", &e))?;
-    let bench = Bench { global, args, dir: &dir, mmdb };
+    let urls = if args.real { Urls::real(args.keys)? } else { Urls::stubs() };
+    let bench = Bench { global, args, dir: &dir, mmdb, urls };
     let mut out = json!({});
-    for part in &args.parts {
+    for part in args.parts.iter().filter(|part| !args.real || *part != "down") {
         let mut runs = Vec::new();
         for _ in 0..args.runs.max(1) {
             let figures = match part.as_str() {
@@ -73,7 +75,7 @@ pub fn run(global: &Global, args: &FactsArgs) -> Result {
     }
     out["settings"] = json!({
         "runs": args.runs.to_string(), "secs": args.secs.to_string(), "rate": args.rate.to_string(),
-        "keys": args.keys.to_string(), "cache": args.cache, "backends": "stubs, log-normal, p50 5 ms, p99 50 ms",
+        "keys": args.keys.to_string(), "cache": args.cache, "backends": if args.real { "real, on loopback" } else { "stubs, log-normal, p50 5 ms, p99 50 ms" },
         "durability": "fsync", "sender": "same process, same cores", "sessions": "off",
         "lookups": if bench.mmdb.is_some() { "file, mmdb, sql, redis, http" } else { "file, sql, redis, http; no MMDB file was named" },
     });
@@ -97,6 +99,38 @@ struct Bench<'b> {
     dir: &'b Path,
     /// `None`: one lookup less.
     mmdb: Option<PathBuf>,
+    urls: Urls,
+}
+
+/// Where the backends are, as the configuration says it.
+struct Urls {
+    sql: String,
+    redis: String,
+    http: String,
+}
+
+impl Urls {
+    /// Of stubs, which nobody connects to.
+    fn stubs() -> Urls {
+        Urls {
+            sql: "\"postgres://bench@127.0.0.1/bench\"".into(),
+            redis: "\"redis://127.0.0.1\"".into(),
+            http: "\"http://127.0.0.1/scores\"".into(),
+        }
+    }
+
+    /// Of real ones, which hold a row for each key by then.
+    fn real(keys: usize) -> Result<Urls> {
+        let Some(redis) = std::env::var(real::REDIS).ok().filter(|_| std::env::var_os(real::POSTGRES).is_some()) else {
+            let what =
+                format!("{} and {} name the backends: `cargo xtask services` starts them", real::POSTGRES, real::REDIS);
+            return Err(Failed::usage(what));
+        };
+        real::fill(&redis, keys).map_err(|e| Failed::environment("filling the Redis", &e))?;
+        let http = real::serve().map_err(|e| Failed::environment("serving HTTP", &e))?;
+        let of = |variable| format!("{{ env = \"{variable}\" }}");
+        Ok(Urls { sql: of(real::POSTGRES), redis: of(real::REDIS), http: format!("\"http://{http}/scores\"") })
+    }
 }
 
 impl Bench<'_> {
@@ -156,7 +190,7 @@ impl Bench<'_> {
         let config = self.config(&facts)?;
         let stubs: Vec<Arc<Stub>> = (0..WAITED.len() as u64).map(|seed| Arc::new(Stub::new(seed))).collect();
         let mut world = World::real();
-        for (name, stub) in WAITED.iter().zip(&stubs) {
+        for (name, stub) in WAITED.iter().zip(&stubs).filter(|_| !self.args.real) {
             world.clients.insert((*name).to_owned(), stub.clone());
         }
         let mut engine = Engine::start(&config, None, &world).map_err(start_failed)?;
@@ -221,12 +255,14 @@ impl Bench<'_> {
                 )
             });
             let cache = format!("cache = {{ size = \"{}\" }}\n", self.args.cache);
+            let Urls { sql, redis, http } = &self.urls;
             text.push_str(&format!(
                 "[[lookup]]\nname = \"plan\"\nkind = \"file\"\npath = \"plans.csv\"\nkey = \"/keys/0\"\n{mmdb}\
-                 [[lookup]]\nname = \"account\"\nkind = \"sql\"\nurl = \"postgres://bench@127.0.0.1/bench\"\n\
-                 query = \"SELECT id, plan FROM users WHERE id = ANY($1)\"\nkey_columns = [\"id\"]\nkey = \"/keys/1\"\n{cache}\
-                 [[lookup]]\nname = \"session\"\nkind = \"redis\"\nurl = \"redis://127.0.0.1\"\nkey = \"/keys/2\"\n{cache}\
-                 [[lookup]]\nname = \"score\"\nkind = \"http\"\nurl = \"http://127.0.0.1/scores\"\n\
+                 [[lookup]]\nname = \"account\"\nkind = \"sql\"\nurl = {sql}\n\
+                 query = \"SELECT id, 'pro' AS plan, 12 AS seats FROM unnest($1::text[]) AS id\"\n\
+                 key_columns = [\"id\"]\nkey = \"/keys/1\"\n{cache}\
+                 [[lookup]]\nname = \"session\"\nkind = \"redis\"\nurl = {redis}\nkey = \"/keys/2\"\n{cache}\
+                 [[lookup]]\nname = \"score\"\nkind = \"http\"\nurl = {http}\n\
                  body = '{{\"ids\": {{keys}}}}'\nallow_private = [\"127.0.0.1\"]\nkey = \"/keys/3\"\n{cache}"
             ));
         }
@@ -386,10 +422,11 @@ mod tests {
             rate: 500,
             keys: 100,
             cache: "64KiB".into(),
+            real: false,
             mmdb: None,
         };
         let dir = folder.path().join("data");
-        let bench = Bench { global: &global, args: &args, dir: &dir, mmdb: None };
+        let bench = Bench { global: &global, args: &args, dir: &dir, mmdb: None, urls: Urls::stubs() };
         let figure = |of: &Value, pointer: &str| of.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
         let latency = bench.latency().expect("figures");
         let classes = ["free", "waited", "behind"].map(|class| figure(&latency, &format!("/{class}/events")));
