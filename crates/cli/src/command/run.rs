@@ -9,6 +9,7 @@ use std::time::Duration;
 use door::input::error::Kind;
 use node::config::{Config, Durability, RunArgs as ConfigRunArgs, SourceKind};
 use node::engine::{Accept, Engine, StartError, Summary, World};
+use node::lookups::LookupsError;
 use node::output::{OutputError, To};
 use serde_json::json;
 
@@ -211,6 +212,10 @@ pub fn start_failed(e: StartError) -> Failed {
             let help = "the configuration says not to start without it (`geo.required`, or a [[lookup]]): put a good file there";
             Failed::new(exit, with_help(&e.to_string(), help))
         }
+        StartError::Lookups(e @ LookupsError::Wrong { .. }) => {
+            Failed::usage(with_help(&e.to_string(), "`ouzel check` says what else is wrong or missing"))
+        }
+        StartError::Lookups(e @ LookupsError::Threads(_)) => Failed::new(Exit::Environment, e.to_string()),
         StartError::Listen { .. } | StartError::Environment(..) => Failed::new(Exit::Environment, e.to_string()),
     }
 }
