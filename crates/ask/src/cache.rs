@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::counters::Reads;
 use crate::entry::{age, signed};
-use crate::{Age, Code, Entry, Moment, Value};
+use crate::{Age, Code, Entry, Moment, Origin, Tier, Value};
 
 mod ghost;
 mod index;
@@ -80,6 +80,11 @@ pub struct Hit<'a> {
 }
 
 impl Hit<'_> {
+    /// Microseconds since the source was asked for it.
+    pub fn age_us(&self, now: u64) -> u64 {
+        Origin { tier: Tier::Local, fetched_at: self.fetched_at }.age_us(now)
+    }
+
     /// A copy, with its age.
     pub fn entry(&self) -> Entry {
         let value = match self.known {

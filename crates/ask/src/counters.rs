@@ -49,6 +49,8 @@ pub struct Counters {
     /// How often the source's breaker opened.
     pub opened: u64,
 
+    /// Whether the source was left alone when something was last asked for.
+    pub open: bool,
     /// Calls in flight.
     pub in_flight: usize,
     /// Keys that wait for a call or a permit.

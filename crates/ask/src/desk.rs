@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use flow::Status;
 
+use crate::breaker::State;
 use crate::call::Call;
 use crate::entry::signed;
 use crate::flight::{Flight, Flights, Refresh, Stage};
@@ -106,6 +107,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// JSON; empty where there is no value.
+    pub fn json(&self) -> &[u8] {
+        match self {
+            Outcome::Ok(json) | Outcome::Stale(json, _) => json,
+            _ => &[],
+        }
+    }
+
     pub fn status(&self) -> Status {
         match self {
             Outcome::Ok(_) => Status::Ok,
@@ -355,6 +364,7 @@ impl Desk {
             waiting: self.asks.len(),
             flights: self.flights.len(),
             opened: self.breaker.opened(),
+            open: self.breaker.state(self.now) == State::Open,
             shared_opened: self.shared_breaker.opened(),
             ..self.counters
         }

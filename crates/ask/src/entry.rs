@@ -32,6 +32,13 @@ pub struct Origin {
     pub fetched_at: i64,
 }
 
+impl Origin {
+    /// Microseconds since the source was asked for it.
+    pub fn age_us(&self, now: u64) -> u64 {
+        u64::try_from(signed(now) - self.fetched_at).unwrap_or(0)
+    }
+}
+
 /// How long an entry is good, in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ttls {

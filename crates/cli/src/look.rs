@@ -187,6 +187,18 @@ impl Look {
         Ok(Some((answer.status().as_u16(), json)))
     }
 
+    /// Posts JSON to the running process: the status, and the JSON that came back.
+    pub fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let Look::Running { base, agent } = self else { unreachable!("only asked of a running process") };
+        let failed = |e: &dyn std::fmt::Display| unanswered(base, e);
+        let request = agent.post(format!("{base}{path}")).header("Content-Type", "application/json");
+        let mut answer = request.send(body.to_string().as_bytes()).map_err(|e| failed(&e))?;
+        let mut bytes = Vec::new();
+        answer.body_mut().as_reader().read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+        let json = serde_json::from_slice(&bytes).map_err(|e| failed(&e))?;
+        Ok((answer.status().as_u16(), json))
+    }
+
     fn get_json(&self, path: &str) -> Result<Value> {
         let (body, _) = self.get(path)?;
         serde_json::from_slice(&body).map_err(|e| Failed::environment("the running process answered no JSON", &e))

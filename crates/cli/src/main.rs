@@ -71,6 +71,8 @@ enum Command {
     Dlq(command::dlq::DlqArgs),
     /// Sessions: the newest, or those of one visitor with what is open
     Sessions(command::sessions::SessionsArgs),
+    /// Asks one of the configured lookups by hand
+    Lookup(command::lookup::LookupArgs),
     /// What became of an event, from its receipt to its session; or where a replay decides otherwise (`divergence`)
     Explain(command::explain::ExplainArgs),
     /// Copies the state of the stages to a place where nothing retires it
@@ -120,6 +122,7 @@ fn main() -> std::process::ExitCode {
         Command::Topics(args) => command::topics::run(global, args),
         Command::Dlq(args) => command::dlq::run(global, args),
         Command::Sessions(args) => command::sessions::run(global, args),
+        Command::Lookup(args) => command::lookup::run(global, args),
         Command::Explain(args) => command::explain::run(global, args),
         Command::Savepoint(args) => command::savepoint::run(global, args),
         Command::Restore(args) => command::restore::run(global, args),

@@ -53,7 +53,7 @@ mod watch;
 mod words;
 
 pub use agent::{AgentRules, AgentSource, AgentVersion};
-pub use asked::{Asked, Asking, Hear, Key, Origin, Told};
+pub use asked::{Asked, Asking, Directory, Hear, Key, Listed, Origin, Tier, Told};
 pub use crawler::{CrawlerSource, CrawlerVersion, Crawlers};
 pub use error::{Kind, LookupError};
 pub use geo::{GeoSource, GeoVersion};

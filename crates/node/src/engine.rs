@@ -22,6 +22,7 @@ use log::journal::{Health, Journal};
 use log::{Assignment, Commit, Generation, Log, LogError, Membership, Outcome};
 use lookup::{Links, LookupError};
 use seam::{Background, Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
+use stage::facts::Sources;
 use stage::lookahead::Lookahead;
 use stage::{Committed, EnrichParts, EnrichStage, StageStatus};
 use tokio::sync::Notify;
@@ -29,7 +30,8 @@ use wire::Decoder;
 
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
-use crate::lookups::{Lookups, LookupsError};
+use crate::lookups::named::Named;
+use crate::lookups::{Clients, Lookups, LookupsError};
 use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::parts::{decoder, dedup, input_config, journal_config, sources_asked, worker_count};
 use crate::pipeline::operator;
@@ -51,6 +53,8 @@ pub struct World {
     pub rng: Arc<dyn Rng>,
     /// The environment, in which secrets may be.
     pub env: Arc<[(String, String)]>,
+    /// For measuring and tests.
+    pub clients: Clients,
 }
 
 impl World {
@@ -63,6 +67,7 @@ impl World {
             env: std::env::vars_os()
                 .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
                 .collect(),
+            clients: Clients::default(),
         }
     }
 }
@@ -120,10 +125,53 @@ struct OutputThread {
     ended: Arc<AtomicBool>,
 }
 
-struct Port {
+/// A port that is served, on threads of its own.
+pub(crate) struct Port {
     runtime: tokio::runtime::Runtime,
     server: Server,
-    addr: SocketAddr,
+    pub addr: SocketAddr,
+}
+
+impl Port {
+    pub fn open(front: Front, listener: std::net::TcpListener) -> Result<Port, StartError> {
+        let cannot = |e| StartError::Environment("cannot start the port's threads".to_owned(), e);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(std::thread::available_parallelism().map_or(1, usize::from).min(4))
+            .thread_name("http")
+            .enable_all()
+            .build()
+            .map_err(cannot)?;
+        let server = {
+            let _entered = runtime.enter();
+            Server::start(listener, Arc::new(front)).map_err(cannot)?
+        };
+        let addr = server.addr();
+        Ok(Port { runtime, server, addr })
+    }
+
+    /// Takes no more requests, and finishes those that have begun.
+    pub fn close(self) {
+        let cut = self.runtime.block_on(self.server.stop(PORT_DRAIN));
+        if cut > 0 {
+            tracing::warn!(connections = cut, "connections were cut off; their clients were not answered");
+        }
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+/// What a stranger may take of the port.
+pub(crate) fn limits(config: &Config) -> Limits {
+    let h = &config.http;
+    Limits {
+        connections: h.connections,
+        connections_per_address: h.connections_per_address,
+        header_time: h.header_timeout,
+        idle_time: h.idle_timeout,
+        body_rate_min: h.min_body_rate,
+        batch_bytes: h.batch,
+        in_flight_bytes: h.in_flight,
+        ..Limits::default()
+    }
 }
 
 /// What a run did, once it is over.
@@ -191,6 +239,7 @@ impl Engine {
             journal.clone(),
             stage.clone(),
             sources.clone(),
+            (lookups.clone(), Named::new(config, &sources, &lookups)),
             counters.clone(),
             world.clock.clone(),
             config.data.dir.clone(),
@@ -321,6 +370,11 @@ impl Engine {
         })
     }
 
+    /// The lookups that are asked over a connection.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
+    }
+
     /// Where the port is, when there is one.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.port.as_ref().map(|p| p.addr)
@@ -374,12 +428,8 @@ impl Engine {
     pub fn stop_taking(&mut self) {
         self.status.draining.store(true, Relaxed);
         self.stop_inputs.store(true, Relaxed);
-        if let Some(Port { runtime, server, .. }) = self.port.take() {
-            let cut = runtime.block_on(server.stop(PORT_DRAIN));
-            if cut > 0 {
-                tracing::warn!(connections = cut, "connections were cut off; their clients were not answered");
-            }
-            runtime.shutdown_timeout(Duration::from_secs(1));
+        if let Some(port) = self.port.take() {
+            port.close();
         }
         for input in self.inputs.drain(..) {
             let _ = input.join();
@@ -518,26 +568,8 @@ fn open_port(
     world: &World,
     status: &Arc<Status>,
 ) -> Result<Port, StartError> {
-    let cannot = |e| StartError::Environment("cannot start the port's threads".to_owned(), e);
     let by_http = decoders.iter().find(|(s, _)| s.kind == SourceKind::Http);
     let (source, decoder) = by_http.expect("a port is only opened for an HTTP source");
-    let h = &config.http;
-    let limits = Limits {
-        connections: h.connections,
-        connections_per_address: h.connections_per_address,
-        header_time: h.header_timeout,
-        idle_time: h.idle_timeout,
-        body_rate_min: h.min_body_rate,
-        batch_bytes: h.batch,
-        in_flight_bytes: h.in_flight,
-        ..Limits::default()
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(1, usize::from).min(4))
-        .thread_name("http")
-        .enable_all()
-        .build()
-        .map_err(cannot)?;
     let front = Front::new(http::Parts {
         log: log.clone(),
         site: status.clone(),
@@ -548,15 +580,10 @@ fn open_port(
             config::ClientAddress::Connection => http::ClientAddress::Connection,
             config::ClientAddress::None => http::ClientAddress::None,
         },
-        limits,
+        limits: limits(config),
         counters: status.http.clone(),
     });
-    let server = {
-        let _entered = runtime.enter();
-        Server::start(listener, Arc::new(front)).map_err(cannot)?
-    };
-    let addr = server.addr();
-    Ok(Port { runtime, server, addr })
+    Port::open(front, listener)
 }
 
 /// At the start this much time is spent on what was enriched before: where it is little, all of it is there before the first
@@ -598,17 +625,22 @@ fn start_watcher(status: &Arc<Status>, stop: &Arc<AtomicBool>, reload: Duration)
         let every = WATCH_EVERY.min(reload);
         while !stop.load(Relaxed) {
             status.sample();
-            for (source, report) in status.sources.reload_if_changed() {
-                for version in report.loaded {
-                    tracing::info!(source, %version, "a new file is in use");
-                }
-                for e in report.refused {
-                    tracing::warn!(source, error = %e, "a new file is bad; the one before stays in use");
-                }
-            }
+            tell_of_reloads(&status.sources);
             std::thread::park_timeout(every);
         }
     })
+}
+
+/// Takes new versions of files, and says so.
+pub(crate) fn tell_of_reloads(sources: &Sources) {
+    for (source, report) in sources.reload_if_changed() {
+        for version in report.loaded {
+            tracing::info!(source, %version, "a new file is in use");
+        }
+        for e in report.refused {
+            tracing::warn!(source, error = %e, "a new file is bad; the one before stays in use");
+        }
+    }
 }
 
 pub(crate) fn spawn<T: Send + 'static>(
@@ -621,7 +653,7 @@ pub(crate) fn spawn<T: Send + 'static>(
         .map_err(|e| StartError::Environment("cannot start a thread".to_owned(), e))
 }
 
-fn listen_error(addr: SocketAddr, e: &std::io::Error) -> StartError {
+pub(crate) fn listen_error(addr: SocketAddr, e: &std::io::Error) -> StartError {
     let why = match e.kind() {
         std::io::ErrorKind::AddrInUse => format!(
             "another program has this port. `ss -ltnp 'sport = :{}'` shows which; --listen 127.0.0.1:0 takes any free one",

@@ -10,6 +10,7 @@
 //! * [`worker`]: gives a stage a thread; [`sessions`]: the sessions stage as a part of the process
 //! * [`savepoint`]: what is copied while it is held still, and how a directory begins from it
 //! * [`explain`]: what became of an event; [`divergence`]: where a replay makes something else
+//! * [`lookup_server`]: a process that answers lookups alone
 //! * [`assets`]: reference data that is fetched once, and the directory it lies in
 //! * [`output`]: writes `--output`
 //! * [`status`]: readiness, metrics, the two sums; [`admin`]: what the commands beside may ask for
@@ -23,6 +24,7 @@ pub mod config;
 pub mod divergence;
 pub mod engine;
 pub mod explain;
+pub mod lookup_server;
 pub mod lookups;
 pub mod output;
 pub mod paragraph;

@@ -13,11 +13,14 @@ use event::topic::{DLQ, LATE, RAW};
 use event::{Micros, TopicId};
 use log::Log;
 use log::journal::{Health, Journal};
+use lookup::Directory;
 use seam::Clock;
 use serde_json::{Value, json};
 
 use crate::admin::Admin;
 use crate::explain;
+use crate::lookups::Lookups;
+use crate::lookups::named::Named;
 use crate::sessions::Sessions;
 use stage::facts::Sources;
 use stage::{Committed, StageStatus, Trouble};
@@ -29,6 +32,9 @@ pub struct Status {
     /// Once it has been started, if it is wanted.
     pub sessions: OnceLock<Arc<Sessions>>,
     pub sources: Arc<Sources>,
+    /// Lookups over a connection, and all of them by name.
+    pub lookups: Arc<Lookups>,
+    pub named: Named,
     pub http: Arc<Counters>,
     pub inputs: Mutex<Vec<Arc<InputStatus>>>,
     pub clock: Arc<dyn Clock>,
@@ -111,6 +117,7 @@ impl Status {
         journal: Arc<Journal>,
         enrich: Arc<StageStatus>,
         sources: Arc<Sources>,
+        (lookups, named): (Arc<Lookups>, Named),
         http: Arc<Counters>,
         clock: Arc<dyn Clock>,
         data: PathBuf,
@@ -123,6 +130,8 @@ impl Status {
             enrich,
             sessions: OnceLock::new(),
             sources,
+            lookups,
+            named,
             http,
             inputs: Mutex::new(Vec::new()),
             clock,
@@ -286,8 +295,13 @@ impl Site for Status {
         let refused = self.sources.refused().into_iter();
         let mut degraded: Vec<String> =
             refused.map(|(name, why)| format!("a file of `{name}` is not in use: {why}")).collect();
+        degraded.extend(self.lookups.remarks());
         degraded.extend(self.sources.lacks().iter().map(|lack| format!("no file in use has `{lack}`")));
         degraded
+    }
+
+    fn lookups(&self) -> Option<&dyn Directory> {
+        Some(&self.named)
     }
 
     fn metrics(&self, out: &mut String) {
@@ -361,6 +375,7 @@ impl Site for Status {
             "ouzel_enrich_latency_seconds",
             "From an event's receipt to its enriched form being readable.",
         );
+        self.lookups.write_metrics(out);
         self.http.write_metrics(out);
     }
 
@@ -394,6 +409,7 @@ impl Site for Status {
             "topics": topics,
             "inputs": inputs,
             "data": {"dir": self.data.display().to_string(), "durability": self.durability},
+            "lookups": self.lookups.status(),
             "watermark": watermark(self.enrich.totals().watermark),
             "enriched": sums.processed,
             "sessions": self.sessions.get().map(|s| {

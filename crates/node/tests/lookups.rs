@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use ask::shared::SharedConfig;
-use ask::{DeskConfig, Outcome, Ttls};
-use lookup::service::{Known, key};
+use ask::{DeskConfig, Ttls};
+use flow::Status;
+use lookup::service::key;
+use lookup::{Asked as _, Told};
 use ouzel_node::config::{Config, LoadArgs, Loaded};
 use ouzel_node::engine::World;
 use ouzel_node::lookups::{Lookups, Outside, check, desk as desk_of};
@@ -59,15 +61,19 @@ fn start(loaded: &Loaded, variables: &[(&str, &str)]) -> Result<Lookups, String>
 
 fn ask(lookups: &Lookups, name: &str, parameters: &[&str]) -> String {
     let service = lookups.get(name).expect("it runs");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let answer = runtime.block_on(service.ask(key::of(parameters.iter().copied()), service.now() + 5_000_000));
-    let Outcome::Ok(json) = answer else { panic!("{answer:?}") };
-    String::from_utf8_lossy(&json).into_owned()
+    let (say, heard) = std::sync::mpsc::channel();
+    let hear = Box::new(move |_, told: Told<'_>| {
+        let _ = say.send((told.status, String::from_utf8_lossy(told.json).into_owned()));
+    });
+    let _asking = service.ask(vec![key::of(parameters.iter().copied())], service.now() + 5_000_000, hear);
+    let (status, json) = heard.recv().expect("an answer");
+    assert_eq!(status, Status::Ok);
+    json
 }
 
 fn is_known(lookups: &Lookups, name: &str, parameters: &[&str]) -> bool {
     let service = lookups.get(name).expect("it runs");
-    !matches!(service.get(&key::of(parameters.iter().copied()), service.now()), Known::Nothing)
+    service.known(&key::of(parameters.iter().copied()), &mut Vec::new()).is_some()
 }
 
 fn kept(dir: &Path) -> Vec<String> {

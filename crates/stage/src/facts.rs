@@ -77,6 +77,15 @@ impl Sources {
         SourceId((self.list.len() - 1) as u16)
     }
 
+    /// The newest version of one source's files; `None` for a source without.
+    pub fn files(&self, source: SourceId) -> Option<Arc<dyn Answer>> {
+        Some(self.list.get(source.0 as usize)?.files()?.pin())
+    }
+
+    pub fn find(&self, name: &str) -> Option<SourceId> {
+        self.list.iter().position(|named| named.name == name).map(|at| SourceId(at as u16))
+    }
+
     /// Takes new versions of files that changed; see [`lookup::Reloaded::reload_if_changed`].
     pub fn reload_if_changed(&self) -> Vec<(&str, ReloadReport)> {
         self.list.iter().filter_map(|s| Some((s.name.as_str(), s.source()?.reload_if_changed()))).collect()

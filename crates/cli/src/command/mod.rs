@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod explain;
 pub mod r#gen;
 pub mod init;
+pub mod lookup;
 pub mod plan;
 pub mod restore;
 pub mod run;

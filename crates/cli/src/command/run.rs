@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use door::input::error::Kind;
-use node::config::{Config, Durability, RunArgs as ConfigRunArgs, SourceKind};
+use node::config::{Config, Durability, Loaded, RunArgs as ConfigRunArgs, SourceKind};
 use node::engine::{Accept, Engine, StartError, Summary, World};
+use node::lookup_server::LookupServer;
 use node::lookups::LookupsError;
 use node::output::{OutputError, To};
 use serde_json::json;
@@ -30,6 +31,9 @@ pub struct RunArgs {
     /// Ends bounded inputs for good, then the run; refused beside inputs that never end
     #[arg(long)]
     close: bool,
+    /// What this process does: all of it, or `lookup`, which answers lookups over HTTP and does nothing else
+    #[arg(long, value_name = "ROLE,...", value_delimiter = ',', default_value = "all")]
+    roles: Vec<String>,
     /// Goes on when this program makes other sessions than those that are stored, where their state has to be rebuilt
     #[arg(long)]
     accept_divergence: bool,
@@ -81,6 +85,9 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
         eprintln!("{warning}");
     }
     let config = &loaded.config;
+    if roles(&args.roles)? == Roles::Lookup {
+        return lookups_alone(global, &args, &loaded);
+    }
     let endless = endless(config);
     if let (true, Some((what, flag))) = (args.close, &endless) {
         return Err(Failed::usage(with_help(
@@ -186,6 +193,73 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
         Some(Kind::Environment | Kind::Log) | None => Exit::Environment,
     };
     Err(Failed::new(exit, summary.errors.join("\n")))
+}
+
+/// What a process does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Roles {
+    All,
+    Lookup,
+}
+
+fn roles(names: &[String]) -> Result<Roles> {
+    /// Those of one process, which hand events to one another in its memory and its directory.
+    const TOGETHER: [&str; 3] = ["collect", "enrich", "sessions"];
+    let has = |name: &str| names.iter().any(|n| n == name);
+    if let Some(unknown) =
+        names.iter().find(|n| !TOGETHER.contains(&n.as_str()) && !["all", "lookup"].contains(&n.as_str()))
+    {
+        let help = "there are all, lookup, collect, enrich and sessions; the last three only together";
+        return Err(Failed::usage(with_help(&format!("there is no role `{unknown}`"), help)));
+    }
+    if has("all") || TOGETHER.iter().all(|name| has(name)) {
+        return Ok(Roles::All);
+    }
+    match TOGETHER.iter().find(|name| has(name)) {
+        None => Ok(Roles::Lookup),
+        Some(name) => Err(Failed::usage(with_help(
+            &format!(
+                "the role `{name}` cannot run by itself yet: collect, enrich and sessions share one data directory"
+            ),
+            "leave out --roles, or say --roles lookup for a process that answers lookups alone",
+        ))),
+    }
+}
+
+/// `--roles lookup`, until it is told to stop.
+fn lookups_alone(global: &Global, args: &RunArgs, loaded: &Loaded) -> Result {
+    let config = &loaded.config;
+    let of_events = [
+        (args.from.input.is_some(), "--input"),
+        (args.output.is_some(), "--output"),
+        (args.until_idle, "--until-idle"),
+        (args.close, "--close"),
+        (args.accept_divergence, "--accept-divergence"),
+    ];
+    if let Some((_, flag)) = of_events.into_iter().find(|(given, _)| *given) {
+        let help = "leave it out: this process takes no events, it answers lookups";
+        return Err(Failed::usage(with_help(&format!("{flag} is nothing for --roles lookup"), help)));
+    }
+    let Some(addr) = config.http.listen else {
+        let what = "--roles lookup needs a port, and http.listen names none";
+        return Err(Failed::usage(with_help(what, "--listen 127.0.0.1:7070, or http.listen")));
+    };
+    let signals = Signals::install()?;
+    let server = LookupServer::start(config, addr, &World::real()).map_err(start_failed)?;
+    for what in &server.without {
+        eprintln!("warning: {what}");
+    }
+    if std::io::stderr().is_terminal() && !global.quiet && !global.json {
+        eprintln!("ouzel {} · {} · lookups alone", env!("CARGO_PKG_VERSION"), loaded.origin);
+        eprintln!("ask:        POST http://{}/v1/lookup/NAME", server.addr());
+    } else {
+        tracing::info!(http = %server.addr(), "ouzel answers lookups");
+    }
+    while !signals.any() {
+        std::thread::sleep(TICK);
+    }
+    server.stop();
+    Ok(Exit::Fine)
 }
 
 /// What is wrong and what to do, with the exit code.

@@ -29,7 +29,7 @@ pub enum BodyError {
     Broken(String),
 }
 
-/// Bytes that many requests hold together, with a bound.
+/// Bytes, or other things, that many requests hold together, with a bound.
 pub struct Gauge {
     held: AtomicUsize,
     max: usize,
@@ -75,7 +75,8 @@ impl Gauge {
 }
 
 impl Share<'_> {
-    fn grow(&mut self, bytes: usize) -> bool {
+    /// Takes so much more, or nothing.
+    pub fn grow(&mut self, bytes: usize) -> bool {
         let fits = self.gauge.take(bytes);
         self.bytes += if fits { bytes } else { 0 };
         fits

@@ -27,6 +27,12 @@ pub struct Counters {
     pub not_stored: Count,
     /// From the end of a batch's body to its answer.
     pub ack: Histogram,
+    /// Keys that were answered for.
+    pub lookup_keys: Count,
+    /// Requests for keys that were turned away because too many were being asked for.
+    pub lookups_shed: Count,
+    /// From the end of the body of a request for keys to its answer.
+    pub lookups: Histogram,
     pub connections_open: Count,
     pub connections_total: Count,
     /// Connections refused because there were too many, in all or of one address.
@@ -89,6 +95,12 @@ impl Counters {
             ("ouzel_http_events_accepted_total", "Events accepted over HTTP, durable in raw.", &self.accepted),
             ("ouzel_http_batches_shed_total", "Batches turned away because too much was in flight.", &self.shed),
             ("ouzel_http_batches_not_stored_total", "Batches whose commit did not happen.", &self.not_stored),
+            ("ouzel_http_lookup_keys_total", "Keys answered for over HTTP.", &self.lookup_keys),
+            (
+                "ouzel_http_lookups_shed_total",
+                "Requests for keys turned away, too many being asked for.",
+                &self.lookups_shed,
+            ),
             ("ouzel_http_connections_total", "Connections accepted.", &self.connections_total),
             ("ouzel_http_connections_refused_total", "Connections over a limit.", &self.connections_refused),
             ("ouzel_http_connections_too_slow_total", "Connections closed for being too slow.", &self.too_slow),
@@ -107,6 +119,8 @@ impl Counters {
         let _ = writeln!(out, "ouzel_http_connections {}", self.connections_open.value());
         let help = "From the end of a batch's body to its answer.";
         self.ack.write_metrics(out, "ouzel_http_ack_seconds", help);
+        let help = "From the end of the body of a request for keys to its answer.";
+        self.lookups.write_metrics(out, "ouzel_http_lookup_seconds", help);
     }
 }
 

@@ -73,7 +73,7 @@ async fn take(front: &Arc<Front>, headers: &HeaderMap, body: &mut Incoming, peer
     if commit.blocks.is_empty() {
         return Ok(answer::error(StatusCode::BAD_REQUEST, "no_events", "there is no event in the body"));
     }
-    let ticket = front.log.submit(commit);
+    let ticket = front.events().log.submit(commit);
     point("door.submitted");
     let counts = Counts { counters: Arc::clone(&front.counters), accepted, refused, tally };
     let outcome = Submitted { ticket: Some(ticket), held: Some((held, counts)) }.decided().await;
@@ -131,15 +131,7 @@ impl How {
         }
         let encoding = match encoding(headers) {
             Some(encoding) => encoding,
-            None => {
-                let mut answer = answer::error(
-                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    "content_encoding",
-                    "Content-Encoding is gzip or zstd, one of them and once, or absent",
-                );
-                answer.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
-                return Err(Box::new(answer));
-            }
+            None => return Err(Box::new(bad_encoding())),
         };
         let id_prefix = match headers.get(IDEMPOTENCY_KEY) {
             None => None,
@@ -169,8 +161,18 @@ fn is_taken(content_type: Option<&HeaderValue>) -> bool {
         .any(|known| essence.eq_ignore_ascii_case(known))
 }
 
+pub fn bad_encoding() -> Answer {
+    let mut answer = answer::error(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "content_encoding",
+        "Content-Encoding is gzip or zstd, one of them and once, or absent",
+    );
+    answer.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+    answer
+}
+
 /// `None` for what is not taken: another encoding, or a second layer.
-fn encoding(headers: &HeaderMap) -> Option<Option<Encoding>> {
+pub fn encoding(headers: &HeaderMap) -> Option<Option<Encoding>> {
     let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
     let Some(value) = values.next() else { return Some(None) };
     let value = value.to_str().ok()?.trim();
@@ -196,8 +198,9 @@ struct Batch {
 }
 
 fn collect(front: &Front, how: &How, headers: &HeaderMap, peer: IpAddr, body: &[u8]) -> Result<Batch, Box<Answer>> {
+    let events = front.events();
     let mut collector =
-        front.collectors.take().unwrap_or_else(|| Collector::new(Arc::clone(&front.decoder), front.partitions));
+        front.collectors.take().unwrap_or_else(|| Collector::new(Arc::clone(&events.decoder), events.partitions));
     let mut refusals = Refusals::new();
     let fresh = front.rng.next_u128();
     let position = |index: u64| match &how.id_prefix {
@@ -209,7 +212,7 @@ fn collect(front: &Front, how: &How, headers: &HeaderMap, peer: IpAddr, body: &[
     let delivery = Delivery {
         content_type: headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()),
         received: front.clock.now(),
-        connection: (front.client_address == ClientAddress::Connection).then_some((&address, agent)),
+        connection: (events.client_address == ClientAddress::Connection).then_some((&address, agent)),
         events_max: front.limits.batch_events,
     };
     let taken = take_body(&mut collector, body, &delivery, position, |index, failure| refusals.add(index, failure));
@@ -413,7 +416,7 @@ impl Drop for Submitted {
 
 impl Front {
     /// Keeps a batch's buffer for the next one, unless one giant made it large.
-    fn give_body(&self, bytes: Vec<u8>) {
+    pub(super) fn give_body(&self, bytes: Vec<u8>) {
         if bytes.capacity() <= 2 * self.limits.batch_bytes {
             self.bodies.give(bytes);
         }

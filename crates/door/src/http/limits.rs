@@ -31,6 +31,8 @@ pub struct Limits {
     pub in_flight_bytes: usize,
     /// Bytes of bodies that are being received.
     pub reading_bytes: usize,
+    /// Keys of lookups that are being asked for.
+    pub lookup_keys: usize,
     /// Which `Host` headers are served.
     pub hosts: Hosts,
 }
@@ -77,6 +79,9 @@ pub const BATCH_EVENTS_DEFAULT: u64 = 10_000;
 pub const IN_FLIGHT_BYTES_DEFAULT: usize = 16 * 1024 * 1024;
 /// 64 full batches on their way in; beyond, new ones are shed.
 pub const READING_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+
+/// Twice what the desk of one lookup lets wait: several lookups may be asked at once, and an answer of 1 KB for each is 20 MB.
+pub const LOOKUP_KEYS_DEFAULT: usize = 20_000;
 
 /// hyper's buffer of a connection: a body arrives in pieces of up to this size.
 pub const CONNECTION_BUFFER: usize = 64 * 1024;
@@ -125,6 +130,7 @@ impl Default for Limits {
             batch_events: BATCH_EVENTS_DEFAULT,
             in_flight_bytes: IN_FLIGHT_BYTES_DEFAULT,
             reading_bytes: READING_BYTES_DEFAULT,
+            lookup_keys: LOOKUP_KEYS_DEFAULT,
             hosts: Hosts::AsListener,
         }
     }

@@ -5,6 +5,7 @@
 //! * [`guard`]: the clocks on a socket
 //! * [`body`]: a request's body on its way in
 //! * [`events`]: `POST /v1/events`
+//! * [`lookup`]: `POST /v1/lookup/{name}`
 //! * [`topics`]: reading the log
 //! * [`page`]: the status page
 //! * [`answer`]: answers and errors
@@ -19,6 +20,7 @@ mod events;
 mod guard;
 mod limits;
 mod listen;
+mod lookup;
 mod page;
 mod topics;
 
@@ -56,6 +58,11 @@ pub trait Site: Send + Sync + 'static {
 
     /// Appends all metrics in Prometheus' text format; [`Counters::write_metrics`] has those of the front line.
     fn metrics(&self, out: &mut String);
+
+    /// What may be asked for by name, over `/v1/lookup/{name}`. Its deadlines are times of the front line's clock.
+    fn lookups(&self) -> Option<&dyn ::lookup::Directory> {
+        None
+    }
 
     /// An object for `/status.json` and the status page; see [`page`] for the members the page knows. `ready`, `http`
     /// and `topics` are added where it does not have them.
@@ -99,18 +106,17 @@ pub struct Parts {
 
 /// The front line; [`Server::start`] serves it.
 pub struct Front {
-    log: Arc<dyn Log>,
+    /// There where events are taken and read.
+    events: Option<Events>,
     site: Arc<dyn Site>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
-    decoder: Arc<wire::Decoder>,
-    client_address: ClientAddress,
     limits: Limits,
     counters: Arc<Counters>,
-    /// Partitions of `raw` and `dlq`.
-    partitions: u32,
     reading: Gauge,
     in_flight: Arc<Gauge>,
+    /// Keys that lookups are asked for.
+    asking: Gauge,
     bodies: Pool<Vec<u8>>,
     collectors: Pool<Collector>,
     stage: watch::Sender<Stage>,
@@ -118,25 +124,51 @@ pub struct Front {
     local_hosts: AtomicBool,
 }
 
+/// What events need.
+struct Events {
+    log: Arc<dyn Log>,
+    decoder: Arc<wire::Decoder>,
+    client_address: ClientAddress,
+    /// Partitions of `raw` and `dlq`.
+    partitions: u32,
+}
+
 impl Front {
     pub fn new(parts: Parts) -> Front {
+        let Parts { log, site, clock, rng, decoder, client_address, limits, counters } = parts;
+        let partitions = log.partitions(event::topic::RAW);
+        let events = Some(Events { log, decoder, client_address, partitions });
+        Front { events, ..Front::of_lookups(site, clock, rng, limits, counters) }
+    }
+
+    /// A front line that takes no events and has no topics: it answers lookups, and says how it is.
+    pub fn of_lookups(
+        site: Arc<dyn Site>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        limits: Limits,
+        counters: Arc<Counters>,
+    ) -> Front {
         Front {
-            partitions: parts.log.partitions(event::topic::RAW),
-            reading: Gauge::new(parts.limits.reading_bytes),
-            in_flight: Arc::new(Gauge::new(parts.limits.in_flight_bytes)),
+            events: None,
+            reading: Gauge::new(limits.reading_bytes),
+            in_flight: Arc::new(Gauge::new(limits.in_flight_bytes)),
+            asking: Gauge::new(limits.lookup_keys),
             bodies: Pool::default(),
             collectors: Pool::default(),
             stage: watch::Sender::new(Stage::Open),
             local_hosts: AtomicBool::new(false),
-            log: parts.log,
-            site: parts.site,
-            clock: parts.clock,
-            rng: parts.rng,
-            decoder: parts.decoder,
-            client_address: parts.client_address,
-            limits: parts.limits,
-            counters: parts.counters,
+            site,
+            clock,
+            rng,
+            limits,
+            counters,
         }
+    }
+
+    /// Of a route that is only there where events are ([`Route::needs_events`]).
+    fn events(&self) -> &Events {
+        self.events.as_ref().expect("this route is not served without")
     }
 
     fn reader(&self) -> Reader<'_> {
@@ -163,8 +195,16 @@ impl Front {
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             return turn_away(request, answer).await;
         }
+        if route.needs_events() && self.events.is_none() {
+            let message = format!("{path} is not here: this process answers lookups alone (`--roles lookup`)");
+            return turn_away(request, answer::error(StatusCode::NOT_FOUND, "not_here", &message)).await;
+        }
         match route {
             Route::Events => events::post(self, request, peer).await,
+            Route::Lookup(name) => {
+                let name = name.to_owned();
+                lookup::post(self, &name, request).await
+            }
             Route::Look(at, name) => {
                 let query = request.uri().query().unwrap_or("").to_owned();
                 self.look(at, percent_decoded(name), query).await
@@ -235,6 +275,7 @@ impl Front {
 #[derive(Clone, Copy)]
 enum Route<'a> {
     Events,
+    Lookup(&'a str),
     /// One of [`LOOKS`], and the name behind it.
     Look(&'static str, &'a str),
     Topics,
@@ -247,8 +288,9 @@ enum Route<'a> {
 }
 
 /// As shown to who asks for something else.
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 11] = [
     "POST /v1/events",
+    "POST /v1/lookup/{name}",
     "GET /v1/topics",
     "GET /v1/topics/{topic}/records",
     "GET /v1/sessions/{visitor}",
@@ -275,15 +317,22 @@ impl Route<'_> {
                 if let Some((at, name)) = LOOKS.iter().find_map(look).filter(|(_, name)| !name.is_empty()) {
                     return Some(Route::Look(at, name));
                 }
+                if let Some(name) = path.strip_prefix("/v1/lookup/").filter(|name| !name.is_empty()) {
+                    return Some(Route::Lookup(name));
+                }
                 let topic = path.strip_prefix("/v1/topics/")?.strip_suffix("/records")?;
                 (!topic.contains('/')).then_some(Route::Records(topic))?
             }
         })
     }
 
+    fn needs_events(self) -> bool {
+        matches!(self, Route::Events | Route::Topics | Route::Records(_))
+    }
+
     fn allowed(self) -> &'static str {
         match self {
-            Route::Events => "POST",
+            Route::Events | Route::Lookup(_) => "POST",
             _ => "GET, HEAD",
         }
     }

@@ -47,7 +47,7 @@ pub async fn status(front: &Arc<Front>) -> Answer {
     if !status.contains_key("ready") {
         status.insert("ready".to_owned(), json!(front.site.ready()));
     }
-    if !status.contains_key("topics") {
+    if front.events.is_some() && !status.contains_key("topics") {
         let topics = topics::blocking(front, topics::overview).await;
         // A damaged log is no reason to show nothing.
         status.insert("topics".to_owned(), topics.unwrap_or_else(|e| json!(e.to_string())));

@@ -58,7 +58,7 @@ pub async fn records(front: &Arc<Front>, topic: &str, query: &str) -> Answer {
         Ok(asked) => asked,
         Err(message) => return answer::error(StatusCode::BAD_REQUEST, "bad_query", &message),
     };
-    let count = front.log.partitions(topic);
+    let count = front.events().log.partitions(topic);
     let Some(partition) = asked.partition.filter(|p| *p < u64::from(count)) else {
         let message = match asked.partition {
             None => format!("say which partition: partition=0 to {}", count - 1),
@@ -135,7 +135,7 @@ struct Page {
 
 /// Reads until there is at least one record to show, the limit is reached, or the time is over.
 async fn page(front: &Arc<Front>, at: TopicPartition, asked: &Asked) -> Result<Page, LogError> {
-    let mut commits = front.log.subscribe();
+    let mut commits = front.events().log.subscribe();
     let mut stage = front.stage.subscribe();
     let (start, end) = blocking(front, move |log| log.bounds(at)).await?;
     let from = match asked.from {
@@ -362,7 +362,7 @@ pub async fn blocking<T: Send + 'static>(
     front: &Arc<Front>,
     read: impl FnOnce(&dyn Log) -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
-    let log = Arc::clone(&front.log);
+    let log = Arc::clone(&front.events().log);
     let read = tokio::task::spawn_blocking(move || read(&*log));
     read.await.unwrap_or_else(|_| Err(LogError::Stopped("a read of the log failed".to_owned())))
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use event::record::Chunk;
 use event::topic::{DLQ, RAW};
 use event::{Offset, TopicId, TopicPartition};
 use log::{Commit, Committed, Fetch, Input, Log, LogError, Membership, Outcome, StoredPosition, Ticket};
+use lookup::Directory;
 use ouzel_door::http::{ClientAddress, Counters, Front, Limits, Parts, Server, Site};
 use seam::{Net, RealClock, RealNet, RealRng};
 use serde_json::{Value, json};
@@ -170,11 +171,16 @@ impl Log for FakeLog {
 #[derive(Default)]
 pub struct FakeSite {
     pub reasons: Mutex<Vec<String>>,
+    pub lookups: OnceLock<Arc<dyn Directory>>,
 }
 
 impl Site for FakeSite {
     fn ready(&self) -> Vec<String> {
         self.reasons.lock().unwrap().clone()
+    }
+
+    fn lookups(&self) -> Option<&dyn Directory> {
+        self.lookups.get().map(|lookups| &**lookups)
     }
 
     fn metrics(&self, out: &mut String) {

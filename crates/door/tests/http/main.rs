@@ -5,4 +5,5 @@ mod fake;
 mod ingest;
 mod life;
 mod limits;
+mod lookup;
 mod read;

@@ -15,9 +15,10 @@ use tokio::time::sleep;
 use super::courier::{Courier, Errand, Said};
 use super::hearing::Promise;
 use super::local::Local;
-use super::meter::Meters;
+use super::meter::{Failed, Meters};
 use super::micros;
 use super::reply::{self, Reply};
+use crate::asked::{Origin, Tier, Told};
 use crate::remote::Remote;
 
 /// Messages that are taken at once: what they ask for goes in bulk, and a burst does not keep answers waiting for long.
@@ -197,10 +198,13 @@ impl Clerk {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.desk.counters();
         while let Some(action) = self.desk.next_action() {
             match action {
-                Action::Settle { ask, outcome } => {
+                Action::Settle { ask, outcome, origin } => {
                     if let Some((promise, at)) = self.waiting.remove(&ask) {
-                        self.meters.asks.took(self.now().saturating_sub(at));
-                        promise.settle(outcome);
+                        let now = self.now();
+                        self.meters.asks.took(now.saturating_sub(at));
+                        let origin =
+                            origin.map(|origin| Origin { tier: tier(origin.tier), age_us: origin.age_us(now) });
+                        promise.settle(Told { status: outcome.status(), json: outcome.json(), origin });
                     }
                 }
                 Action::Call { call, attempt, keys, give_up_at } => self.call(call, attempt, keys, give_up_at),
@@ -224,7 +228,8 @@ impl Clerk {
         let give_up_after = Duration::from_micros(give_up_at.saturating_sub(since));
         let (remote, clock, meters) = (Arc::clone(&self.remote), Arc::clone(&self.clock), Arc::clone(&self.meters));
         let handle = self.calls.spawn(async move {
-            let reply = reply::call(&*remote, keys, give_up_after).await;
+            let failed = |message: &str| meters.failed(Failed { at: micros(&*clock), message: message.to_owned() });
+            let reply = reply::call(&*remote, keys, give_up_after, failed).await;
             meters.source.took(micros(&*clock).saturating_sub(since));
             Ended { call, attempt, reply }
         });
@@ -251,5 +256,13 @@ impl Clerk {
         if let Some(courier) = self.courier.take() {
             courier.finish().await;
         }
+    }
+}
+
+fn tier(tier: ask::Tier) -> Tier {
+    match tier {
+        ask::Tier::Local => Tier::Local,
+        ask::Tier::Shared => Tier::Shared,
+        ask::Tier::Source => Tier::Source,
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use ask::shared::Lease;
 use ask::{Entry, Key};
 use futures_util::future::join_all;
-use hashbrown::HashMap;
 use seam::Clock;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -69,7 +68,6 @@ impl Courier {
             entries: format!("ouzel/{name}/entry/").into_bytes(),
             leases: format!("ouzel/{name}/lease/").into_bytes(),
             holder: format!("{seed:016x}").into_bytes(),
-            held: HashMap::new(),
             shared,
             clock,
             meters,
@@ -108,8 +106,6 @@ struct Rounds {
     leases: Vec<u8>,
     /// This process, among those that take leases.
     holder: Vec<u8>,
-    /// Leases that were granted, until when they last.
-    held: HashMap<Key, u64>,
     shared: Arc<SharedCache>,
     clock: Arc<dyn Clock>,
     meters: Arc<Meters>,
@@ -117,7 +113,7 @@ struct Rounds {
 }
 
 impl Rounds {
-    async fn run(mut self, mut incoming: UnboundedReceiver<Errand>) {
+    async fn run(self, mut incoming: UnboundedReceiver<Errand>) {
         let mut errands = Vec::with_capacity(ERRANDS_MAX);
         while incoming.recv_many(&mut errands, ERRANDS_MAX).await > 0 {
             let mut rest = errands.drain(..).peekable();
@@ -194,48 +190,25 @@ impl Rounds {
         }
     }
 
-    async fn lease(&mut self, leases: Vec<(Key, u64)>) {
-        let since = micros(&*self.clock);
-        let granted = join_all(leases.iter().map(|(key, for_us)| {
-            let renewed = self.held.get(key).is_some_and(|until| *until > since);
-            self.take_lease(key, Duration::from_micros(*for_us), renewed)
+    async fn lease(&self, leases: Vec<(Key, u64)>) {
+        let granted = join_all(leases.iter().map(async |(key, for_us)| {
+            let (name, life) = (under(&self.leases, key), Duration::from_micros(*for_us));
+            self.shared.lease(&name, &self.holder, life, ERRAND_MAX).await
         }))
         .await;
-        for ((key, for_us), granted) in leases.into_iter().zip(granted) {
-            match granted {
-                Some(true) => {
-                    self.held.insert(key.clone(), since + for_us);
-                    self.say(Said::Lease(key, Lease::Granted));
-                }
-                Some(false) => {
-                    self.held.remove(&key);
-                    self.say(Said::Lease(key, Lease::Taken));
-                }
-                None => self.say(Said::Failed(key)),
-            }
+        for ((key, _), granted) in leases.into_iter().zip(granted) {
+            self.say(match granted {
+                Ok(true) => Said::Lease(key, Lease::Granted),
+                Ok(false) => Said::Lease(key, Lease::Taken),
+                Err(_) => Said::Failed(key),
+            });
         }
-        self.held.retain(|_, until| *until > since);
     }
 
-    /// `None`: nobody knows.
-    async fn take_lease(&self, key: &Key, life: Duration, renewed: bool) -> Option<bool> {
-        let name = under(&self.leases, key);
-        let granted = self.shared.lease(&name, &self.holder, life, ERRAND_MAX).await.ok()?;
-        if granted && renewed {
-            // Taking a lease that one has does not make it longer. IMPORTANT: only here, where Redis has just said that it is
-            // ours with half its life to go; whoever took it in between would call a second time, no more.
-            self.shared.write(&[(&name, &self.holder, life)], ERRAND_MAX).await.ok()?;
-        }
-        Some(granted)
-    }
-
-    async fn release(&mut self, keys: Vec<Key>) {
+    async fn release(&self, keys: Vec<Key>) {
         let names: Vec<Vec<u8>> = keys.iter().map(|key| under(&self.leases, key)).collect();
         // What cannot be given back runs out.
         join_all(names.iter().map(|name| self.shared.release(name, &self.holder, ERRAND_MAX))).await;
-        for key in &keys {
-            self.held.remove(key);
-        }
     }
 
     fn say(&self, said: Said) {

@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ask::cache::{self, NEGATIVE_PERCENT};
 use ask::counters::Reads;
-use ask::{Age, Cache, Entry, Outcome};
+use ask::{Age, Cache, Entry};
+use flow::Status;
 use seam::{Clock, Fs};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -30,10 +31,13 @@ pub struct CacheConfig {
 }
 
 /// What the local cache knows of a key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Known {
-    /// There is nothing to ask.
-    Settled(Outcome),
+pub(super) enum Known {
+    /// There is nothing to ask: what is known for so many microseconds, and the entry if it is to be refreshed now.
+    Settled {
+        status: Status,
+        age_us: u64,
+        refresh: Option<Entry>,
+    },
     /// A value past its time: what whoever asks gets if the source fails.
     Stale(Entry),
     Nothing,
@@ -72,19 +76,22 @@ impl Local {
         Local { shards: std::iter::repeat_with(shard).take(shards).collect() }
     }
 
-    /// What is known, and the entry if it is to be refreshed now. Allocates nothing but a value that is given.
-    pub fn get(&self, now: u64, key: &[u8]) -> (Known, Option<Entry>) {
+    /// What is known; a fresh value's JSON is appended to `out`. What it finds fresh it does not allocate for.
+    pub fn get(&self, now: u64, key: &[u8], out: &mut Vec<u8>) -> Known {
         let mut shard = self.shard(key);
-        let Some(hit) = shard.get(now, key) else { return (Known::Nothing, None) };
+        let Some(hit) = shard.get(now, key) else { return Known::Nothing };
         if hit.age != Age::Fresh {
-            return (Known::Stale(hit.entry()), None);
+            return Known::Stale(hit.entry());
         }
-        let outcome = match hit.known {
-            cache::Known::Found(json) => Outcome::Ok(json.into()),
-            cache::Known::NotFound => Outcome::Miss,
-            cache::Known::Failed(code) => Outcome::Error(code),
+        let status = match hit.known {
+            cache::Known::Found(json) => {
+                out.extend_from_slice(json);
+                Status::Ok
+            }
+            cache::Known::NotFound => Status::Miss,
+            cache::Known::Failed(code) => Status::Error(code.word()),
         };
-        (Known::Settled(outcome), hit.refresh.then(|| hit.entry()))
+        Known::Settled { status, age_us: hit.age_us(now), refresh: hit.refresh.then(|| hit.entry()) }
     }
 
     pub fn put(&self, now: u64, key: &[u8], entry: &Entry) {

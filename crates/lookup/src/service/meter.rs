@@ -1,6 +1,7 @@
-//! How long each tier took.
+//! How long each tier took, and what the source was last heard to fail with.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bucket `n` counts what took less than 2^n microseconds, and not less than half of it; the last one everything longer, from
 /// one second on.
@@ -61,14 +62,36 @@ impl Meter {
     }
 }
 
+/// What a source answered with instead of an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failed {
+    /// Microseconds as the process's clock has them elapsed.
+    pub at: u64,
+    /// For people: what its client heard.
+    pub message: String,
+}
+
 #[derive(Default)]
 pub(super) struct Meters {
     pub asks: Meter,
     pub shared: Meter,
     pub source: Meter,
+    failed: Mutex<Option<Failed>>,
 }
 
 impl Meters {
+    pub fn failed(&self, failed: Failed) {
+        *self.last() = Some(failed);
+    }
+
+    pub fn last_failure(&self) -> Option<Failed> {
+        self.last().clone()
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Failed>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn latencies(&self) -> Latencies {
         Latencies { asks: self.asks.latency(), shared: self.shared.latency(), source: self.source.latency() }
     }

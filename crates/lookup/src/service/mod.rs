@@ -2,7 +2,7 @@
 //! what the desk says.
 //!
 //! ```text
-//!  get, ask --> Local (the cache, in shards) --hit--> done
+//!  known, ask --> Local (the cache, in shards) --hit--> done
 //!                 |miss, stale      ^ remembers
 //!                 v                 |
 //!              Clerk (a task: the desk, a timer) --calls--> Remote
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! * [`local`]: the local cache, saved and loaded for a warm start
-//! * [`hearing`]: who hears how an ask ended
+//! * `hearing`: who hears how an ask ended
 //! * `clerk`: the task that owns the desk
 //! * `courier`: the task that speaks with the shared tier
 //! * [`key`]: the keys of a source as bytes
@@ -26,18 +26,19 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ask::{AskId, Code, Counters, DeskConfig, Entry, Key, Moment, Outcome};
+use ask::{AskId, Code, Counters, DeskConfig, Moment};
+use flow::Status;
 use seam::{Clock, Fs};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
 
 use crate::LookupError;
+use crate::asked::{self, Hear, Key, Origin, Tier, Told};
 use crate::remote::{Remote, SharedCache};
 
 mod clerk;
 mod courier;
-pub mod hearing;
+mod hearing;
 pub mod key;
 pub mod local;
 pub mod meter;
@@ -45,12 +46,11 @@ mod reply;
 
 use clerk::{Asked, Clerk, Message};
 use courier::Courier;
-use hearing::Hearing;
-pub use hearing::{Asking, Waiting};
-use local::Local;
-pub use local::{CacheConfig, Known, Loaded};
+use hearing::{Asking, Hearing};
+pub use local::{CacheConfig, Loaded};
+use local::{Known, Local};
 use meter::Meters;
-pub use meter::{Latencies, Latency};
+pub use meter::{Failed, Latencies, Latency};
 
 /// Asks that are open at once, those that the desk has not seen yet among them. The desk's own limit is lower and gives what
 /// is stale; this one bounds memory while the runtime does not get to run.
@@ -78,6 +78,8 @@ pub struct Report {
     /// As of the last time that the desk did something.
     pub desk: Counters,
     pub latencies: Latencies,
+    /// What the source last failed with, if it ever did.
+    pub failed: Option<Failed>,
 }
 
 impl Service {
@@ -129,64 +131,15 @@ impl Service {
         micros(&*self.0.clock)
     }
 
-    /// What the local cache knows of a key, without waiting. What is used near its end is refreshed behind it.
-    pub fn get(&self, key: &[u8], now: u64) -> Known {
-        let (known, refresh) = self.0.local.get(now, key);
-        if let Some(entry) = refresh {
+    fn local(&self, now: u64, key: &[u8], out: &mut Vec<u8>) -> Known {
+        let mut known = self.0.local.get(now, key, out);
+        if let Known::Settled { refresh, .. } = &mut known
+            && let Some(entry) = refresh.take()
+        {
             // A service that has stopped refreshes nothing.
             let _ = self.0.messages.send(Message::Refresh { key: key.into(), entry });
         }
         known
-    }
-
-    /// Asks for one key. Dropping the future is to go away: nobody else who waits for the key is hurt.
-    pub fn ask(&self, key: Key, deadline: u64) -> Waiting {
-        let (say, heard) = oneshot::channel();
-        let say = Mutex::new(Some(say));
-        let asking = self.ask_all(vec![key], deadline, move |_, outcome| {
-            if let Some(say) = say.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                // Whoever went away does not hear it.
-                let _ = say.send(outcome);
-            }
-        });
-        Waiting::new(heard, asking)
-    }
-
-    /// Asks for many keys at once. `hear` is told of each how it ended, by its place in `keys`, as soon as it is known: of what
-    /// the local cache has before this returns, of the rest by the service's task. It must neither block nor panic. Dropping
-    /// what is given back is to go away.
-    pub fn ask_all(
-        &self,
-        keys: Vec<Key>,
-        deadline: u64,
-        hear: impl Fn(usize, Outcome) + Send + Sync + 'static,
-    ) -> Asking {
-        let now = self.now();
-        let first = self.0.next.fetch_add(keys.len() as u64, Ordering::Relaxed);
-        let hearing = Hearing::new(keys.len(), Arc::clone(&self.0.open), hear);
-        let mut asked = Vec::new();
-        for (place, key) in keys.into_iter().enumerate() {
-            let promise = hearing.promise(place);
-            let stale: Option<Entry> = match self.get(&key, now) {
-                Known::Settled(outcome) => {
-                    promise.settle(outcome);
-                    continue;
-                }
-                Known::Stale(entry) => Some(entry),
-                Known::Nothing => None,
-            };
-            if self.0.open.load(Ordering::Relaxed) > OPEN_MAX {
-                promise.settle(Outcome::Error(Code::Overloaded));
-            } else {
-                asked.push(Asked { id: AskId(first + place as u64), key, stale, promise });
-            }
-        }
-        let ids = first..first + hearing.len() as u64;
-        if !asked.is_empty() {
-            // IMPORTANT: what a service that has stopped does not take is dropped here, which settles it.
-            let _ = self.0.messages.send(Message::Ask { asked, at: now, deadline });
-        }
-        Asking::new(ids, hearing, self.0.messages.clone())
     }
 
     /// Stops: open asks are settled as timeouts, and so are those to come; leases are given back. Ready when that is done.
@@ -217,7 +170,52 @@ impl Service {
             local: self.0.local.level(),
             desk: *self.0.desk.lock().unwrap_or_else(PoisonError::into_inner),
             latencies: self.0.meters.latencies(),
+            failed: self.0.meters.last_failure(),
         }
+    }
+}
+
+impl asked::Asked for Service {
+    /// From the local cache. What is used near its end is refreshed behind it.
+    fn known(&self, key: &[u8], out: &mut Vec<u8>) -> Option<(Status, Origin)> {
+        match self.local(self.now(), key, out) {
+            Known::Settled { status, age_us, .. } => Some((status, Origin { tier: Tier::Local, age_us })),
+            Known::Stale(_) | Known::Nothing => None,
+        }
+    }
+
+    /// What the local cache has is heard before this returns, of the rest the service's task tells. Whoever goes away hurts
+    /// nobody else who waits for the same key.
+    fn ask(&self, keys: Vec<Key>, deadline: u64, hear: Hear) -> asked::Asking {
+        let now = self.now();
+        let first = self.0.next.fetch_add(keys.len() as u64, Ordering::Relaxed);
+        let hearing = Hearing::new(keys.len(), Arc::clone(&self.0.open), hear);
+        let (mut asked, mut json) = (Vec::new(), Vec::new());
+        for (place, key) in keys.into_iter().enumerate() {
+            let promise = hearing.promise(place);
+            json.clear();
+            let stale = match self.local(now, &key, &mut json) {
+                Known::Settled { status, age_us, .. } => {
+                    let origin = Some(Origin { tier: Tier::Local, age_us });
+                    promise.settle(Told { status, json: &json, origin });
+                    continue;
+                }
+                Known::Stale(entry) => Some(entry),
+                Known::Nothing => None,
+            };
+            if self.0.open.load(Ordering::Relaxed) > OPEN_MAX {
+                let status = Status::Error(Code::Overloaded.word());
+                promise.settle(Told { status, json: &[], origin: None });
+            } else {
+                asked.push(Asked { id: AskId(first + place as u64), key, stale, promise });
+            }
+        }
+        let ids = first..first + hearing.len() as u64;
+        if !asked.is_empty() {
+            // IMPORTANT: what a service that has stopped does not take is dropped here, which settles it.
+            let _ = self.0.messages.send(Message::Ask { asked, at: now, deadline });
+        }
+        Box::new(Asking::new(ids, hearing, self.0.messages.clone()))
     }
 }
 

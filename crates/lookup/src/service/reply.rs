@@ -8,8 +8,13 @@ use crate::remote::{self, Found, Kind, Remote};
 /// What came of an attempt.
 pub type Reply = Result<Vec<(Key, Answer)>, Failure>;
 
-/// Asks the source for these keys once.
-pub async fn call(remote: &dyn Remote, keys: Vec<Key>, give_up_after: std::time::Duration) -> Reply {
+/// Asks the source for these keys once. `failed` hears what its client says of a failure, for people.
+pub async fn call(
+    remote: &dyn Remote,
+    keys: Vec<Key>,
+    give_up_after: std::time::Duration,
+    failed: impl Fn(&str),
+) -> Reply {
     let mut answers = Vec::with_capacity(keys.len());
     let (mut asked, mut wanted) = (Vec::new(), Vec::new());
     for key in keys {
@@ -21,30 +26,23 @@ pub async fn call(remote: &dyn Remote, keys: Vec<Key>, give_up_after: std::time:
             None => answers.push((key, Answer::Bad(Code::BadKey))),
         }
     }
-    let mut failed = None;
     if !wanted.is_empty() {
-        let found = remote.call(&wanted, give_up_after).await.map_err(|failure| of(&failure))?;
+        let found = remote.call(&wanted, give_up_after).await.map_err(|failure| of(&failure, &failed))?;
         for (key, found) in asked.into_iter().zip(found) {
             let answer = match found {
                 Found::Value(json) => Answer::Value(json.into()),
                 Found::NotFound => Answer::NotFound,
                 Found::Bad(word) => Answer::Bad(bad(word)),
-                Found::Failed(failure) => {
-                    failed.get_or_insert(of(&failure));
-                    continue;
-                }
+                Found::Failed(failure) => Answer::Failed(of(&failure, &failed)),
             };
             answers.push((key, answer));
         }
     }
-    // Of some keys there are answers: those of which nothing is said have failed, and are not tried again.
-    match failed {
-        Some(failure) if answers.is_empty() => Err(failure),
-        _ => Ok(answers),
-    }
+    Ok(answers)
 }
 
-fn of(failure: &remote::Failure) -> Failure {
+fn of(failure: &remote::Failure, failed: &impl Fn(&str)) -> Failure {
+    failed(&failure.message);
     let kind = match failure.kind {
         Kind::Timeout => FailureKind::Timeout,
         // A server that shows the wrong certificate is to be left alone for a while, as one that is not there.

@@ -205,6 +205,10 @@ async fn a_lease_has_one_holder() {
     assert_eq!(cache.lease(b"t8", b"one", life, LONG).await, Ok(true));
     assert_eq!(cache.lease(b"t8", b"two", life, LONG).await, Ok(false));
     assert_eq!(cache.lease(b"t8", b"one", life, LONG).await, Ok(true), "a repeated attempt");
+    let long = Duration::from_secs(60);
+    assert_eq!(cache.lease(b"t8", b"one", long, LONG).await, Ok(true), "for longer");
+    tokio::time::sleep(life * 2).await;
+    assert_eq!(cache.lease(b"t8", b"two", life, LONG).await, Ok(false), "it was extended");
     assert_eq!(cache.release(b"t8", b"two", LONG).await, Ok(false));
     assert_eq!(cache.release(b"t8", b"one", LONG).await, Ok(true));
     assert_eq!(cache.lease(b"t8", b"two", life, LONG).await, Ok(true));

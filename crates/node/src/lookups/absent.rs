@@ -21,4 +21,14 @@ impl Lookups {
     }
 
     pub fn stop(&self) {}
+
+    pub fn write_metrics(&self, _: &mut String) {}
+
+    pub fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::Value::Array(Vec::new())
+    }
 }

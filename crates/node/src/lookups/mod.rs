@@ -3,6 +3,8 @@
 //! * `client` (the feature `remote`): the client of a source, from its configuration and its secrets
 //! * `desk` (the same feature): how a source is asked
 //! * `running` (the same feature): all of them at work, each a [`lookup::service::Service`], on a runtime of their own
+//! * [`named`]: all lookups, those of files too, for whoever asks for them by name
+//! * `shown` (the same feature): what is seen of them: metrics, remarks, the status page's numbers
 //! * [`unasked`]: what stands for one where nothing is asked: in tests of a configuration, in drawings
 //!
 //! [`lookup::service::Service`]: ../../lookup/service/struct.Service.html
@@ -11,10 +13,13 @@
 mod absent;
 #[cfg(feature = "remote")]
 pub mod client;
+pub mod named;
 #[cfg(feature = "remote")]
 mod desk;
 #[cfg(feature = "remote")]
 mod running;
+#[cfg(feature = "remote")]
+mod shown;
 pub mod unasked;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +34,12 @@ pub use absent::Lookups;
 pub use desk::desk;
 #[cfg(feature = "remote")]
 pub use running::Lookups;
+
+/// Clients that are there already, by the names of their lookups: they are asked in place of what the configuration says.
+#[cfg(feature = "remote")]
+pub type Clients = std::collections::BTreeMap<String, std::sync::Arc<dyn lookup::remote::Remote>>;
+#[cfg(not(feature = "remote"))]
+pub type Clients = ();
 
 /// Why a lookup cannot be started. Holds no secret.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lookup::Asked;
 use lookup::service::{CacheConfig, Service};
-use seam::Fs;
+use seam::{Clock, Fs};
 use tokio::runtime::Runtime;
 
 use super::client::{self, Made};
@@ -25,6 +25,7 @@ const SHARD_MIN: usize = 1 << 20;
 
 /// The services of all lookups that are asked over a connection. They run until [`Lookups::stop`].
 pub struct Lookups {
+    pub(super) clock: Arc<dyn Clock>,
     /// In the order of the configuration.
     list: Vec<Running>,
     fs: Arc<dyn Fs>,
@@ -46,7 +47,8 @@ impl Lookups {
     pub fn start(config: &Config, world: &World) -> Result<Lookups, LookupsError> {
         let outside = Outside { env: &world.env, fs: &*world.fs };
         let remotes = || config.lookups.iter().filter_map(|l| Some((l, l.kind.remote()?)));
-        let mut lookups = Lookups { list: Vec::new(), fs: world.fs.clone(), runtime: Mutex::default() };
+        let mut lookups =
+            Lookups { clock: world.clock.clone(), list: Vec::new(), fs: world.fs.clone(), runtime: Mutex::default() };
         if remotes().next().is_none() {
             return Ok(lookups);
         }
@@ -58,6 +60,7 @@ impl Lookups {
             let made =
                 client::build(remote, lookup.key.len(), outside).map_err(|wrong| wrong.of_lookup(&lookup.name))?;
             let Made { remote: client, mark } = made;
+            let client = world.clients.get(&lookup.name).cloned().unwrap_or(client);
             let name = format!("{}.{mark}", lookup.name);
             let uses_shared = remote.shared && tier.is_some();
             let seed = world.rng.next_u128() as u64;

@@ -100,7 +100,7 @@ impl SimLookup {
     fn act(&self, state: &mut State, now: u64) {
         while let Some(action) = state.desk.next_action() {
             match action {
-                Action::Settle { ask, outcome } => {
+                Action::Settle { ask, outcome, .. } => {
                     let Some((place, hear)) = state.waiting.remove(&ask) else { continue };
                     let (status, json) = (outcome.status(), json(&outcome));
                     hear(place, Told { status, json, origin: None });

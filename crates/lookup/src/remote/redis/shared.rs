@@ -9,6 +9,12 @@ use super::{Door, Failure, MGET_MAX, Pool, within};
 const DELETE_IF_EQUAL: &[u8] =
     b"if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
 
+/// Takes a lease or makes it longer, unless another holder has it, in one step.
+const TAKE_OR_EXTEND: &[u8] = b"local by = redis.call('GET', KEYS[1]) \
+    if by and by ~= ARGV[1] then return 0 end \
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
+    return 1";
+
 /// What a shared cache has under a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cached {
@@ -64,8 +70,8 @@ impl SharedCache {
         replies.into_iter().try_for_each(|reply| known(reply).map(drop))
     }
 
-    /// Takes a lease for `life`, unless somebody has it; true if it was taken. `holder` is what tells holders apart: a
-    /// connection that is lost after the lease was taken has it taken again by the same holder.
+    /// Takes a lease for `life` from now on, unless another holder has it; true if it is this holder's. Whoever has it
+    /// already has it for longer: a connection that is lost after a lease was taken does no harm.
     ///
     /// # Errors
     /// When the server cannot be asked. The lease may have been taken then.
@@ -77,12 +83,12 @@ impl SharedCache {
         give_up_after: Duration,
     ) -> Result<bool, Failure> {
         let life = millis(life);
-        // The value tells whether an attempt that was repeated had succeeded before.
-        let commands = [vec![&b"SET"[..], key, holder, b"NX", b"PX", life.as_bytes()], vec![b"GET", key]];
-        let mut replies = within(give_up_after, self.pool.pipeline(&commands)).await?.into_iter();
-        let (Some(set), Some(held)) = (replies.next(), replies.next()) else { return Err(resp::malformed()) };
-        known(set)?;
-        Ok(matches!(known(held)?, Reply::Bulk(by) if by == holder))
+        let commands = [vec![&b"EVAL"[..], TAKE_OR_EXTEND, b"1", key, holder, life.as_bytes()]];
+        let reply = within(give_up_after, self.pool.pipeline(&commands)).await?.pop();
+        match reply.map(known).transpose()? {
+            Some(Reply::Integer(taken)) => Ok(taken > 0),
+            _ => Err(resp::malformed()),
+        }
     }
 
     /// Gives a lease back, if this holder still has it; true if it did.
