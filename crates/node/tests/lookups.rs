@@ -137,11 +137,27 @@ fn what_only_the_secrets_show_is_refused_at_the_start_and_told_by_check() {
     let ca = format!("tls = true\nca = {pem:?}\n");
     for (file, variables, says) in [
         (USERS.to_owned(), &[][..], "`lookup.url`: the environment variable USERS_DB is not set"),
-        (USERS.to_owned(), &[("USERS_DB", "oracle://u:hunter2@h/d")], "user: `url`: it begins with postgres://"),
-        (USERS.to_owned(), &[("USERS_DB", "mysql://u:hunter2@h/d")], "user: `query`: write the keys as one list"),
-        (USERS.to_owned(), &[("USERS_DB", "postgres://h/d")], "user: `user`: write who asks"),
-        (USERS.to_owned(), &[("USERS_DB", "postgres://u:hunter2@h/d?sslmode=require")], "user: `url`: a host, a port"),
-        (USERS.to_owned() + &ca, &[("USERS_DB", "postgres://u:hunter2@h/d")], "user: `ca`: there is no certificate"),
+        (
+            USERS.to_owned(),
+            &[("USERS_DB", "oracle://u:hunter2@h/d")],
+            "lookup `user`: `url`: it begins with postgres://",
+        ),
+        (
+            USERS.to_owned(),
+            &[("USERS_DB", "mysql://u:hunter2@h/d")],
+            "lookup `user`: `query`: write the keys as one list",
+        ),
+        (USERS.to_owned(), &[("USERS_DB", "postgres://h/d")], "lookup `user`: `user`: write who asks"),
+        (
+            USERS.to_owned(),
+            &[("USERS_DB", "postgres://u:hunter2@h/d?sslmode=require")],
+            "lookup `user`: `url`: a host, a port",
+        ),
+        (
+            USERS.to_owned() + &ca,
+            &[("USERS_DB", "postgres://u:hunter2@h/d")],
+            "lookup `user`: `ca`: there is no certificate",
+        ),
         (
             USERS.to_owned() + shared,
             &[("USERS_DB", "postgres://u:p@h/d"), ("REDIS", "http://hunter2@h")],

@@ -117,11 +117,16 @@ pub fn check(loaded: &Loaded, outside: Outside<'_>) -> Vec<Problem> {
 
 #[cfg(feature = "remote")]
 fn refused(config: &Config, outside: Outside<'_>) -> Vec<LookupsError> {
-    let shared = config.cache.shared.as_ref().and_then(|shared| client::shared(shared, outside).err());
-    let of_lookup =
-        |l: &crate::config::Lookup| client::build(l.kind.remote()?, l.key.len(), outside).err().map(|w| w.of(&l.name));
-    let of_lookups = config.lookups.iter().filter_map(of_lookup);
-    of_lookups.chain(shared.map(|wrong| wrong.of("[cache.shared]"))).collect()
+    let mut refused = Vec::new();
+    for lookup in &config.lookups {
+        if let Some(Err(wrong)) = lookup.kind.remote().map(|r| client::build(r, lookup.key.len(), outside)) {
+            refused.push(wrong.of_lookup(&lookup.name));
+        }
+    }
+    if let Some(Err(wrong)) = config.cache.shared.as_ref().map(|shared| client::shared(shared, outside)) {
+        refused.push(wrong.of("[cache.shared]"));
+    }
+    refused
 }
 
 #[cfg(not(feature = "remote"))]
@@ -129,8 +134,12 @@ fn refused(_: &Config, _: Outside<'_>) -> Vec<LookupsError> {
     Vec::new()
 }
 
+#[cfg(feature = "remote")]
 impl Wrong {
-    #[cfg(feature = "remote")]
+    fn of_lookup(self, name: &str) -> LookupsError {
+        self.of(&format!("lookup `{name}`"))
+    }
+
     fn of(self, of: &str) -> LookupsError {
         LookupsError::Wrong { of: of.to_owned(), key: self.key, what: self.what }
     }

@@ -57,7 +57,8 @@ impl Lookups {
         let tier = shared.map(|s| client::shared(s, outside)).transpose().map_err(|w| w.of("[cache.shared]"))?;
         let tier = tier.map(Arc::new);
         for (lookup, remote) in remotes() {
-            let made = client::build(remote, lookup.key.len(), outside).map_err(|wrong| wrong.of(&lookup.name))?;
+            let made =
+                client::build(remote, lookup.key.len(), outside).map_err(|wrong| wrong.of_lookup(&lookup.name))?;
             let Made { remote: client, mark } = made;
             let client = world.clients.get(&lookup.name).cloned().unwrap_or(client);
             let name = format!("{}.{mark}", lookup.name);
