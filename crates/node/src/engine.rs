@@ -31,7 +31,7 @@ use wire::Decoder;
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
 use crate::config::{self, Config, SourceKind};
 use crate::lookups::named::Named;
-use crate::lookups::{Lookups, LookupsError, Outside};
+use crate::lookups::{Clients, Lookups, LookupsError};
 use crate::output::{Output, OutputError, OutputProgress, To};
 use crate::parts::{decoder, dedup, input_config, journal_config, sources_asked, worker_count};
 use crate::pipeline::operator;
@@ -51,8 +51,10 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub net: Arc<dyn Net>,
     pub rng: Arc<dyn Rng>,
-    /// Of the process, for secrets.
+    /// The environment, in which secrets may be.
     pub env: Arc<[(String, String)]>,
+    /// For measuring and tests.
+    pub clients: Clients,
 }
 
 impl World {
@@ -65,6 +67,7 @@ impl World {
             env: std::env::vars_os()
                 .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
                 .collect(),
+            clients: Clients::default(),
         }
     }
 }
@@ -220,8 +223,7 @@ impl Engine {
     ) -> Result<Engine, StartError> {
         let log: Arc<dyn Log> = journal.clone();
         let partitions = config.data.partitions;
-        let lookups = Lookups::start(config, world, Outside { env: &world.env, fs: &*world.fs })?;
-        let lookups = Arc::new(lookups);
+        let lookups = Arc::new(Lookups::start(config, world)?);
         let (mut sources, mut setup, without) = sources_asked(config, &|name| lookups.asked(name))?;
         let gap_us = config.sessions.rules.gap_us;
         let links = config.sessions.enabled.then(|| Links::new(gap_us, config.sessions.links as usize));
@@ -366,6 +368,11 @@ impl Engine {
             stop_output,
             stop_watcher,
         })
+    }
+
+    /// The lookups that are asked over a connection.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// Where the port is, when there is one.

@@ -16,7 +16,7 @@ use stage::facts::Sources;
 use crate::config::Config;
 use crate::engine::{Port, StartError, World, limits, listen_error, spawn, tell_of_reloads};
 use crate::lookups::named::Named;
-use crate::lookups::{Lookups, Outside};
+use crate::lookups::Lookups;
 use crate::parts::sources_asked;
 
 /// Between two looks at whether it is to stop.
@@ -48,7 +48,7 @@ impl Answers {
     /// # Errors
     /// Files that are required and cannot be used; secrets that are not there.
     pub fn start(config: &Config, world: &World) -> Result<(Answers, Vec<String>), StartError> {
-        let lookups = Arc::new(Lookups::start(config, world, Outside { env: &world.env, fs: &*world.fs })?);
+        let lookups = Arc::new(Lookups::start(config, world)?);
         let (sources, _, without) = sources_asked(config, &|name| lookups.asked(name))?;
         let sources = Arc::new(sources);
         let named = Named::new(config, &sources, &lookups);

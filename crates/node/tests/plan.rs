@@ -159,8 +159,9 @@ fn all_of_them_are_there() {
 fn every_reference_file_is_told() {
     use ouzel_node::config::schema::{KEYS, Kind};
     let files = KEYS.iter().filter(|k| matches!(k.kind, Kind::Path | Kind::Paths));
-    let of_enrichers: Vec<_> =
-        files.filter(|k| !k.section().ends_with("[]") && !["data", "assets"].contains(&k.section())).collect();
+    let of_enrichers: Vec<_> = files
+        .filter(|k| !k.section().ends_with("[]") && !["data", "assets", "cache.shared"].contains(&k.section()))
+        .collect();
     assert!(of_enrichers.len() >= 10);
     for key in of_enrichers {
         let file = format!("[{}]\n{} = \"/nowhere/x\"\n", key.section(), key.name());
@@ -380,6 +381,50 @@ fn what_waits_for_another_is_drawn_so() {
     let edge = (format!("e{}", at("user")), format!("e{}", at("plan")));
     assert!(edges.contains(&edge), "{edge:?}: {edges:?}");
     assert_eq!(edges.iter().filter(|(_, to)| *to == edge.1).count(), 1, "{edges:?}");
+}
+
+/// Sources over a connection: what is asked when and where, without a word of a secret.
+#[cfg(feature = "remote")]
+#[test]
+fn what_is_asked_over_a_connection_is_drawn() {
+    let file = "[enrich]\ndeadline = \"25ms\"\n\
+                [[lookup]]\nname = \"price\"\nkind = \"http\"\nurl = \"https://prices.example/v1?shop={1}&sku={2}&token=hunter2\"\n\
+                key = [\"event.source\", \"enriched.user.sku\"]\nwhen = \"event.user != null\"\nshared = false\n\
+                [[lookup]]\nname = \"user\"\nkind = \"sql\"\nurl = { env = \"USERS_DB\" }\nkey = \"event.user\"\npool = 1\n\
+                query = \"SELECT id FROM u WHERE id = ANY($1)\"\ncache = { size = \"8MiB\", ttl = \"5m\" }\n\
+                [[lookup]]\nname = \"seen\"\nkind = \"redis\"\nurl = \"redis://me@cache:6379/1\"\npassword = { env = \"P\" }\nkey = \"event.visitor\"\n\
+                [cache.shared]\nurl = \"redis://shared:6379\"\n";
+    let plan = plan(file);
+    let of = |name: &str| plan.stage.enrichers.iter().find(|e| e.name == name).expect("it is there");
+    assert_eq!((of("user").round, of("seen").round, of("price").round), (Some(1), Some(1), Some(2)));
+    assert_eq!(of("price").after, ["user"]);
+    assert_eq!(of("price").reads, ["event.source", "enriched.user.sku", "event.user"]);
+    let drawn = without_columns(&text::text(&plan));
+    for part in [
+        "enrich 2 rounds of asks, an event waits 25ms at most, half of the cores, duplicates told in",
+        "│ 1 user event.user -> enriched.user (lookup, sql)\n│ $USERS_DB: 1 connection, 100 keys a call\n\
+         │ cached in 8MiB, then redis://shared:6379: values 5m,",
+        "\n│ \"error:many_rows\": where the source has the key in several rows\n│ \"timeout\": where the source does not answer",
+        "│ 1 seen event.visitor -> enriched.seen (lookup, redis)\n│ redis://cache:6379/1: 8 connections, 100 keys a call\n",
+        "│ 2 price event.source, enriched.user.sku, event.user -> enriched.price (lookup, http)\n│ when event.user != null\n\
+         │ https://prices.example/v1: 8 connections, 1 key a call\n│ cached in 64MiB: values 10m,",
+    ] {
+        assert!(drawn.contains(part), "no {part}\nin {drawn}");
+    }
+    let chart = mermaid::mermaid(&plan);
+    assert!(chart.contains("sql: $USERS_DB<br/>cached 5m, within 25ms"), "{chart}");
+    let told = json::json(&plan);
+    let user = &told["enrich"]["enrichers"].as_array().expect("a list")
+        [plan.stage.enrichers.iter().position(|e| e.name == "price").expect("it is there")];
+    assert_eq!(user["lookup"]["key"], serde_json::json!(["event.source", "enriched.user.sku"]));
+    assert_eq!(user["lookup"]["source"]["place"], "https://prices.example/v1");
+    assert_eq!(
+        (&user["lookup"]["source"]["cache"]["shared"], &told["enrich"]["deadline_seconds"]),
+        (&serde_json::Value::Null, &serde_json::json!(0.025))
+    );
+    for text in [drawn, chart, told.to_string()] {
+        assert!(!text.contains("hunter2") && !text.contains("me@"), "{text}");
+    }
 }
 
 #[test]

@@ -94,7 +94,6 @@ impl Operator for SessionStage {
         }
     }
 
-
     fn apply(&self, batch: &Batch, range: Range<usize>, _: &Asks, _: &Facts, state: &mut Keyed, out: &mut Effects) {
         for n in range {
             let entry = batch.entry(n);

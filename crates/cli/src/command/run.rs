@@ -10,6 +10,7 @@ use door::input::error::Kind;
 use node::config::{Config, Durability, Loaded, RunArgs as ConfigRunArgs, SourceKind};
 use node::engine::{Accept, Engine, StartError, Summary, World};
 use node::lookup_server::LookupServer;
+use node::lookups::LookupsError;
 use node::output::{OutputError, To};
 use serde_json::json;
 
@@ -285,6 +286,10 @@ pub fn start_failed(e: StartError) -> Failed {
             let help = "the configuration says not to start without it (`geo.required`, or a [[lookup]]): put a good file there";
             Failed::new(exit, with_help(&e.to_string(), help))
         }
+        StartError::Lookups(e @ LookupsError::Wrong { .. }) => {
+            Failed::usage(with_help(&e.to_string(), "`ouzel check` says what else is wrong or missing"))
+        }
+        StartError::Lookups(e @ LookupsError::Threads(_)) => Failed::new(Exit::Environment, e.to_string()),
         StartError::Listen { .. } | StartError::Environment(..) => Failed::new(Exit::Environment, e.to_string()),
     }
 }

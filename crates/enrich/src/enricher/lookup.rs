@@ -105,7 +105,12 @@ impl Lookup {
         slot_of: impl Fn(&str) -> Option<Slot>,
     ) -> Lookup {
         let paths_max = if lookup.asks_by == AsksBy::Parameters { PARAMETERS_MAX } else { 1 };
-        assert!((1..=paths_max).contains(&lookup.key.len()), "the key of {} has {} paths", lookup.name, lookup.key.len());
+        assert!(
+            (1..=paths_max).contains(&lookup.key.len()),
+            "the key of {} has {} paths",
+            lookup.name,
+            lookup.key.len()
+        );
         let mut needs: Vec<(String, Option<Slot>)> = Vec::new();
         let mut from = |path: &Path| {
             let rest = path.rest.clone();

@@ -62,8 +62,9 @@ fn read(file: &str, all: Bytes, config: &TableConfig) -> Result<Loaded, LookupEr
     plan.check(&reader).map_err(refuse)?;
     let mut loading = Loading::new(file, Counted::Rows);
     for group in 0..reader.num_row_groups() {
-        let unreadable =
-            |name: &str, e: ParquetError| refuse(format!("its column `{name}` cannot be read ({e}): is it whole?"));
+        let unreadable = |name: &str, e: ParquetError| {
+            refuse(format!("its column `{name}` cannot be read ({e}): is it whole, and not encrypted?"))
+        };
         let rows = reader.get_row_group(group).map_err(|e| refuse(e.to_string()))?;
         let mut left = usize::try_from(rows.metadata().num_rows()).map_err(|_| refuse(DAMAGED.into()))?;
         for column in &mut plan.columns {

@@ -295,3 +295,75 @@ expect.enriched = {}
     assert_eq!(first.1[0]["id"], "case:0:0");
     assert_eq!(RECEIVED.to_string(), "2026-01-01T00:00:00.000000Z");
 }
+
+/// A source over a connection is given by the text of its key, and a list of texts where it takes several; nobody is asked.
+#[cfg(feature = "remote")]
+#[test]
+fn sources_over_a_connection_are_given() {
+    let config = r#"
+version = 1
+[[source]]
+name = "shop"
+kind = "stdin"
+preset = "ouzel"
+[[lookup]]
+name = "user"
+kind = "sql"
+url = { env = "USERS_DB" }
+query = "SELECT id FROM users WHERE id = ANY($1)"
+key = "event.user"
+[[lookup]]
+name = "price"
+kind = "redis"
+url = "redis://127.0.0.1:1"
+template = "{1}:{2}"
+key = ["event.source", "enriched.user.plan"]
+"#;
+    let config =
+        Config::load_with(&LoadArgs::default(), |_| Ok(config.to_owned())).unwrap_or_else(|e| panic!("{e}")).config;
+    let runner = Runner::new(&config).expect("nothing is opened");
+    let known = Known { config: &config, members: runner.members() };
+    let cases =
+        |content: &str| read("tests/x.toml", content.to_owned(), Path::new("/base"), &known).map_err(|e| e.to_string());
+    let given = r#"
+[[case]]
+name = "given"
+input = ['{"type":"view","user":"u-1"}', '{"type":"view","user":"u-2"}', '{"type":"view"}']
+[case.given.lookups]
+user.rows."u-1" = { plan = "pro" }
+user.rows."u-2" = "open"
+price.rows.'["shop", "pro"]' = { amount = 480 }
+[case.expect]
+enriched = [
+    { user.plan = "pro", price.amount = 480, data_versions = { user = "given" } },
+    { status = { user = "open", price = "skipped" } },
+    { status = { user = "skipped", price = "skipped" } },
+]
+[[case]]
+name = "wanted"
+input = '{"type":"view","user":"u-1"}'
+expect.enriched = { status = { user = "skipped", price = "skipped" } }
+[[case]]
+name = "not wanted"
+input = '{"type":"view"}'
+expect.enriched = { status = { user = "skipped" } }
+"#;
+    let unasked: Vec<Vec<String>> = cases(given)
+        .unwrap_or_else(|e| panic!("{e}"))
+        .iter()
+        .map(|case| {
+            let outcome = runner.run(case).expect("it runs");
+            assert_eq!(outcome.differences, [], "{}: {:?}", case.name, outcome.enriched);
+            outcome.unasked
+        })
+        .collect();
+    assert_eq!(unasked, [vec![], vec!["user".to_owned()], vec![]]);
+    assert_eq!(runner.without(&[]).count(), 0);
+    for key in ["shop", "[\"shop\"]", "[\"a\", \"b\", \"c\"]", "[\"a\", 1]"] {
+        let case = format!(
+            "[[case]]\nname = \"x\"\ninput = \"{{}}\"\nexpect.dlq = \"missing_field\"\ngiven.lookups.price.rows.'{key}' = {{}}\n"
+        );
+        let error = cases(&case).err().unwrap_or_else(|| panic!("{key} was read"));
+        assert!(error.contains("is no list of as many texts") && error.contains("rows.'[\"shop-1\""), "{error}");
+    }
+}

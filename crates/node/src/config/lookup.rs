@@ -11,8 +11,6 @@ use super::build::NamedFile;
 use super::model::{Config, Lookup, LookupKind, OnMany, TableFormat};
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
-#[cfg(feature = "remote")]
-use super::remote::Client;
 use super::remote::{self, Named, Remote};
 use super::schema::{KEYS, REMOTE};
 use super::suggest::nearest;
@@ -72,8 +70,12 @@ fn read(r: &mut Reader, at: &At<'_>, named: &mut Named<'_>) -> Lookup {
     }
     let kind = match kind.as_deref() {
         Some(kind) if REMOTE.contains(&kind) => {
+            let before = r.found.len();
             let remote = remote::read(r, at, kind, key.len(), named);
-            refuse_what_no_client_takes(r, at, &remote, key.len());
+            // What is wrong already is told once.
+            if r.found.len() == before && key.len() <= PARAMETERS_MAX {
+                refuse_what_no_client_takes(r, at, &remote, key.len());
+            }
             LookupKind::Remote(Box::new(remote))
         }
         kind => file(r, at, kind, required, named),
@@ -115,27 +117,26 @@ fn refuse_other_kinds(r: &mut Reader, at: &At<'_>, kind: &str) {
         let Some(name) = key.path.strip_prefix("lookup[].").and_then(|rest| rest.split('.').next()) else { continue };
         if at.member(name).is_some() && !told.contains(&name) {
             told.push(name);
-            let message = format!("`{name}` is for lookups of kind {}, and this one is {kind}", key.only.join(" or "));
+            let message = format!("`{name}` is for lookups of kind {}, and this one is {kind}", one_of(key.only));
             r.found.push(Found::new(ProblemKind::Conflict, at.key_spot(name).or(at.spot), message));
         }
+    }
+}
+
+/// `a, b or c`.
+fn one_of(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
     }
 }
 
 /// What the client of a source does not take, as far as that can be told without secrets and connections.
 #[cfg(feature = "remote")]
 fn refuse_what_no_client_takes(r: &mut Reader, at: &At<'_>, remote: &Remote, parameters: usize) {
-    // What is missing is told already.
-    let whole =
-        at.member("url").is_some() && (at.member("query").is_some() || !matches!(remote.client, Client::Sql(_)));
-    if !whole || !(1..=PARAMETERS_MAX).contains(&parameters) {
-        return;
-    }
-    let Err(wrong) = crate::lookups::client::try_out(remote, parameters) else { return };
-    // One of its own has been told of the same.
-    let spot = at.spot_of(wrong.key);
-    if !r.found.iter().any(|f| f.spot == spot) {
-        let found = Found::new(ProblemKind::BadValue, spot, format!("`lookup.{}`: {}", wrong.key, wrong.what));
-        r.found.push(found);
+    if let Err(wrong) = crate::lookups::client::try_out(remote, parameters) {
+        let message = format!("`lookup.{}`: {}", wrong.key, wrong.what);
+        r.found.push(Found::new(ProblemKind::BadValue, at.spot_of(wrong.key), message));
     }
 }
 

@@ -344,7 +344,7 @@ fn key_columns(r: &mut Reader, at: &At<'_>, parameters: usize) -> Vec<String> {
     if at.member("key_columns").is_none() && parameters > 1 {
         let message =
             format!("the key has {parameters} parameters: name the columns that are its key in `key_columns`");
-        let found = Found::new(ProblemKind::MissingKey, at.key_spot("key").or(at.spot), message);
+        let found = Found::new(ProblemKind::Conflict, at.key_spot("key").or(at.spot), message);
         r.found.push(found.help("for example: key_columns = [\"shop\", \"sku\"]"));
     }
     let columns = columns.unwrap_or_else(|| vec!["id".into()]);

@@ -639,7 +639,7 @@ pub static KEYS: &[Key] = &[
         Is("false"),
         "true",
         &["ssl", "sslmode"],
-        "Whether to speak with the database by TLS only. (`redis` and `http` say it in their URL: `rediss://`, `https://`.)",
+        "Whether to speak with the database by TLS only. The other kinds say it in their URL: `rediss://`, `https://`.",
     )
     .only(&["sql"]),
     key(
@@ -960,7 +960,7 @@ pub static KEYS: &[Key] = &[
         Is("\"1h\""),
         "\"1d\"",
         &["stale_if_error", "stale", "grace"],
-        "How long past its time a value is still given when its source fails, with the status `stale:SECONDS`. 0s: never.",
+        "How long past its time a value is still given when its source fails, with the status `stale:90s`. 0s: never.",
     )
     .only(REMOTE),
     // [lookup.breaker]
@@ -1140,7 +1140,7 @@ pub static KEYS: &[Key] = &[
         Is("\"40ms\""),
         "\"100ms\"",
         &["timeout", "budget", "max_wait"],
-        "How long an event waits for its lookups, all of them and all their attempts together. When it is over the event goes on with what it has; the status of the others is `timeout`, or `stale:SECONDS` where the cache has something older.",
+        "How long an event waits for its lookups, all of them and all their attempts together. When it is over the event goes on with what it has; the status of the others is `timeout`, or `stale:90s` where the cache has something older.",
     ),
     key(
         "enrich.status",

@@ -27,7 +27,7 @@ pub fn toml(effective: &Effective, from: &str, origins: bool) -> String {
         }
         let _ = match table.section.strip_suffix("[]") {
             Some(list) => writeln!(out, "\n[[{list}]]"),
-            None => writeln!(out, "\n[{}]", table.section),
+            None => writeln!(out, "\n[{}]", table.section.replace("[]", "")),
         };
         keys(&mut out, table, origins);
     }

@@ -186,7 +186,7 @@ fn tables_of_lookups_go_with_their_kinds() {
     for table in ["cache", "breaker"] {
         let file = format!("version = 1\n[[lookup]]\nname = \"x\"\nkind = \"mmdb\"\npath = \"x\"\n[lookup.{table}]\n");
         let found = problems(&file);
-        let said = format!("`{table}` is for lookups of kind sql or redis or http, and this one is mmdb");
+        let said = format!("`{table}` is for lookups of kind sql, redis or http, and this one is mmdb");
         assert_eq!(found.iter().map(|p| p.message.as_str()).collect::<Vec<_>>(), [said]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{LookupsError, Outside};
+use super::LookupsError;
 use crate::config::Config;
 use crate::engine::World;
 
@@ -12,7 +12,7 @@ pub struct Lookups(());
 impl Lookups {
     /// # Errors
     /// Never.
-    pub fn start(_: &Config, _: &World, _: Outside<'_>) -> Result<Lookups, LookupsError> {
+    pub fn start(_: &Config, _: &World) -> Result<Lookups, LookupsError> {
         Ok(Lookups(()))
     }
 

@@ -230,3 +230,64 @@ fn mark(remote: &config::Remote, url: &str) -> String {
     let digest = Sha256::digest(format!("{url:?}{asked}"));
     digest[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_taken_out_of_a_url() {
+        for (url, plain, user, password) in [
+            ("postgres://me:p%40ss%3A@db:5432/users", "postgres://db:5432/users", Some("me"), Some("p@ss:")),
+            ("postgres://me@db/users", "postgres://db/users", Some("me"), None),
+            ("redis://:secret@cache/0", "redis://cache/0", None, Some("secret")),
+            ("redis://a:b@c:d@cache", "redis://cache", Some("a"), Some("b@c:d")),
+            ("redis://cache/0", "redis://cache/0", None, None),
+            ("postgres://db/a@b", "postgres://db/a@b", None, None),
+            ("sqlite:a@b.db", "sqlite:a@b.db", None, None),
+            ("mysql://u:100%@h/d", "mysql://h/d", Some("u"), Some("100%")),
+            ("mysql://u:%ff@h/d", "mysql://h/d", Some("u"), Some("%ff")),
+            ("mysql://u:%zz%4@h/d", "mysql://h/d", Some("u"), Some("%zz%4")),
+        ] {
+            let (found, by, with) = without_login(url);
+            assert_eq!((found.as_str(), by.as_deref()), (plain, user), "{url}");
+            assert_eq!(with.as_ref().map(Secret::reveal), password, "{url}");
+        }
+    }
+
+    /// What decides over an answer is in the mark; who asks, and how often, is not.
+    #[test]
+    fn caches_are_shared_by_those_who_ask_the_same() {
+        let marked = |more: &str, url: &str| {
+            let file = format!(
+                "version = 1\n[[lookup]]\nname = \"x\"\nkind = \"sql\"\nurl = {{ env = \"DB\" }}\nkey = \"event.user\"\n\
+                 query = \"SELECT id, plan FROM t WHERE id = ANY($1)\"\n{more}"
+            );
+            let args = config::LoadArgs::default();
+            let loaded = config::Config::load_with(&args, |_| Ok(file)).unwrap_or_else(|e| panic!("{e}"));
+            let env = [("DB".to_owned(), url.to_owned()), ("PW".to_owned(), "p".to_owned())];
+            let lookup = &loaded.config.lookups[0];
+            let remote = lookup.kind.remote().expect("it is one");
+            let made = build(remote, lookup.key.len(), Outside { env: &env, fs: &seam::RealFs });
+            made.map(|made| made.mark).unwrap_or_else(|e| panic!("{e:?}"))
+        };
+        let url = "postgres://me:secret@db/users";
+        let mark = marked("", url);
+        for (more, url) in [
+            ("", "postgres://you:other@db/users"),
+            ("pool = 2\nattempts = 1\nbulk = 7\n", url),
+            ("password = { env = \"PW\" }\n", url),
+            ("cache = { ttl = \"1s\" }\n", url),
+        ] {
+            assert_eq!(marked(more, url), mark, "{more}{url}");
+        }
+        for (more, url) in [
+            ("", "postgres://me:secret@db/orders"),
+            ("", "postgres://me:secret@other/users"),
+            ("on_many = \"first\"\n", url),
+            ("key_columns = \"plan\"\n", url),
+        ] {
+            assert_ne!(marked(more, url), mark, "{more}{url}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The lookups that are asked over a connection, as a part of the process.
 //!
 //! * `client` (the feature `remote`): the client of a source, from its configuration and its secrets
+//! * `desk` (the same feature): how a source is asked
 //! * `running` (the same feature): all of them at work, each a [`lookup::service::Service`], on a runtime of their own
 //! * [`named`]: all lookups, those of files too, for whoever asks for them by name
 //! * `shown` (the same feature): what is seen of them: metrics, remarks, the status page's numbers
@@ -13,6 +14,8 @@ mod absent;
 #[cfg(feature = "remote")]
 pub mod client;
 pub mod named;
+#[cfg(feature = "remote")]
+mod desk;
 #[cfg(feature = "remote")]
 mod running;
 #[cfg(feature = "remote")]
@@ -28,7 +31,15 @@ use crate::config::{Config, Loaded, MaybeSecret, NamedSecret, Problem, ProblemKi
 #[cfg(not(feature = "remote"))]
 pub use absent::Lookups;
 #[cfg(feature = "remote")]
+pub use desk::desk;
+#[cfg(feature = "remote")]
 pub use running::Lookups;
+
+/// Clients that are there already, by the names of their lookups: they are asked in place of what the configuration says.
+#[cfg(feature = "remote")]
+pub type Clients = std::collections::BTreeMap<String, std::sync::Arc<dyn lookup::remote::Remote>>;
+#[cfg(not(feature = "remote"))]
+pub type Clients = ();
 
 /// Why a lookup cannot be started. Holds no secret.
 #[derive(Debug, thiserror::Error)]
@@ -106,11 +117,16 @@ pub fn check(loaded: &Loaded, outside: Outside<'_>) -> Vec<Problem> {
 
 #[cfg(feature = "remote")]
 fn refused(config: &Config, outside: Outside<'_>) -> Vec<LookupsError> {
-    let shared = config.cache.shared.as_ref().and_then(|shared| client::shared(shared, outside).err());
-    let of_lookup =
-        |l: &crate::config::Lookup| client::build(l.kind.remote()?, l.key.len(), outside).err().map(|w| w.of(&l.name));
-    let of_lookups = config.lookups.iter().filter_map(of_lookup);
-    of_lookups.chain(shared.map(|wrong| wrong.of("[cache.shared]"))).collect()
+    let mut refused = Vec::new();
+    for lookup in &config.lookups {
+        if let Some(Err(wrong)) = lookup.kind.remote().map(|r| client::build(r, lookup.key.len(), outside)) {
+            refused.push(wrong.of_lookup(&lookup.name));
+        }
+    }
+    if let Some(Err(wrong)) = config.cache.shared.as_ref().map(|shared| client::shared(shared, outside)) {
+        refused.push(wrong.of("[cache.shared]"));
+    }
+    refused
 }
 
 #[cfg(not(feature = "remote"))]
@@ -118,8 +134,12 @@ fn refused(_: &Config, _: Outside<'_>) -> Vec<LookupsError> {
     Vec::new()
 }
 
+#[cfg(feature = "remote")]
 impl Wrong {
-    #[cfg(feature = "remote")]
+    fn of_lookup(self, name: &str) -> LookupsError {
+        self.of(&format!("lookup `{name}`"))
+    }
+
     fn of(self, of: &str) -> LookupsError {
         LookupsError::Wrong { of: of.to_owned(), key: self.key, what: self.what }
     }

@@ -4,15 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ask::shared::SharedConfig;
-use ask::{BreakerConfig, DeskConfig, Ttls};
 use lookup::Asked;
 use lookup::service::{CacheConfig, Service};
 use seam::{Clock, Fs};
 use tokio::runtime::Runtime;
 
 use super::client::{self, Made};
-use super::{LookupsError, Outside, cache_dir};
+use super::{LookupsError, Outside, cache_dir, desk};
 use crate::config::{self, Config};
 use crate::engine::World;
 
@@ -24,8 +22,6 @@ const THREADS_MAX: usize = 4;
 const SHARDS_MAX: usize = 16;
 /// Bytes that a part of a local cache has at least, unless the whole is smaller.
 const SHARD_MIN: usize = 1 << 20;
-/// The longest pause before a retry, unless the first one may be longer.
-const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 /// The services of all lookups that are asked over a connection. They run until [`Lookups::stop`].
 pub struct Lookups {
@@ -48,7 +44,8 @@ impl Lookups {
     ///
     /// # Errors
     /// A secret or a certificate that is not there, and what clients refuse.
-    pub fn start(config: &Config, world: &World, outside: Outside<'_>) -> Result<Lookups, LookupsError> {
+    pub fn start(config: &Config, world: &World) -> Result<Lookups, LookupsError> {
+        let outside = Outside { env: &world.env, fs: &*world.fs };
         let remotes = || config.lookups.iter().filter_map(|l| Some((l, l.kind.remote()?)));
         let mut lookups =
             Lookups { clock: world.clock.clone(), list: Vec::new(), fs: world.fs.clone(), runtime: Mutex::default() };
@@ -60,8 +57,10 @@ impl Lookups {
         let tier = shared.map(|s| client::shared(s, outside)).transpose().map_err(|w| w.of("[cache.shared]"))?;
         let tier = tier.map(Arc::new);
         for (lookup, remote) in remotes() {
-            let made = client::build(remote, lookup.key.len(), outside).map_err(|wrong| wrong.of(&lookup.name))?;
+            let made =
+                client::build(remote, lookup.key.len(), outside).map_err(|wrong| wrong.of_lookup(&lookup.name))?;
             let Made { remote: client, mark } = made;
+            let client = world.clients.get(&lookup.name).cloned().unwrap_or(client);
             let name = format!("{}.{mark}", lookup.name);
             let uses_shared = remote.shared && tier.is_some();
             let seed = world.rng.next_u128() as u64;
@@ -170,45 +169,4 @@ fn runtime() -> Result<Runtime, LookupsError> {
 
 fn cache(config: &config::remote::LookupCache) -> CacheConfig {
     CacheConfig { bytes: config.size, shards: (config.size / SHARD_MIN).clamp(1, SHARDS_MAX) }
-}
-
-fn desk(remote: &config::Remote, shared: Option<&config::remote::SharedCache>, seed: u64) -> DeskConfig {
-    let (limits, cache, breaker) = (&remote.limits, &remote.cache, &remote.breaker);
-    let ttls = Ttls {
-        hit: micros(cache.ttl),
-        not_found: micros(cache.ttl_missing),
-        error: micros(cache.ttl_error),
-        max_stale: micros(cache.max_stale),
-    };
-    DeskConfig {
-        bulk: limits.bulk,
-        bulk_wait_us: micros(limits.bulk_wait),
-        attempts_max: limits.attempts,
-        back_off_us: micros(limits.back_off),
-        back_off_max_us: micros(limits.back_off.max(BACK_OFF_MAX)),
-        late_us: micros(limits.late),
-        in_flight_max: limits.in_flight,
-        asks_max: limits.queue,
-        rate: limits.rate,
-        breaker: BreakerConfig {
-            window: breaker.window,
-            calls_min: breaker.calls,
-            bad_percent: breaker.failures,
-            slow_us: micros(breaker.slow),
-            slow_percent: breaker.slow_calls,
-            open_us: micros(breaker.open),
-            probes: breaker.probes,
-        },
-        shared: shared.map(|shared| SharedConfig {
-            timeout_us: micros(shared.timeout),
-            lease_us: micros(shared.lease),
-            look_us: micros(shared.look),
-            ..SharedConfig::default()
-        }),
-        ..DeskConfig::new(seed, ttls)
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

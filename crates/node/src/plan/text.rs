@@ -206,7 +206,7 @@ fn of_remote(remote: &Remote) -> Vec<String> {
     vec![
         format!("{}: {}, {} a call", remote.place, count(remote.connections, "connection"), count(remote.bulk, "key")),
         format!(
-            "cached in {}{shared}: values {}, what is missing {}, past its time {} more if the source fails",
+            "cached in {}{shared}: values {}, what is missing {}, {} longer if it fails",
             show_size(cache.size),
             show_duration(cache.ttl),
             show_duration(cache.ttl_missing),

@@ -2,6 +2,8 @@
 
 mod dedup;
 mod enrich;
+#[cfg(feature = "lookups")]
+mod facts;
 mod lookup;
 mod river;
 mod sender;
@@ -22,6 +24,9 @@ pub struct BenchArgs {
 enum What {
     /// The enrich stage alone, on one core, beside the floor: validate, find 12 members, copy
     Enrich(EnrichArgs),
+    /// Five lookups for each event, with backends that take their time: throughput, latency, one of them down
+    #[cfg(feature = "lookups")]
+    Facts(FactsArgs),
     /// An hour of distinct ids, told from duplicates in memory and on disk
     Dedup(DedupArgs),
     /// The sessions stage: an event's cost, a million visitors in memory, after a kill, and beside snapshots
@@ -37,6 +42,42 @@ pub struct EnrichArgs {
     /// How long to measure
     #[arg(long, default_value_t = 10)]
     secs: u64,
+}
+
+#[cfg(feature = "lookups")]
+#[derive(clap::Args, Clone)]
+pub struct FactsArgs {
+    /// Which parts: throughput, latency, down
+    #[arg(long, value_delimiter = ',', default_value = "throughput,latency,down")]
+    parts: Vec<String>,
+    /// How often each part is measured; the median is told
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// How long each is measured
+    #[arg(long, default_value_t = 10)]
+    secs: u64,
+    /// How long caches fill before
+    #[arg(long, default_value_t = 5)]
+    warm_up_secs: u64,
+    /// How long a backend is down
+    #[arg(long, default_value_t = 60)]
+    down_secs: u64,
+    /// Events a second in `latency`
+    #[arg(long, default_value_t = 20_000)]
+    rate: u64,
+    /// Keys of each lookup, drawn by Zipf's law
+    #[arg(long, default_value_t = 100_000)]
+    keys: usize,
+    /// Local cache of each lookup over a connection; 90 of a hundred keys are in one of this size
+    #[arg(long, default_value = "6MiB")]
+    cache: String,
+    /// An MMDB file to look addresses up in; else the first of the configuration or of what was fetched
+    #[arg(long, value_name = "FILE")]
+    mmdb: Option<PathBuf>,
+    /// Asks real backends ($OUZEL_TEST_POSTGRES, $OUZEL_TEST_REDIS, a service over HTTP in this process) instead of stubs;
+    /// `down` is left out
+    #[arg(long)]
+    real: bool,
 }
 
 #[derive(clap::Args, Clone)]
@@ -118,6 +159,8 @@ pub fn run(global: &Global, args: BenchArgs) -> Result {
     }
     match args.what {
         What::Dedup(args) => dedup::run(global, &args),
+        #[cfg(feature = "lookups")]
+        What::Facts(args) => facts::run(global, &args),
         What::Enrich(args) => enrich::run(global, &args),
         What::Sessions(args) => sessions::run(global, &args),
         What::Lookup(args) => lookup::run(global, &args),

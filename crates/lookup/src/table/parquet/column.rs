@@ -13,6 +13,10 @@ use parquet::schema::types::ColumnDescriptor;
 
 use super::value::{Form, Stored};
 
+/// Pages without a value that may follow each other. Some writers leave one here and there, and the library takes each for the
+/// end.
+const EMPTY_PAGES_MAX: usize = 8;
+
 /// What is said of columns that do not fit each other, or their own levels.
 pub(super) const DAMAGED: &str = "its columns do not fit together: the file is damaged";
 
@@ -66,9 +70,16 @@ impl Column {
         self.defs.clear();
         self.reps.clear();
         (self.level, self.value) = (0, 0);
-        let (rows, levels) = self.values.read(rows, &mut self.defs, &mut self.reps)?;
-        self.levels = levels;
-        Ok(rows)
+        self.values.clear();
+        self.levels = 0;
+        let (mut had, mut nothing) = (0, 0);
+        while had < rows && nothing < EMPTY_PAGES_MAX {
+            let (more, levels) = self.values.read(rows - had, &mut self.defs, &mut self.reps)?;
+            had += more;
+            self.levels += levels;
+            nothing = if levels == 0 { nothing + 1 } else { 0 };
+        }
+        Ok(had)
     }
 
     /// The definition level of what is next.
@@ -109,7 +120,9 @@ impl Column {
 
 /// The values of a batch.
 trait Values {
-    /// Reads up to so many rows in place of those before; the number of rows and of levels.
+    fn clear(&mut self);
+
+    /// Reads up to so many more rows; the number of rows and of levels.
     fn read(&mut self, rows: usize, defs: &mut Vec<i16>, reps: &mut Vec<i16>) -> Result<(usize, usize), ParquetError>;
 
     fn stored(&self, at: usize) -> Option<Stored<'_>>;
@@ -119,6 +132,8 @@ trait Values {
 struct Nothing;
 
 impl Values for Nothing {
+    fn clear(&mut self) {}
+
     fn read(&mut self, _: usize, _: &mut Vec<i16>, _: &mut Vec<i16>) -> Result<(usize, usize), ParquetError> {
         Ok((0, 0))
     }
@@ -135,8 +150,11 @@ struct Typed<T: DataType> {
 }
 
 impl<T: DataType> Values for Typed<T> {
-    fn read(&mut self, rows: usize, defs: &mut Vec<i16>, reps: &mut Vec<i16>) -> Result<(usize, usize), ParquetError> {
+    fn clear(&mut self) {
         self.values.clear();
+    }
+
+    fn read(&mut self, rows: usize, defs: &mut Vec<i16>, reps: &mut Vec<i16>) -> Result<(usize, usize), ParquetError> {
         let (rows, _, levels) = self.reader.read_records(rows, Some(defs), Some(reps), &mut self.values)?;
         Ok((rows, levels))
     }
