@@ -47,13 +47,20 @@ fn event(e: &Value) -> String {
             line(&time(&enriched["at"]), "enriched", format!("{}{linked}", place(enriched)));
             let (ok, other): (Vec<_>, Vec<_>) =
                 enriched["enrichers"].as_object().into_iter().flatten().partition(|(_, status)| **status == "ok");
+            let took = |name: &str| enriched["waited"][name].as_f64().map(|ms| format!("{ms:.1} ms"));
             if !ok.is_empty() {
-                line("", "with", ok.iter().map(|(name, _)| short(name)).collect::<Vec<_>>().join(", "));
+                let one = |(name, _): &(&String, &Value)| match took(name) {
+                    Some(took) => format!("{} ({took})", short(name)),
+                    None => short(name),
+                };
+                line("", "with", ok.iter().map(one).collect::<Vec<_>>().join(", "));
             }
             if !other.is_empty() {
-                let other: Vec<String> =
-                    other.iter().map(|(name, s)| format!("{} ({})", short(name), short(plain(s)))).collect();
-                line("", "without", other.join(", "));
+                let one = |(name, status): &(&String, &Value)| match took(name) {
+                    Some(took) => format!("{} ({}, {took})", short(name), short(plain(status))),
+                    None => format!("{} ({})", short(name), short(plain(status))),
+                };
+                line("", "without", other.iter().map(one).collect::<Vec<_>>().join(", "));
             }
             session(e, &mut line);
         }

@@ -61,6 +61,33 @@ fn killed_at_named_points_and_at_random() {
     assert!(sessions > 1000 && merges > 0 && late > 100 && linked > 100, "{report}");
 }
 
+/// Every event asks a source that takes its time, so that it dies with events above the committed position that are finished.
+#[test]
+fn killed_while_events_wait_for_facts() {
+    let addr = support::stub::serve(|path, stream| {
+        // By the key, so that some are slow and some never come.
+        let n = path.bytes().map(u64::from).sum::<u64>() % 50;
+        std::thread::sleep(std::time::Duration::from_millis(if n == 0 { 400 } else { n / 2 }));
+        support::stub::say(stream, "200 OK", "", format!("{{\"n\":{n}}}").as_bytes())
+    });
+    let dir = temp();
+    let file = dir.path().join("lookups.toml");
+    let text = format!(
+        "version = 1\n[[lookup]]\nname = \"fact\"\nkind = \"http\"\nurl = \"http://{addr}/{{key}}\"\n\
+         key = \"event.visitor\"\nallow_private = [\"127.0.0.1\"]\ncache = {{ ttl = \"500ms\" }}\n"
+    );
+    std::fs::write(&file, text).expect("written");
+    let mut config = config(&dir);
+    config.args.extend(["-c".to_owned(), file.display().to_string()]);
+    config.points = ["enrich.fetched", "enrich.applied", "enrich.submitted", "enrich.committed", "journal.frame.half_written"]
+        .map(str::to_owned)
+        .to_vec();
+    config.cycles = if long() { 100 } else { 7 };
+    let report = kill_loop(config).expect("the harness works");
+    clean(&report);
+    assert!(report.points_missed.is_empty(), "{report}");
+}
+
 #[test]
 fn the_power_goes() {
     let dir = temp();

@@ -19,6 +19,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use event::key::partition_of;
 use event::topic::{DLQ, ENRICHED, RAW};
 use event::{Code, Field, Flags, Header, HeaderRef, Micros, Offset, RecordRef, Source, TopicPartition};
+use flow::Progress;
 use log::{Log, LogError};
 use serde_json::{Map, Value, json};
 
@@ -230,7 +231,11 @@ fn way(
         return Ok(way);
     }
     let committed = log.committed("enrich", &log::Input::Topic(one.at))?;
-    if committed.is_none_or(|position| one.offset >= position.next) {
+    let is_done = committed.is_some_and(|position| {
+        let above = Progress::decode_with(position.next, &position.metadata);
+        one.offset < position.next || above.is_some_and(|(_, finished)| finished.contains(one.offset))
+    });
+    if !is_done {
         way.outcome = "waiting";
         return Ok(way);
     }
@@ -278,6 +283,7 @@ fn enriched_of(
             let mut enriched = place(at, offset);
             enriched["at"] = member["at"].clone();
             enriched["enrichers"] = enrichers(member);
+            enriched["waited"] = member["waited"].clone();
             enriched["data_versions"] = member["data_versions"].clone();
             if asked.body {
                 enriched["event"] = event.clone();
@@ -293,7 +299,7 @@ fn enriched_of(
 
 /// Each enricher and how it went: what wrote a member and says nothing else went well.
 fn enrichers(member: &Value) -> Value {
-    const OURS: [&str; 6] = ["v", "at", "revision", "visitor", "status", "data_versions"];
+    const OURS: [&str; 7] = ["v", "at", "revision", "visitor", "status", "waited", "data_versions"];
     let members = member.as_object().into_iter().flatten();
     let mut all: Map<String, Value> =
         members.filter(|(name, _)| !OURS.contains(&name.as_str())).map(|(n, _)| (n.clone(), "ok".into())).collect();

@@ -76,12 +76,24 @@ pub enum Bug {
     BatchCuts,
     /// Timers that are due at once fire in the order of a hash map (simulation).
     MapOrderLeaks,
+    /// An event does not wait for an earlier one of its visitor that waits for an answer (simulation).
+    OrderIgnored,
+    /// What is finished above the committed position is not committed with it (simulation).
+    FinishedForgotten,
+    /// A retry of a call is another call (simulation, life of an ask).
+    RetryUnderNewId,
+    /// An answer that comes when its attempt is over is taken for another call's (simulation, life of an ask).
+    LateReplyWritten,
+    /// A call that is given up keeps its permit (simulation, life of an ask).
+    PermitLeaked,
+    /// Whoever cancels an ask takes all others with him who wait for the same key (simulation, life of an ask).
+    FollowerCancelledWithLeader,
     /// The sessions stage fails on events of the type `poison` (no bug to be found: to see it set aside).
     PanicsOnEvent,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 17] = [
+    pub const ALL: [Bug; 23] = [
         Bug::AckBeforeFsync,
         Bug::DirectorySyncSkipped,
         Bug::PositionApart,
@@ -98,6 +110,12 @@ impl Bug {
         Bug::OverlayDropped,
         Bug::BatchCuts,
         Bug::MapOrderLeaks,
+        Bug::OrderIgnored,
+        Bug::FinishedForgotten,
+        Bug::RetryUnderNewId,
+        Bug::LateReplyWritten,
+        Bug::PermitLeaked,
+        Bug::FollowerCancelledWithLeader,
         Bug::PanicsOnEvent,
     ];
 
@@ -119,6 +137,12 @@ impl Bug {
             Bug::OverlayDropped => "overlay_dropped",
             Bug::BatchCuts => "batch_cuts",
             Bug::MapOrderLeaks => "map_order_leaks",
+            Bug::OrderIgnored => "order_ignored",
+            Bug::FinishedForgotten => "finished_forgotten",
+            Bug::RetryUnderNewId => "retry_under_new_id",
+            Bug::LateReplyWritten => "late_reply_written",
+            Bug::PermitLeaked => "permit_leaked",
+            Bug::FollowerCancelledWithLeader => "follower_cancelled_with_leader",
             Bug::PanicsOnEvent => "panics_on_event",
         }
     }

@@ -34,6 +34,8 @@ pub enum Law {
     L8,
     /// Any cutting into batches, and any abort in between, gives the same outputs.
     L11,
+    /// What is enriched of one visitor, as `raw` has him, is in the order of `raw`.
+    Order,
     /// The program answers, keeps running and shows what it has shown before.
     Conduct,
 }
@@ -113,6 +115,7 @@ pub fn check(world: &World<'_>) -> Vec<Violation> {
     all.extend(l3_nothing_that_was_not_sent(world));
     all.extend(l4_in_all_or_in_none(world));
     all.extend(l5_no_hole(world));
+    all.extend(order_of_each_visitor(world));
     all.extend(l7_sums(world));
     all.extend(world.sessions.iter().flat_map(|rules| sessions::at_any_time(world, *rules)));
     all
@@ -382,6 +385,26 @@ pub fn l5_no_hole(world: &World<'_>) -> Vec<Violation> {
         }
     }
     found([hole])
+}
+
+/// What is enriched of one visitor, as `raw` has him, is in the order of `raw`: also of those whom their user led to another.
+pub fn order_of_each_visitor(world: &World<'_>) -> Vec<Violation> {
+    let mut turned = Finding::new(
+        Law::Order,
+        "an event is enriched behind a later one of its visitor",
+        "the window of the enrich stage: does an event wait for earlier ones with its key?",
+    );
+    let mut last: HashMap<(u32, u32, u64), u64> = HashMap::new();
+    for (partition, row) in world.outputs.enriched.iter().filter(|(_, row)| row.revision == 0) {
+        let Some((from, offset)) = row.source else { continue };
+        let rows = &world.outputs.raw.rows[from as usize];
+        let Ok(at) = rows.binary_search_by_key(&offset, |raw| raw.offset) else { continue };
+        let before = last.insert((partition, from, rows[at].key), offset);
+        if before.is_some_and(|before| before > offset) {
+            turned.add(|| place("enriched", partition, row));
+        }
+    }
+    found([turned])
 }
 
 /// L7. Every answer adds up, and so does what is stored.

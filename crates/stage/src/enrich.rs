@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drive::{Action, Driver, Input, Phase, Settled};
+use drive::{Action, Driver, Input, Phase, Planted, Settled};
 use enrich::dedup::Pair;
 use enrich::{Dedup, DedupConfig, Enrich};
 use event::record::Chunk;
@@ -452,7 +452,10 @@ impl EnrichParts {
                 }
             }
         }
-        let driver = Driver::new(self.operator.clone(), input, dedup, from.min(committed), 1);
+        let mut driver = Driver::new(self.operator.clone(), input, dedup, from.min(committed), 1);
+        let bugs =
+            [(Bug::OrderIgnored, Planted::OrderIgnored), (Bug::FinishedForgotten, Planted::FinishedForgotten)];
+        bugs.iter().filter(|(bug, _)| planted(*bug)).for_each(|(_, plant)| driver.plant(*plant));
         Ok(Part {
             driver,
             runs,

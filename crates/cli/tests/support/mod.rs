@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::disallowed_methods)] // each test file uses its part; tests look at real files
 
+pub mod stub;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@ use std::ops::{ControlFlow, Range};
 
 use event::topic::{DLQ, RAW};
 use event::{HeaderRef, Micros, Offset, RecordRef, Source, TopicId, TopicPartition};
+use flow::Finished;
 use log::{Log, LogError};
 
 use super::Searched;
@@ -135,13 +136,21 @@ pub fn each(
     Ok(bytes)
 }
 
-/// The first position at or behind which a partition has records made of `of`, or of what comes after it in the same
-/// partition: a stage writes in the order in which it reads, so it is found by halving.
+/// How much later than others a stage may have finished what it read before them, in positions: what is made of `raw` is in
+/// order for each visitor only, all else is in order.
+fn disorder(of: Source) -> Offset {
+    if of.topic == RAW.0 { Finished::SPAN } else { 0 }
+}
+
+/// A position behind which are all records made of `of`, or of what comes after it in the same partition; the first such,
+/// where a stage writes in the order in which it reads. It is found by halving.
 ///
 /// Records made of other partitions lie between. Each is looked at twice at the most, for what held none is not looked at
 /// again.
 pub fn seek(log: &dyn Log, at: TopicPartition, of: Source) -> Result<Offset, LogError> {
     let (mut low, mut high) = log.bounds(at)?;
+    // What was made of lower positions has none of these behind it.
+    let wanted = of.offset.saturating_sub(disorder(of));
     while low < high {
         let middle = low + (high - low) / 2;
         let mut seen = None;
@@ -154,7 +163,7 @@ pub fn seek(log: &dyn Log, at: TopicPartition, of: Source) -> Result<Offset, Log
             ControlFlow::Break(())
         })?;
         match seen {
-            Some((offset, source)) if source < of.offset => low = offset + 1,
+            Some((offset, source)) if source < wanted => low = offset + 1,
             _ => high = middle,
         }
     }
@@ -170,12 +179,13 @@ pub fn made_of(
 ) -> Result<(), LogError> {
     let from = seek(log, at, of)?;
     let (_, end) = log.bounds(at)?;
+    let last = of.offset.saturating_add(disorder(of));
     each(log, at, from..end, |offset, record, header| {
         let source = header.source();
         if source == of {
             return visit(offset, record, header);
         }
-        let behind = (source.topic, source.partition) == (of.topic, of.partition) && source.offset > of.offset;
+        let behind = (source.topic, source.partition) == (of.topic, of.partition) && source.offset > last;
         if behind { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(())

@@ -1,16 +1,17 @@
 //! A source of facts as a process asks it: through the desk of `ask`, from a cache of its own, in simulated time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ask::{
-    Action, Age, Answer, AskId, BreakerConfig, Cache, CallId, Counters, Desk, DeskConfig, Failure, Outcome, Ttls,
+    Action, Age, Answer, AskId, BreakerConfig, Cache, CallId, Counters, Desk, DeskConfig, Failure, Outcome, Planted, Ttls,
 };
 use flow::Status;
 use lookup::asked::Tier;
 use lookup::{Asked, Asking, Hear, Key, Origin, Told};
 use seam::Clock;
+use seam::fault::{Bug, planted};
 
 use super::{SimClock, SimSource};
 
@@ -34,6 +35,8 @@ struct State {
     waiting: BTreeMap<AskId, (usize, Arc<Hear>)>,
     /// What is on its way, by the time when it comes and the order in which it was asked for.
     replies: BTreeMap<(u64, u64), (CallId, u32, Reply)>,
+    /// Attempts that are neither over nor given up.
+    open: BTreeSet<(CallId, u32)>,
     wake_at: Option<u64>,
     asks: u64,
     calls: u64,
@@ -46,11 +49,20 @@ impl SimLookup {
         // Small, so that calls wait for each other, and a source that is down is left alone now and then.
         (config.bulk, config.in_flight_max, config.attempts_max) = (8, 4, 3);
         config.breaker = BreakerConfig { open_us: 50_000, slow_us: 20_000, ..config.breaker };
+        let mut desk = Desk::new(config);
+        let bugs = [
+            (Bug::RetryUnderNewId, Planted::RetryUnderNewId),
+            (Bug::LateReplyWritten, Planted::LateReplyWritten),
+            (Bug::PermitLeaked, Planted::PermitLeaked),
+            (Bug::FollowerCancelledWithLeader, Planted::FollowerCancelledWithLeader),
+        ];
+        bugs.iter().filter(|(bug, _)| planted(*bug)).for_each(|(_, plant)| desk.plant(*plant));
         let state = State {
-            desk: Desk::new(config),
+            desk,
             cache: Cache::new(1 << 20, 10),
             waiting: BTreeMap::new(),
             replies: BTreeMap::new(),
+            open: BTreeSet::new(),
             wake_at: None,
             asks: 0,
             calls: 0,
@@ -64,6 +76,7 @@ impl SimLookup {
         let mut state = self.state();
         while let Some(due) = state.replies.first_entry().filter(|first| first.key().0 <= now) {
             let (call, attempt, reply) = due.remove();
+            state.open.remove(&(call, attempt));
             match reply {
                 Ok(answers) => state.desk.answered(now, call, attempt, answers),
                 Err(failure) => state.desk.failed(now, call, attempt, failure),
@@ -106,13 +119,17 @@ impl SimLookup {
                     hear(place, Told { status, json, origin: None });
                 }
                 Action::Call { call, attempt, keys, .. } => {
+                    let is_new = state.open.iter().all(|(open, _)| *open != call);
+                    assert!(is_new, "an attempt begins when the one before is over");
+                    state.open.insert((call, attempt));
                     // One that nobody answers is given up by the desk.
                     if let Some((after, reply)) = self.0.source.reply(&keys) {
                         state.calls += 1;
                         state.replies.insert((now + after, state.calls), (call, attempt, reply));
                     }
                 }
-                Action::Drop { call } => state.replies.retain(|_, (of, ..)| *of != call),
+                // Its answer is on its way all the same, and comes to a call that is over.
+                Action::Drop { call } => state.open.retain(|(open, _)| *open != call),
                 Action::Remember { key, entry } => state.cache.put(now, &key, &entry),
                 Action::WakeAt(at) => state.wake_at = Some(at),
                 Action::ReadShared { .. }
@@ -121,6 +138,8 @@ impl SimLookup {
                 | Action::Release { .. } => unreachable!("there is no shared tier here"),
             }
         }
+        let in_flight = state.desk.counters().in_flight;
+        assert_eq!(in_flight, state.open.len(), "each attempt that is open has a permit, and nothing else has one");
     }
 }
 

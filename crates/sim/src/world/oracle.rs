@@ -12,6 +12,7 @@ use log::Log;
 use session::{SessionStage, SessionsConfig};
 
 use super::scenario::LONG_MS;
+use super::source;
 use crate::laws::{self, Law, Violation, sessions as law};
 use crate::ledger::Ledger;
 use crate::model::Model;
@@ -49,6 +50,7 @@ impl Oracle {
         all.extend(laws::l2_at_most_once(&world));
         all.extend(laws::l3_nothing_that_was_not_sent(&world));
         all.extend(laws::l5_no_hole(&world));
+        all.extend(laws::order_of_each_visitor(&world));
         let rules = world.sessions.expect("set above");
         all.extend(law::l2_told_once(&world));
         all.extend(law::l3_links_were_seen(&world, rules));
@@ -62,6 +64,7 @@ impl Oracle {
         if over && rules.allowed_lateness_us >= LONG_MS * 1000 {
             all.extend(law::l8_sessions_equal_the_model(&world, world.sessions.expect("set above")));
         }
+        all.extend(facts(log));
         match totals(log) {
             Ok((enrich, sessions)) => {
                 all.extend(law::l7_sessions_sum(&world, sessions.processed, sessions.quarantined));
@@ -76,6 +79,38 @@ impl Oracle {
         }
         all
     }
+}
+
+/// What is said of an event's visitor is what the source says of him, and of nobody else; or a lie.
+fn facts(log: &dyn Log) -> Vec<Violation> {
+    let mut all = Vec::new();
+    for p in 0..log.partitions(ENRICHED) {
+        let stored = match stored(log, ENRICHED.partition(p)) {
+            Ok(stored) => stored,
+            Err(why) => return vec![laws::conduct(why, "the log: it must be readable when all is quiet")],
+        };
+        for (_, (_, _, value)) in stored {
+            let Some(value) = value else { continue };
+            let event: serde_json::Value = serde_json::from_slice(&value).unwrap_or_default();
+            let enriched = &event["enriched"];
+            let status = enriched["status"]["fact"].as_str().unwrap_or_default();
+            let key = event["anonymousId"].as_str().unwrap_or_default();
+            let truth = source::value(key.as_bytes());
+            let said = enriched.get("fact").map(ToString::to_string);
+            let lie = said.as_ref().is_some_and(|said| said.contains("\"lie\""));
+            let holds = match status {
+                "ok" => lie || said.is_some() && said == truth,
+                "miss" => truth.is_none() && said.is_none(),
+                stale if stale.starts_with("stale:") => lie || said.is_some() && said == truth,
+                _ => said.is_none(),
+            };
+            if !holds {
+                let what = format!("of {key:?} is said {said:?} ({status}), and the truth is {truth:?}");
+                all.push(laws::conduct(what, "whose answer it is: a call's answers, or what came when it was over"));
+            }
+        }
+    }
+    all
 }
 
 /// What the stages say of themselves, of all partitions.

@@ -15,7 +15,7 @@ use super::{Report, Scenario, Trace, World};
 use crate::laws::{self, Violation};
 
 /// Bugs that worlds must find. Other decisions take two versions of a program, and the poison is in every world.
-pub const PLANTS: [Bug; 15] = [
+pub const PLANTS: [Bug; 21] = [
     Bug::ReplaySentTwice,
     Bug::SnapshotWithoutPosition,
     Bug::TimersLost,
@@ -31,6 +31,12 @@ pub const PLANTS: [Bug; 15] = [
     Bug::LostTail,
     Bug::AckBeforeFsync,
     Bug::DirectorySyncSkipped,
+    Bug::OrderIgnored,
+    Bug::FinishedForgotten,
+    Bug::RetryUnderNewId,
+    Bug::LateReplyWritten,
+    Bug::PermitLeaked,
+    Bug::FollowerCancelledWithLeader,
 ];
 
 /// A seed that once found something.

@@ -17,7 +17,7 @@
 //! | client retries after a lost answer | `events`: `clients_that_never_heard_..` |
 //! | same id, other payload | `events`: `an_id_that_is_taken_..` |
 //! | two processes on one data directory | the lock is the real file system's: `crates/log/tests/journal/directory.rs`, `a_second_writer_is_refused_and_told_by_whom`; `crates/cli/tests/first_hour.rs`, `a_second_writer_is_refused_by_name` |
-//! | lookup source: timeout, down, slow, wrong answers | `facts`: all of it. 500, slow drip, 10 MB body, reset: not yet, no source is reached over a network |
+//! | lookup source: timeout, down, slow, wrong answers | `facts`: all of it. 500, slow drip, 10 MB body, reset, bad certificate: on real sockets, `crates/lookup/tests/remote`, and with the program around it `crates/cli/tests/facts.rs` |
 //! | half-written reference file | `crates/lookup/tests/corrupt.rs`, `table_reload.rs`; `crates/node/tests/assets/crashes.rs` |
 //! | reload under load: good, bad, 50 times | `facts`: `fifty_reloads_..`; bad files in `crates/cli/tests/reload.rs` |
 //! | SIGTERM with full queues | `process`: `stopped_in_good_order_..` |
