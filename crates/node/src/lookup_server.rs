@@ -15,8 +15,8 @@ use stage::facts::Sources;
 
 use crate::config::Config;
 use crate::engine::{Port, StartError, World, limits, listen_error, spawn, tell_of_reloads};
-use crate::lookups::named::Named;
 use crate::lookups::Lookups;
+use crate::lookups::named::Named;
 use crate::parts::sources_asked;
 
 /// Between two looks at whether it is to stop.

@@ -13,9 +13,9 @@
 mod absent;
 #[cfg(feature = "remote")]
 pub mod client;
-pub mod named;
 #[cfg(feature = "remote")]
 mod desk;
+pub mod named;
 #[cfg(feature = "remote")]
 mod running;
 #[cfg(feature = "remote")]
