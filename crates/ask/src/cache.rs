@@ -280,6 +280,11 @@ impl Cache {
         self.reads
     }
 
+    /// Takes back what was counted since: for a key that is read once more for the same asker.
+    pub fn recount(&mut self, reads: Reads) {
+        self.reads = reads;
+    }
+
     /// Entries that were given up for others before their time.
     pub fn evicted(&self) -> u64 {
         self.evicted

@@ -64,13 +64,13 @@ fn place(source: SocketAddr) -> tempfile::TempDir {
     let nowhere = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let lookup = |name: &str, url: String| {
         format!(
-            "[[lookup]]\nname = \"{name}\"\nkind = \"http\"\nurl = \"{url}\"\nkey = \"user\"\n\
+            "[[lookup]]\nname = \"{name}\"\nkind = \"http\"\nurl = \"{url}\"\nkey = \"event.user\"\n\
              allow_private = [\"127.0.0.1\"]\nattempts = 1\n"
         )
     };
     let config = format!(
         "version = 1\n[enrich]\ndeadline = \"5s\"\n[[lookup]]\nname = \"plan\"\nkind = \"file\"\npath = \"plans.csv\"\n\
-         key = \"user\"\n{}{}",
+         key = \"event.user\"\n{}{}",
         lookup("there", format!("http://{source}/{{key}}")),
         lookup("gone", format!("http://{nowhere}/{{key}}")),
     );

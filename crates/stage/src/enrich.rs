@@ -453,8 +453,7 @@ impl EnrichParts {
             }
         }
         let mut driver = Driver::new(self.operator.clone(), input, dedup, from.min(committed), 1);
-        let bugs =
-            [(Bug::OrderIgnored, Planted::OrderIgnored), (Bug::FinishedForgotten, Planted::FinishedForgotten)];
+        let bugs = [(Bug::OrderIgnored, Planted::OrderIgnored), (Bug::FinishedForgotten, Planted::FinishedForgotten)];
         bugs.iter().filter(|(bug, _)| planted(*bug)).for_each(|(_, plant)| driver.plant(*plant));
         Ok(Part {
             driver,

@@ -74,6 +74,7 @@ fn show(result: &Value) {
     let key = result["key"].as_str().map_or_else(|| result["key"].to_string(), str::to_owned);
     let from = match (text("tier"), result["age_ms"].as_u64()) {
         ("", _) | (_, None) => String::new(),
+        (tier, Some(0)) => format!("  from {tier}"),
         (tier, Some(ms)) => format!("  from {tier}, {} old", term::span(Duration::from_millis(ms))),
     };
     println!("{key}: {}{from}", text("status"));

@@ -78,7 +78,19 @@ impl Local {
 
     /// What is known; a fresh value's JSON is appended to `out`. What it finds fresh it does not allocate for.
     pub fn get(&self, now: u64, key: &[u8], out: &mut Vec<u8>) -> Known {
+        Local::read(&mut self.shard(key), now, key, out)
+    }
+
+    /// The same for whoever has just looked: it is not counted again.
+    pub fn get_again(&self, now: u64, key: &[u8], out: &mut Vec<u8>) -> Known {
         let mut shard = self.shard(key);
+        let reads = shard.reads();
+        let known = Local::read(&mut shard, now, key, out);
+        shard.recount(reads);
+        known
+    }
+
+    fn read(shard: &mut Cache, now: u64, key: &[u8], out: &mut Vec<u8>) -> Known {
         let Some(hit) = shard.get(now, key) else { return Known::Nothing };
         if hit.age != Age::Fresh {
             return Known::Stale(hit.entry());

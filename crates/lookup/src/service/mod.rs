@@ -131,15 +131,12 @@ impl Service {
         micros(&*self.0.clock)
     }
 
-    fn local(&self, now: u64, key: &[u8], out: &mut Vec<u8>) -> Known {
-        let mut known = self.0.local.get(now, key, out);
-        if let Known::Settled { refresh, .. } = &mut known
-            && let Some(entry) = refresh.take()
-        {
+    /// A value that is used near its end is fetched anew.
+    fn refresh(&self, key: &[u8], entry: Option<ask::Entry>) {
+        if let Some(entry) = entry {
             // A service that has stopped refreshes nothing.
             let _ = self.0.messages.send(Message::Refresh { key: key.into(), entry });
         }
-        known
     }
 
     /// Stops: open asks are settled as timeouts, and so are those to come; leases are given back. Ready when that is done.
@@ -178,8 +175,11 @@ impl Service {
 impl asked::Asked for Service {
     /// From the local cache. What is used near its end is refreshed behind it.
     fn known(&self, key: &[u8], out: &mut Vec<u8>) -> Option<(Status, Origin)> {
-        match self.local(self.now(), key, out) {
-            Known::Settled { status, age_us, .. } => Some((status, Origin { tier: Tier::Local, age_us })),
+        match self.0.local.get(self.now(), key, out) {
+            Known::Settled { status, age_us, refresh } => {
+                self.refresh(key, refresh);
+                Some((status, Origin { tier: Tier::Local, age_us }))
+            }
             Known::Stale(_) | Known::Nothing => None,
         }
     }
@@ -194,8 +194,10 @@ impl asked::Asked for Service {
         for (place, key) in keys.into_iter().enumerate() {
             let promise = hearing.promise(place);
             json.clear();
-            let stale = match self.local(now, &key, &mut json) {
-                Known::Settled { status, age_us, .. } => {
+            // Whoever asks has found nothing known: if something is by now, it is not counted twice.
+            let stale = match self.0.local.get_again(now, &key, &mut json) {
+                Known::Settled { status, age_us, refresh } => {
+                    self.refresh(&key, refresh);
                     let origin = Some(Origin { tier: Tier::Local, age_us });
                     promise.settle(Told { status, json: &json, origin });
                     continue;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ask::{
-    Action, Age, Answer, AskId, BreakerConfig, Cache, CallId, Counters, Desk, DeskConfig, Failure, Outcome, Planted, Ttls,
+    Action, Age, Answer, AskId, BreakerConfig, Cache, CallId, Counters, Desk, DeskConfig, Failure, Outcome, Planted,
+    Ttls,
 };
 use flow::Status;
 use lookup::asked::Tier;

@@ -96,7 +96,7 @@ fn config(dir: &Path, source: std::net::SocketAddr, args: &LookupArgs) -> Result
     let size = (args.keys * (source::VALUE_BYTES + 100) * 2).max(1 << 20);
     let text = format!(
         "version = 1\n[data]\ndir = {data:?}\n[http]\nlisten = \"127.0.0.1:0\"\n[cache]\nwarm = false\n\
-         [[lookup]]\nname = \"bench\"\nkind = \"http\"\nurl = \"http://{source}/{{key}}\"\nkey = \"user\"\n\
+         [[lookup]]\nname = \"bench\"\nkind = \"http\"\nurl = \"http://{source}/{{key}}\"\nkey = \"event.user\"\n\
          allow_private = [\"127.0.0.1\"]\nattempts = 5\ncache = {{ size = {size}, ttl = \"1d\" }}\n",
         data = dir.join("data").display().to_string(),
     );
