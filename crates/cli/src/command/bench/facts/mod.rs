@@ -115,7 +115,7 @@ impl Urls {
         Urls {
             sql: "\"postgres://bench@127.0.0.1/bench\"".into(),
             redis: "\"redis://127.0.0.1\"".into(),
-            http: "\"http://127.0.0.1/scores\"".into(),
+            http: "\"http://127.0.0.1/risks\"".into(),
         }
     }
 
@@ -129,7 +129,7 @@ impl Urls {
         real::fill(&redis, keys).map_err(|e| Failed::environment("filling the Redis", &e))?;
         let http = real::serve().map_err(|e| Failed::environment("serving HTTP", &e))?;
         let of = |variable| format!("{{ env = \"{variable}\" }}");
-        Ok(Urls { sql: of(real::POSTGRES), redis: of(real::REDIS), http: format!("\"http://{http}/scores\"") })
+        Ok(Urls { sql: of(real::POSTGRES), redis: of(real::REDIS), http: format!("\"http://{http}/risks\"") })
     }
 }
 
@@ -262,7 +262,7 @@ impl Bench<'_> {
                  query = \"SELECT id, 'pro' AS plan, 12 AS seats FROM unnest($1::text[]) AS id\"\n\
                  key_columns = [\"id\"]\nkey = \"/keys/1\"\n{cache}\
                  [[lookup]]\nname = \"session\"\nkind = \"redis\"\nurl = {redis}\nkey = \"/keys/2\"\n{cache}\
-                 [[lookup]]\nname = \"score\"\nkind = \"http\"\nurl = {http}\n\
+                 [[lookup]]\nname = \"risk\"\nkind = \"http\"\nurl = {http}\n\
                  body = '{{\"ids\": {{keys}}}}'\nallow_private = [\"127.0.0.1\"]\nkey = \"/keys/3\"\n{cache}"
             ));
         }
@@ -436,6 +436,6 @@ mod tests {
         for way in ["up", "refuses", "silent"] {
             assert!(figure(&down, &format!("/{way}/events_per_s")) > 0.0, "{down}");
         }
-        assert!(figure(&down, "/up/lookups/score/calls_per_event") > 0.0, "{down}");
+        assert!(figure(&down, "/up/lookups/risk/calls_per_event") > 0.0, "{down}");
     }
 }

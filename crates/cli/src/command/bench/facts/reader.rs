@@ -35,7 +35,7 @@ pub struct Times {
 }
 
 /// The lookups that may be waited for.
-pub const WAITED: [&str; 3] = ["account", "session", "score"];
+pub const WAITED: [&str; 3] = ["account", "session", "risk"];
 
 impl Reader {
     pub fn new(log: Arc<dyn Log>) -> Reader {
