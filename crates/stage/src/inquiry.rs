@@ -147,3 +147,90 @@ fn micros(elapsed: Duration) -> u64 {
     // A process does not run for half a million years.
     elapsed.as_micros() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use flow::Status;
+    use lookup::asked::Tier;
+    use lookup::{Hear, Origin};
+    use seam::RealClock;
+
+    use super::*;
+
+    /// Knows `known`, and tells of other keys when it is told to.
+    #[derive(Default)]
+    struct Slow {
+        asked: Mutex<Vec<(Vec<Key>, u64, Arc<Hear>)>>,
+        gone: Arc<AtomicUsize>,
+    }
+
+    struct Gone(Arc<AtomicUsize>);
+
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    impl Asked for Slow {
+        fn known(&self, key: &[u8], out: &mut Vec<u8>) -> Option<(Status, Origin)> {
+            out.extend_from_slice(b"1");
+            (key == b"known").then_some((Status::Ok, Origin { tier: Tier::Local, age_us: 0 }))
+        }
+
+        fn ask(&self, keys: Vec<Key>, deadline: u64, hear: Hear) -> Asking {
+            self.asked.lock().expect("no panic").push((keys, deadline, Arc::new(hear)));
+            Box::new(Gone(self.gone.clone()))
+        }
+    }
+
+    #[test]
+    fn answers_reach_the_batch_that_asked_and_nobody_who_has_gone() {
+        let (slow, rung) = (Arc::new(Slow::default()), Arc::new(AtomicUsize::new(0)));
+        let mut sources = Sources::default();
+        let source = sources.add_asked("slow", slow.clone());
+        let ring = rung.clone();
+        let mailbox = Arc::new(Mailbox::new(Arc::new(move || {
+            ring.fetch_add(1, SeqCst);
+        })));
+        let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
+        let mut asks = Asks::default();
+        let keys: [&[u8]; 3] = [b"known", b"a", b"b"];
+        let ids = keys.map(|key| asks.parts().0.ask(source, key));
+        let mut inquiries = Inquiries::new(mailbox.clone());
+        let budget = Duration::from_millis(40);
+        for flight in [7, 8] {
+            let facts = inquiries.ask(&sources, flight, &asks, 0, &clock, budget);
+            assert_eq!((facts.len(), facts.pending(), facts.fact(ids[0]).json), (3, 2, &b"1"[..]));
+        }
+        // A further round of the same batch has the time that is left.
+        let late = asks.parts().0.ask(source, b"c");
+        inquiries.ask(&sources, 7, &asks, 3, &clock, budget);
+        let asked: Vec<_> = std::mem::take(&mut *slow.asked.lock().expect("no panic"));
+        let wanted = |n: usize| asked[n].0.iter().map(|key| key.to_vec()).collect::<Vec<_>>();
+        assert_eq!((wanted(0), wanted(2)), (vec![b"a".to_vec(), b"b".to_vec()], vec![b"c".to_vec()]));
+        assert_eq!(asked[0].1, asked[2].1);
+        assert!(asked[1].1 >= asked[0].1);
+
+        let told = |json: &'static [u8]| Told { status: Status::Ok, json, origin: None };
+        (asked[0].2)(1, told(b"of b"));
+        (asked[2].2)(0, told(b"of c"));
+        (asked[1].2)(0, told(b"of a"));
+        assert_eq!(rung.load(SeqCst), 1, "once for what nobody has taken yet");
+        let letters = mailbox.take();
+        let of = inquiries.open(&letters);
+        let short: Vec<_> =
+            of.iter().map(|(f, all)| (*f, all.iter().map(|a| (a.ask, &a.json[..])).collect::<Vec<_>>())).collect();
+        assert_eq!(short, [(7, vec![(ids[2], &b"of b"[..]), (late, b"of c")]), (8, vec![(ids[1], b"of a")])]);
+
+        inquiries.forget_below(8);
+        assert_eq!(slow.gone.load(SeqCst), 2, "who has all does not wait");
+        inquiries.drop_all();
+        assert_eq!(slow.gone.load(SeqCst), 3);
+        // What comes for a partition that was taken away is not told to whoever gets it next.
+        (asked[1].2)(1, told(b"late"));
+        assert!(Inquiries::new(mailbox.clone()).open(&mailbox.take()).is_empty());
+    }
+}
