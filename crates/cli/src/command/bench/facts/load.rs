@@ -18,8 +18,8 @@ use crate::exit::{Exit, Failed, Result};
 
 /// Events of a commit: few, so that their time of sending is that of each.
 const BATCH: usize = 50;
-/// Rendered batches: enough that no cache learns them.
-const RENDERED: usize = 800;
+/// Rendered batches: 13 MB, more than the processor's caches have.
+const RENDERED: usize = 200;
 /// Commits on their way at most.
 const IN_FLIGHT: usize = 64;
 /// Without a rate: events that may be between the log and the reader.
@@ -68,12 +68,16 @@ pub struct Sent {
     pub behind: AtomicU64,
 }
 
+/// Events to be stamped and sent over and over.
+pub fn rendered() -> Result<Vec<Batch>> {
+    let mut generator = GenConfig::crowd(1).build().map_err(|e| Failed::new(Exit::Failed, e.to_string()))?;
+    Ok(render_batches(&mut generator, RENDERED, BATCH, Form::Ndjson))
+}
+
 impl Load {
     /// Writes until `stop`; `read` is how many events have come out. Each event has its intended time of sending as its
     /// time.
-    pub fn run(&self, sent: &Sent, read: &AtomicU64, stop: &AtomicBool) -> Result<()> {
-        let mut generator = GenConfig::crowd(1).build().map_err(|e| Failed::new(Exit::Failed, e.to_string()))?;
-        let mut batches = render_batches(&mut generator, RENDERED, BATCH, Form::Ndjson);
+    pub fn run(&self, mut batches: Vec<Batch>, sent: &Sent, read: &AtomicU64, stop: &AtomicBool) -> Result<()> {
         let mut collector = Collector::new(self.decoder.clone(), self.log.partitions(event::topic::RAW));
         let mut rng = Rng::new(1);
         let mut tickets: VecDeque<Ticket> = VecDeque::new();
