@@ -166,7 +166,8 @@ impl Alone {
     fn start(dir: &Path) -> Alone {
         let mut command = ouzel();
         command.args(["run", "--roles", "lookup", "--listen", "127.0.0.1:0", "-c"]).arg(dir.join("ouzel.toml"));
-        command.arg("--data").arg(dir.join("data")).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.arg("--data").arg(dir.join("data")).env("OUZEL_LOG", "info");
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let mut said = BufReader::new(child.stderr.take().expect("piped")).lines();
         let addr = said.find_map(|line| {
