@@ -94,7 +94,11 @@ fn facts(log: &dyn Log) -> Vec<Violation> {
             let event: serde_json::Value = serde_json::from_slice(&value).unwrap_or_default();
             let enriched = &event["enriched"];
             let status = enriched["status"]["fact"].as_str().unwrap_or_default();
-            let key = event.get("anonymousId").unwrap_or(&event["userId"]).as_str().unwrap_or_default();
+            // Whose visitor is not named is known by his user.
+            let key = match (event["anonymousId"].as_str(), event["userId"].as_str()) {
+                (Some(visitor), _) => visitor.to_owned(),
+                (None, user) => format!("user:{}", user.unwrap_or_default()),
+            };
             let truth = source::value(key.as_bytes());
             let said = enriched.get("fact").map(ToString::to_string);
             let lie = said.as_ref().is_some_and(|said| said.contains("\"lie\""));
