@@ -64,7 +64,9 @@ impl Oracle {
         if over && rules.allowed_lateness_us >= LONG_MS * 1000 {
             all.extend(law::l8_sessions_equal_the_model(&world, world.sessions.expect("set above")));
         }
-        all.extend(facts(log));
+        if over {
+            all.extend(facts(log));
+        }
         match totals(log) {
             Ok((enrich, sessions)) => {
                 all.extend(law::l7_sessions_sum(&world, sessions.processed, sessions.quarantined));
