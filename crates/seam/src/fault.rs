@@ -80,8 +80,6 @@ pub enum Bug {
     OrderIgnored,
     /// What is finished above the committed position is not committed with it (simulation).
     FinishedForgotten,
-    /// A retry of a call is another call (simulation, life of an ask).
-    RetryUnderNewId,
     /// An answer that comes when its attempt is over is taken for another call's (simulation, life of an ask).
     LateReplyWritten,
     /// A call that is given up keeps its permit (simulation, life of an ask).
@@ -93,7 +91,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 22] = [
         Bug::AckBeforeFsync,
         Bug::DirectorySyncSkipped,
         Bug::PositionApart,
@@ -112,7 +110,6 @@ impl Bug {
         Bug::MapOrderLeaks,
         Bug::OrderIgnored,
         Bug::FinishedForgotten,
-        Bug::RetryUnderNewId,
         Bug::LateReplyWritten,
         Bug::PermitLeaked,
         Bug::FollowerCancelledWithLeader,
@@ -139,7 +136,6 @@ impl Bug {
             Bug::MapOrderLeaks => "map_order_leaks",
             Bug::OrderIgnored => "order_ignored",
             Bug::FinishedForgotten => "finished_forgotten",
-            Bug::RetryUnderNewId => "retry_under_new_id",
             Bug::LateReplyWritten => "late_reply_written",
             Bug::PermitLeaked => "permit_leaked",
             Bug::FollowerCancelledWithLeader => "follower_cancelled_with_leader",

@@ -52,7 +52,6 @@ impl SimLookup {
         config.breaker = BreakerConfig { open_us: 50_000, slow_us: 20_000, ..config.breaker };
         let mut desk = Desk::new(config);
         let bugs = [
-            (Bug::RetryUnderNewId, Planted::RetryUnderNewId),
             (Bug::LateReplyWritten, Planted::LateReplyWritten),
             (Bug::PermitLeaked, Planted::PermitLeaked),
             (Bug::FollowerCancelledWithLeader, Planted::FollowerCancelledWithLeader),

@@ -94,29 +94,32 @@ fn facts(log: &dyn Log) -> Vec<Violation> {
         for (_, (_, _, value)) in stored {
             let Some(value) = value else { continue };
             let event: serde_json::Value = serde_json::from_slice(&value).unwrap_or_default();
-            let enriched = &event["enriched"];
-            let status = enriched["status"]["fact"].as_str().unwrap_or_default();
             // Whose visitor is not named is known by his user.
-            let key = match (event["anonymousId"].as_str(), event["userId"].as_str()) {
+            let visitor = match (event["anonymousId"].as_str(), event["userId"].as_str()) {
                 (Some(visitor), _) => visitor.to_owned(),
                 (None, user) => format!("user:{}", user.unwrap_or_default()),
             };
-            let truth = source::value(key.as_bytes());
-            let said = enriched.get("fact").map(ToString::to_string);
-            let lie = said.as_ref().is_some_and(|said| said.contains("\"lie\""));
-            let holds = match status {
-                "ok" => lie || said.is_some() && said == truth,
-                "miss" => truth.is_none() && said.is_none(),
-                stale if stale.starts_with("stale:") => lie || said.is_some() && said == truth,
-                _ => said.is_none(),
-            };
-            if !holds {
-                let what = format!("of {key:?} is said {said:?} ({status}), and the truth is {truth:?}");
-                all.push(laws::conduct(what, "whose answer it is: a call's answers, or what came when it was over"));
-            }
+            let id = event["messageId"].as_str().unwrap_or_default();
+            all.extend(fact(&event["enriched"], "fact", &visitor));
+            all.extend(fact(&event["enriched"], "own", id));
         }
     }
     all
+}
+
+fn fact(enriched: &serde_json::Value, name: &str, key: &str) -> Option<Violation> {
+    let status = enriched["status"][name].as_str().unwrap_or_default();
+    let truth = source::value(key.as_bytes());
+    let said = enriched.get(name).map(ToString::to_string);
+    let lie = said.as_ref().is_some_and(|said| said.contains("\"lie\""));
+    let holds = match status {
+        "ok" => lie || said.is_some() && said == truth,
+        "miss" => truth.is_none() && said.is_none(),
+        stale if stale.starts_with("stale:") => lie || said.is_some() && said == truth,
+        _ => said.is_none(),
+    };
+    let what = || format!("{name} of {key:?} is {said:?} ({status}), and the truth is {truth:?}");
+    (!holds).then(|| laws::conduct(what(), "whose answer it is: a call's answers, or what came when it was over"))
 }
 
 /// What the stages say of themselves, of all partitions.

@@ -116,14 +116,21 @@ impl Process {
             key: vec![FieldPath::parse("enriched.fact.n").expect("a path")],
             when: None,
         };
-        let key = vec![FieldPath::parse("event.visitor").expect("a path")];
-        let fact = LookupSetup { name: "fact".into(), source: fact, key, ..again.clone() };
+        // By the visitor, by what many visitors share, and by what no two events share.
+        let asked = |name: &str, path: &str| LookupSetup {
+            name: name.into(),
+            source: fact,
+            key: vec![FieldPath::parse(path).expect("a path")],
+            ..again.clone()
+        };
+        let mut lookups = vec![asked("fact", "event.visitor"), asked("kind", "event.type"), asked("own", "event.id")];
+        lookups.push(again.clone());
         let operator = Enrich::new(EnrichConfig {
             member: "enriched".into(),
             status: StatusMode::All,
             partitions,
             out_of_order_us: rules.out_of_order_us,
-            setup: Setup { lookups: vec![fact, again], link: Some(link), ..Setup::default() },
+            setup: Setup { lookups, link: Some(link), ..Setup::default() },
         });
         let operator = Arc::new(operator.map_err(|e| format!("{e:?}"))?);
         let status = Arc::new(StageStatus::new(partitions));
