@@ -15,8 +15,7 @@ const BEGIN: &str = "<!-- By `cargo xtask bench`. -->\n";
 const END: &str = "<!-- End of what is measured. -->\n";
 
 /// The benches, in the order of the page, each with the most seconds that one measurement of it is worth.
-const BENCHES: [(&str, u64); 5] =
-    [("enrich", 10), ("sessions", 20), ("facts", 20), ("lookup", 10), ("run", u64::MAX)];
+const BENCHES: [(&str, u64); 5] = [("enrich", 10), ("sessions", 20), ("facts", 20), ("lookup", 10), ("run", u64::MAX)];
 
 pub struct Options {
     runs: usize,

@@ -98,8 +98,7 @@ fn whatever_a_source_does_events_go_on_and_say_why() {
     let mut command = ouzel();
     command.args(["run", "--until-idle", "--output", "-", "-c"]).arg(dir.path().join("ouzel.toml"));
     let out = fine(command.arg("--data").arg(dir.path().join("data")));
-    let enriched: Vec<Value> =
-        out.stdout.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(parsed).collect();
+    let enriched: Vec<Value> = out.stdout.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(parsed).collect();
     assert_eq!(enriched.len(), events.len());
     let mut seen: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
     for event in &enriched {

@@ -79,9 +79,10 @@ fn killed_while_events_wait_for_facts() {
     std::fs::write(&file, text).expect("written");
     let mut config = config(&dir);
     config.args.extend(["-c".to_owned(), file.display().to_string()]);
-    config.points = ["enrich.fetched", "enrich.applied", "enrich.submitted", "enrich.committed", "journal.frame.half_written"]
-        .map(str::to_owned)
-        .to_vec();
+    config.points =
+        ["enrich.fetched", "enrich.applied", "enrich.submitted", "enrich.committed", "journal.frame.half_written"]
+            .map(str::to_owned)
+            .to_vec();
     config.cycles = if long() { 100 } else { 7 };
     let report = kill_loop(config).expect("the harness works");
     clean(&report);

@@ -159,10 +159,13 @@ mod tests {
 
     use super::*;
 
+    /// Keys, the deadline, and who hears.
+    type Wait = (Vec<Key>, u64, Hear);
+
     /// Knows `known`, and tells of other keys when it is told to.
     #[derive(Default)]
     struct Slow {
-        asked: Mutex<Vec<(Vec<Key>, u64, Arc<Hear>)>>,
+        asked: Mutex<Vec<Wait>>,
         gone: Arc<AtomicUsize>,
     }
 
@@ -181,7 +184,7 @@ mod tests {
         }
 
         fn ask(&self, keys: Vec<Key>, deadline: u64, hear: Hear) -> Asking {
-            self.asked.lock().expect("no panic").push((keys, deadline, Arc::new(hear)));
+            self.asked.lock().expect("no panic").push((keys, deadline, hear));
             Box::new(Gone(self.gone.clone()))
         }
     }

@@ -18,10 +18,13 @@ pub struct Lookups {
     users: Users,
 }
 
+/// Keys, the deadline, and who hears.
+type Wait = (Vec<Key>, u64, Hear);
+
 #[derive(Default)]
 pub struct Users {
     /// Asks that wait for [`Users::tell`].
-    waiting: Arc<Mutex<Vec<(Vec<Key>, u64, Hear)>>>,
+    waiting: Arc<Mutex<Vec<Wait>>>,
     gone: Arc<AtomicUsize>,
 }
 

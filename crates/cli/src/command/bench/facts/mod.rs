@@ -228,15 +228,14 @@ impl Bench<'_> {
     fn config(&self, facts: &Facts) -> Result<Config> {
         let written =
             self.write(&self.beside(), facts).map_err(|e| Failed::environment("writing the files of lookups", &e));
-        let config = written.and_then(|path| {
+        written.and_then(|path| {
             let (config, data) = (Some(path), Some(self.dir.to_path_buf()));
             let global = Global { config, data, ..self.global.clone() };
             let mut config = look::load(&global, false, RunArgs::default())?.config;
             // The event's time is its intended time of sending, to be compared with, not corrected.
             config.sources.iter_mut().for_each(|source| source.clock = Times::AsSent);
             Ok(config)
-        });
-        config
+        })
     }
 
     /// The configuration and the file of rows. They stay until the engine is done with them.
