@@ -62,10 +62,10 @@ fn answer(path: &str, stream: &mut TcpStream) -> bool {
 
 /// Events, one of them with a key that is to be bound and not pasted, one with a key that nobody takes.
 fn events() -> Vec<Value> {
-    let mut users: Vec<String> = (0..40).map(|n| format!("u-{n}")).collect();
-    users.push("'; DROP TABLE users; --\"\\ \u{1} ü/../../%2e?x=1#&\n\r\n".to_owned());
-    users.push("x".repeat(2_000));
-    users.iter().map(|user| json!({"type": "view", "user": user})).collect()
+    let mut keys: Vec<String> = (0..40).map(|n| format!("k-{n}")).collect();
+    keys.push("'; DROP TABLE users; --\"\\ \u{1} ü/../../%2e?x=1#&\n\r\n".to_owned());
+    keys.push("x".repeat(2_000));
+    keys.iter().map(|key| json!({"type": "view", "q": key})).collect()
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn whatever_a_source_does_events_go_on_and_say_why() {
             _ => ("http", addr.to_string()),
         };
         format!(
-            "[[lookup]]\nname = \"{name}\"\nkind = \"http\"\nurl = \"{scheme}://{at}/{name}/{{key}}\"\nkey = \"event.user\"\n\
+            "[[lookup]]\nname = \"{name}\"\nkind = \"http\"\nurl = \"{scheme}://{at}/{name}/{{key}}\"\nkey = \"/q\"\n\
              allow_private = [\"127.0.0.1\"]\n"
         )
     };
@@ -93,7 +93,7 @@ fn whatever_a_source_does_events_go_on_and_say_why() {
     let events = events();
     let mut lines: String = events.iter().map(|event| event.to_string() + "\n").collect();
     // No event is so large: it is refused at the door, and those before and behind it are not.
-    lines.insert_str(0, &(json!({"type": "view", "user": "y".repeat(1 << 20)}).to_string() + "\n"));
+    lines.insert_str(0, &(json!({"type": "view", "q": "y".repeat(1 << 20)}).to_string() + "\n"));
     std::fs::write(dir.path().join("events.ndjson"), lines).expect("written");
     let mut command = ouzel();
     command.args(["run", "--until-idle", "--output", "-", "-c"]).arg(dir.path().join("ouzel.toml"));
@@ -102,19 +102,19 @@ fn whatever_a_source_does_events_go_on_and_say_why() {
     assert_eq!(enriched.len(), events.len());
     let mut seen: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
     for event in &enriched {
-        let user = event["user"].as_str().expect("a user");
+        let key = event["q"].as_str().expect("a key");
         for (name, may) in WAYS {
             let status = event["enriched"]["status"][name].as_str().expect("a status");
             *seen.entry(name).or_default().entry(status.to_owned()).or_insert(0) += 1;
-            if user.len() > 1024 {
+            if key.len() > 1024 {
                 assert_eq!(status, "error:bad_key", "{name}");
                 continue;
             }
-            assert!(may.contains(&status), "{name} of {user:?}: {status}");
-            assert_eq!(event["enriched"].get(name).is_some(), status == "ok", "{name} of {user:?}");
+            assert!(may.contains(&status), "{name} of {key:?}: {status}");
+            assert_eq!(event["enriched"].get(name).is_some(), status == "ok", "{name} of {key:?}");
         }
         // The key is one segment of the path, whatever is in it.
-        if user.len() <= 1024 {
+        if key.len() <= 1024 {
             let path = event["enriched"]["well"]["path"].as_str().expect("a path");
             let key = path.strip_prefix("/well/").expect("the path of the template");
             assert!(!key.contains(['/', '?', '#', '\'', '"', ' ', '\n', '&']), "{path}");
@@ -123,5 +123,5 @@ fn whatever_a_source_does_events_go_on_and_say_why() {
     eprintln!("{seen:#?}");
     // What is told of it has no key in it.
     let said = support::text(&out.stderr);
-    assert!(!said.contains("u-17") && !said.contains("DROP TABLE"), "{said}");
+    assert!(!said.contains("k-17") && !said.contains("DROP TABLE"), "{said}");
 }

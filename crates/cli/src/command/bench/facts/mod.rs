@@ -420,7 +420,7 @@ mod tests {
             warm_up_secs: 1,
             down_secs: 1,
             rate: 500,
-            keys: 100,
+            keys: 20_000,
             cache: "64KiB".into(),
             real: false,
             mmdb: None,
