@@ -23,12 +23,13 @@ impl Chance {
     }
 }
 
-/// Records of one partition, some of them control records, made of what several partitions hold, each in its order.
+/// Records of one partition, some of them control records, made of what several partitions hold, each in its order; what is made
+/// of `raw` is overtaken now and then.
 fn journal(chance: &mut Chance, dir: &std::path::Path) -> (Arc<Journal>, Vec<Source>) {
     let config = JournalConfig { partitions: 2, allocate_step: 1 << 16, ..JournalConfig::default() };
     let journal = Journal::open(dir, config, Arc::new(RealFs), Arc::new(RealClock::new())).expect("a journal");
     let mut sources = Vec::new();
-    let mut next = [0u64; 3];
+    let (mut next, mut waits) = ([0u64; 3], None);
     for _ in 0..1 + chance.below(12) {
         let mut block = BlockBuilder::new(SESSIONS.partition(1));
         for _ in 0..1 + chance.below(20) {
@@ -36,7 +37,15 @@ fn journal(chance: &mut Chance, dir: &std::path::Path) -> (Arc<Journal>, Vec<Sou
             let partition = if chance.below(30) == 0 { 2 } else { chance.below(2) };
             next[partition as usize] += chance.below(4);
             let topic = if partition == 1 { RAW } else { ENRICHED };
-            let source = Source::of(topic, partition as u32, next[partition as usize]);
+            let mut at = next[partition as usize];
+            if topic == RAW && (waits.is_some() || chance.below(3) == 0) {
+                // The one that waits is finished after this one, or this one begins to wait.
+                let before = waits.take();
+                waits = before.is_none().then_some(at);
+                at = before.unwrap_or(at + 1);
+                next[partition as usize] = next[partition as usize].max(at) + 1;
+            }
+            let source = Source::of(topic, partition as u32, at);
             let header = Header { source, received_time: Micros(sources.len() as i64), ..Header::default() };
             let mut bytes = Vec::new();
             header.encode(&mut bytes);
