@@ -2,7 +2,7 @@
 //! settles what is unknown by the committed position, and joins anew when it is fenced. So the suite holds for the journal,
 //! for Kafka, and for a log that injects faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -248,18 +248,24 @@ struct Worker<'a> {
     log: &'a dyn Log,
     seat: Box<dyn Membership>,
     generation: Option<Generation>,
+    owned: BTreeSet<TopicPartition>,
 }
 
 impl<'a> Worker<'a> {
     fn join(log: &'a dyn Log, group: &str) -> Worker<'a> {
-        Worker { log, seat: log.join(group, RAW), generation: None }
+        Worker { log, seat: log.join(group, RAW), generation: None, owned: BTreeSet::new() }
     }
 
     /// Waits until this member has partitions.
     fn granted(&mut self) -> Generation {
-        for _ in 0..ROUNDS_MAX {
+        self.granted_all(&[])
+    }
+
+    /// Waits until this member has partitions, these among them.
+    fn granted_all(&mut self, wanted: &[TopicPartition]) -> Generation {
+        for _ in 0..ROUNDS_MAX * 10 {
             self.poll();
-            if let Some(generation) = self.generation {
+            if let Some(generation) = self.generation.filter(|_| wanted.iter().all(|tp| self.owned.contains(tp))) {
                 return generation;
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -274,8 +280,14 @@ impl<'a> Worker<'a> {
                 Assignment::Granted { partitions, generation } => {
                     assert!(partitions.iter().all(|tp| tp.topic == RAW && tp.partition < self.log.partitions(RAW)));
                     self.generation = Some(*generation);
+                    self.owned.extend(partitions);
                 }
-                Assignment::Revoked { .. } => self.generation = None,
+                Assignment::Revoked { partitions } => {
+                    self.owned.retain(|tp| !partitions.contains(tp));
+                    if self.owned.is_empty() {
+                        self.generation = None;
+                    }
+                }
             }
         }
         news
@@ -360,17 +372,17 @@ fn takes_metadata_up_to_the_limit(log: &dyn Log) {
 }
 
 fn fences_generations_that_are_over(log: &dyn Log) {
-    let (input, output) = (RAW.partition(0), ENRICHED.partition(1));
-    let commit = |generation, name: &str, next| Commit {
+    let output = ENRICHED.partition(1);
+    let commit = |input, generation, name: &str, next| Commit {
         blocks: vec![block(output, &[name])],
         positions: vec![of_topic("pair", input, next, b"")],
         generation: Some(generation),
     };
     // One commit of a member, exactly once.
-    let once = |worker: &mut Worker<'_>, name: &str, next| {
+    let once = |worker: &mut Worker<'_>, input, name: &str, next| {
         for _ in 0..ROUNDS_MAX {
-            let generation = worker.granted();
-            match log.submit(commit(generation, name, next)).wait() {
+            let generation = worker.granted_all(&[input]);
+            match log.submit(commit(input, generation, name, next)).wait() {
                 Outcome::Committed(_) => return,
                 Outcome::Aborted(Aborted::Invalid(what)) => panic!("{what}"),
                 Outcome::Unknown | Outcome::Aborted(_) => {
@@ -385,26 +397,29 @@ fn fences_generations_that_are_over(log: &dyn Log) {
         panic!("no progress")
     };
     let mut first = Worker::join(log, "pair");
-    once(&mut first, "one", 1);
+    once(&mut first, RAW.partition(0), "one", 1);
     let old = first.granted();
     let mut second = Worker::join(log, "pair");
     let new = second.granted();
     assert!(new > old, "generations grow");
+    // What the second has, the first had before.
+    let input = *second.owned.first().expect("it has some");
     for _ in 0..20 {
-        let outcome = log.submit(commit(old, "never", 9)).wait();
+        let outcome = log.submit(commit(input, old, "never", 9)).wait();
         assert!(!matches!(outcome, Outcome::Committed(_)), "a commit under a generation that is over: {outcome:?}");
     }
     // A tool's commit, without a generation, while the group has a member.
     for _ in 0..20 {
-        let outcome = log.submit(Commit { generation: None, ..commit(old, "never", 9) }).wait();
+        let outcome = log.submit(Commit { generation: None, ..commit(input, old, "never", 9) }).wait();
         assert!(!matches!(outcome, Outcome::Committed(_)), "a commit beside a living member: {outcome:?}");
     }
     let news = first.poll();
-    assert!(matches!(news.first(), Some(Assignment::Revoked { partitions }) if !partitions.is_empty()), "{news:?}");
-    once(&mut second, "two", 2);
+    let revoked = |n: &Assignment| matches!(n, Assignment::Revoked { partitions } if partitions.contains(&input));
+    assert!(news.iter().any(revoked), "{news:?}");
+    once(&mut second, input, "two", 2);
     assert_eq!(log.committed("pair", &Input::Topic(input)).expect("readable").expect("a position").next, 2);
     drop(second);
-    once(&mut first, "three", 3);
+    once(&mut first, input, "three", 3);
     assert_eq!(names(log, output), ["one", "two", "three"]);
 }
 
