@@ -18,6 +18,8 @@ pub(crate) struct Pending {
     failed: AtomicI32,
     /// Offsets of the first records of the blocks.
     bases: Vec<AtomicU64>,
+    /// Offsets after their last ones.
+    ends: Vec<AtomicU64>,
     answer: Mutex<Option<oneshot::Sender<Outcome>>>,
     finish: fn(&Pending) -> Outcome,
 }
@@ -35,6 +37,7 @@ impl Pending {
             left: AtomicU32::new(1),
             failed: AtomicI32::new(0),
             bases: (0..blocks).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            ends: (0..blocks).map(|_| AtomicU64::new(0)).collect(),
             answer: Mutex::new(answer),
             finish,
         })
@@ -51,6 +54,10 @@ impl Pending {
 
     pub fn bases(&self) -> Vec<Offset> {
         self.bases.iter().map(|b| b.load(Relaxed)).collect()
+    }
+
+    pub fn ends(&self) -> impl Iterator<Item = Offset> {
+        self.ends.iter().map(|b| b.load(Relaxed))
     }
 
     /// All records are with librdkafka.
@@ -97,6 +104,7 @@ impl Events for Deliveries {
         match result {
             Ok(offset) => {
                 slot.pending.bases[slot.block].fetch_min(offset, Relaxed);
+                slot.pending.ends[slot.block].fetch_max(offset + 1, Relaxed);
             }
             Err(code) => slot.pending.fail(code),
         }

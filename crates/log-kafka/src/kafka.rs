@@ -24,6 +24,8 @@ use crate::transactor::{Owner, Transactor, has_topics};
 const ASK: Duration = Duration::from_secs(5);
 /// A position that an open transaction may change is waited for this long before its owner is looked for.
 const UNSTABLE: Duration = Duration::from_millis(500);
+/// Within this a committed transaction is marked in all its partitions, but for brokers that are away.
+const MARKED: Duration = Duration::from_secs(2);
 /// Between two looks at such a position.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -281,6 +283,11 @@ impl Shared {
         self.news.send_modify(|n| *n += 1);
     }
 
+    /// These ends are of what was committed: this process sees it from now on.
+    pub fn stored(&self, ends: impl Iterator<Item = (TopicPartition, Offset)>) {
+        ends.for_each(|(at, end)| self.readers.exists(at, end));
+    }
+
     /// What somebody waits for, for `/readyz`; `None`: it does not any more.
     pub fn waits(&self, who: &str, why: Option<String>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -348,7 +355,16 @@ impl Shared {
     fn bounds(&self, at: TopicPartition) -> Result<(Offset, Offset), LogError> {
         self.config.checked(at)?;
         let topic = self.config.topic(at.topic);
-        self.asked(&format!("ask for the ends of {at}"), || self.client.watermarks(&topic, at.partition, ASK))
+        let (known, begun) = (self.readers.known(at), Instant::now());
+        loop {
+            let (start, end) =
+                self.asked(&format!("ask for the ends of {at}"), || self.client.watermarks(&topic, at.partition, ASK))?;
+            // A commit is answered before its marks are in all partitions.
+            if end >= known || begun.elapsed() > MARKED {
+                return Ok((start, end));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Asks again what could not be answered, as long as patience lasts.

@@ -422,14 +422,6 @@ impl<'a> Message<'a> {
             (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast(), size))
         }
     }
-
-    /// When it was made, or stored, in milliseconds since 1970.
-    pub fn timestamp(&self) -> Option<i64> {
-        let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: a live message.
-        let at = unsafe { rd::rd_kafka_message_timestamp(self.0, &mut kind) };
-        (at >= 0).then_some(at)
-    }
 }
 
 /// Partitions with positions.

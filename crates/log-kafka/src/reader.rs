@@ -96,6 +96,11 @@ impl Readers {
         *known = end.max(*known);
     }
 
+    /// The highest such position.
+    pub fn known(&self, at: TopicPartition) -> Offset {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&at).copied().unwrap_or(0)
+    }
+
     /// What is known of the end of a partition without asking: `None` if nobody reads at its end.
     pub fn end(&self, at: TopicPartition) -> Option<Offset> {
         let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,7 +130,7 @@ impl Readers {
                 }
             };
             // Who reads on takes what there is; else there is something, or the end, to be waited for.
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&at).copied().unwrap_or(0);
+            let known = self.known(at);
             let wait = placed || from < known;
             match shared.take(at, from, max_bytes, known, wait, || give_up(begun)) {
                 Ok(fetch) => return fetch,
@@ -140,18 +145,6 @@ impl Readers {
                         return Err(e);
                     }
                     std::thread::sleep(Duration::from_millis(50));
-                }
-            }
-        }
-    }
-
-    /// Whoever reads these will not go on here.
-    pub fn forget(&self, partitions: &[TopicPartition]) {
-        for client in self.clients.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let mut state = client.shared.lock();
-            for at in partitions {
-                if let Some(cursor) = state.cursors.get_mut(at) {
-                    cursor.used = cursor.used.checked_sub(IDLE).unwrap_or(cursor.used);
                 }
             }
         }

@@ -229,7 +229,10 @@ fn transaction(
     shared.waits(id, None);
     let failed = pending.failed();
     match (result, failed) {
-        (Ok(None), None) => commit_it(shared, client, id).map(|()| Committed { bases: pending.bases() }),
+        (Ok(None), None) => commit_it(shared, client, id).map(|()| {
+            shared.stored(commit.blocks.iter().map(|b| b.to).zip(pending.ends()));
+            Committed { bases: pending.bases() }
+        }),
         (Ok(Some(why)), _) => abort(client, why),
         (Ok(None), Some(code)) => {
             tracing::info!(target: "kafka", id, "a record was not stored: {}", native::words(code));

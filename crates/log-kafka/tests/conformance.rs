@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use log::conformance::Seen;
 use log::{Log, conformance};
 use log_kafka::broker::{Cluster, ClusterConfig};
 use log_kafka::{KafkaConfig, KafkaLog};
@@ -12,7 +13,7 @@ fn kafka_conforms() {
     let cluster = Cluster::start(ClusterConfig::default()).expect("a broker");
     // A member that leaves is to be gone at once.
     let fresh = || KafkaConfig { static_members: false, ..cluster.fresh(3) };
-    conformance::suite(|| KafkaLog::connect(fresh()).expect("connects") as Arc<dyn Log>);
+    conformance::suite(Seen::ByPartition, || KafkaLog::connect(fresh()).expect("connects") as Arc<dyn Log>);
     let config = fresh();
     conformance::reopening(|| KafkaLog::connect(config.clone()).expect("connects"));
 }
