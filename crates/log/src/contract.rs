@@ -27,7 +27,7 @@ pub struct Position {
     pub group: Arc<str>,
     pub input: Input,
     pub next: Offset,
-    /// At most [`METADATA_MAX`] bytes (Kafka's default); more is refused as a bug, never cut.
+    /// At most [`METADATA_MAX`] bytes; more is refused as a bug, never cut.
     pub metadata: Bytes,
 }
 
@@ -38,8 +38,8 @@ pub struct StoredPosition {
     pub metadata: Bytes,
 }
 
-/// Kafka's `offset.metadata.max.bytes` by default.
-pub const METADATA_MAX: usize = 4096;
+/// Kafka takes 4,096 bytes of text by default (`offset.metadata.max.bytes`): so many fit in it, with the committer's name.
+pub const METADATA_MAX: usize = 2976;
 
 /// A number that fences: a commit made under a generation that is over is aborted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -251,6 +251,16 @@ pub trait Log: Send + Sync + 'static {
 
     /// Blocks until that number differs from `seen` or the time is over; gives the number.
     fn wait(&self, seen: u64, timeout: Duration) -> u64;
+
+    /// Whether anything is committed at or above a position; it may be a moment old where asking costs much.
+    fn waits_above(&self, partition: TopicPartition, next: Offset) -> bool {
+        self.bounds(partition).is_ok_and(|(_, end)| end > next)
+    }
+
+    /// Whether records stay as long as they lie at or above some group's position. Else they are kept by time alone.
+    fn keeps_by_position(&self) -> bool {
+        true
+    }
 }
 
 impl<L: Log + ?Sized> Log for Arc<L> {
@@ -284,5 +294,13 @@ impl<L: Log + ?Sized> Log for Arc<L> {
 
     fn wait(&self, seen: u64, timeout: Duration) -> u64 {
         (**self).wait(seen, timeout)
+    }
+
+    fn waits_above(&self, partition: TopicPartition, next: Offset) -> bool {
+        (**self).waits_above(partition, next)
+    }
+
+    fn keeps_by_position(&self) -> bool {
+        (**self).keeps_by_position()
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use log::conformance::Seen;
 use log::inject::{Faults, Injecting};
 use log::journal::{Drive, Durability, Journal, JournalConfig, MinFree};
 use log::{Log, conformance};
@@ -35,7 +36,7 @@ fn the_journal_conforms() {
         let root = tempfile::tempdir().expect("a directory");
         let n = AtomicU64::new(0);
         let fresh = || root.path().join(n.fetch_add(1, Ordering::Relaxed).to_string());
-        conformance::suite(|| open(&fresh(), drive));
+        conformance::suite(Seen::AtOnce, || open(&fresh(), drive));
         let dir = fresh();
         conformance::reopening(|| open(&dir, drive));
     }
@@ -48,7 +49,9 @@ fn the_log_that_injects_faults_conforms() {
     let fresh = || root.path().join(n.fetch_add(1, Ordering::Relaxed).to_string());
     for seed in 0..4 {
         for drive in [Drive::Threads, Drive::Caller] {
-            conformance::suite(|| Arc::new(Injecting::new(open(&fresh(), drive), Faults::default(), seed)));
+            conformance::suite(Seen::AtOnce, || {
+                Arc::new(Injecting::new(open(&fresh(), drive), Faults::default(), seed))
+            });
             let dir = fresh();
             conformance::reopening(|| Arc::new(Injecting::new(open(&dir, drive), Faults::default(), seed)));
         }

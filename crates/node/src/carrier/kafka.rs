@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use event::TopicId;
 use log::journal::Lock;
@@ -36,8 +37,7 @@ impl Kafka {
     /// # Errors
     /// As [`Kafka::connect`].
     pub fn look(config: &Config, world: &World) -> Result<Kafka, CarrierError> {
-        let who = Who { role: "look".into(), slot: std::process::id().to_string() };
-        let log = KafkaLog::connect(settings(config, world, &who)?)?;
+        let log = KafkaLog::connect(patient(settings(config, world, &tool())?))?;
         Ok(Kafka { log, lock: Mutex::new(None) })
     }
 
@@ -79,7 +79,7 @@ impl Plan {
 /// # Errors
 /// No broker answers, or does not let us in.
 pub fn plan(config: &Config, world: &World) -> Result<Plan, CarrierError> {
-    let settings = settings(config, world, &Who { role: "topics".into(), slot: "0".into() })?;
+    let settings = patient(settings(config, world, &tool())?);
     let changes = log_kafka::topics::plan(&settings, &keep_secs(config))?;
     Ok(Plan { settings, changes })
 }
@@ -89,8 +89,8 @@ pub fn plan(config: &Config, world: &World) -> Result<Plan, CarrierError> {
 /// # Errors
 /// No broker answers, or does not let us in.
 pub fn lag(config: &Config, world: &World) -> Result<Vec<Lag>, CarrierError> {
-    let settings = settings(config, world, &Who { role: "lag".into(), slot: "0".into() })?;
-    let stage = |group: &str, topic: TopicId| STAGES.iter().find(|(name, of)| *of == topic && group.ends_with(name));
+    let settings = patient(settings(config, world, &tool())?);
+    let stage = |group: &str, topic: TopicId| STAGES.iter().find(|(name, of)| *of == topic && group == *name);
     let all = log_kafka::lag::read(&settings, &STAGES)?.into_iter().filter_map(|lag| {
         let (stage, topic) = *stage(&lag.group, lag.topic)?;
         Some(Lag {
@@ -100,7 +100,9 @@ pub fn lag(config: &Config, world: &World) -> Result<Vec<Lag>, CarrierError> {
             committed: lag.committed,
             end: lag.end,
             stable: lag.stable,
-            member: lag.member,
+            member: lag.committer,
+            is_member: lag.is_member,
+            members: lag.members,
         })
     });
     Ok(all.collect())
@@ -119,8 +121,22 @@ fn settings(config: &Config, world: &World, who: &Who) -> Result<KafkaConfig, Ca
         session_timeout: kafka.session_timeout,
         transaction_timeout: kafka.transaction_timeout,
         properties: properties(kafka, world)?,
+        ..KafkaConfig::default()
     })
 }
+
+/// Who looks at the cluster, and works on nothing.
+fn tool() -> Who {
+    Who { role: "tool".into(), slot: std::process::id().to_string() }
+}
+
+/// People wait for an answer.
+fn patient(settings: KafkaConfig) -> KafkaConfig {
+    KafkaConfig { patience: Some(PATIENCE), ..settings }
+}
+
+/// Brokers that are well answer within milliseconds; a cluster that elects leaders takes seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn properties(kafka: &config::Kafka, world: &World) -> Result<BTreeMap<String, String>, CarrierError> {
     let resolved = kafka.properties.iter().map(|(name, value)| {

@@ -74,8 +74,12 @@ pub struct Lag {
     pub end: Offset,
     /// Up to here transactions have ended; what is above cannot be read yet.
     pub stable: Offset,
-    /// Who has it.
+    /// Who committed last.
     pub member: Option<String>,
+    /// Whether that one is in the group now.
+    pub is_member: bool,
+    /// How many are in the group.
+    pub members: usize,
 }
 
 /// Every stage that reads a topic, by its group.

@@ -615,7 +615,7 @@ mod tests {
             ]
         );
         let elsewhere: Vec<&str> = RULES.iter().filter(|r| r.raised.0 == NewDirectory).map(|r| r.path).collect();
-        assert_eq!(elsewhere, ["data.dir", "data.partitions"]);
+        assert_eq!(elsewhere, ["data.dir", "data.partitions", "kafka.brokers", "kafka.prefix"]);
     }
 
     fn holds(file: &str) -> Effective {

@@ -39,10 +39,6 @@ const SECRET: &[&str] = &["ssl.key.pem", "sasl.oauthbearer.config"];
 /// Reads `[kafka]`; `None`: there is none.
 pub(super) fn read(r: &mut Reader, at: &At<'_>, mut named: Named<'_>) -> Option<Kafka> {
     let brokers = r.text(at, "brokers");
-    if at.spot.is_some() && at.member("brokers").is_none() {
-        let found = Found::new(ProblemKind::MissingKey, at.spot, "[kafka] needs `brokers`");
-        r.found.push(found.help("for example: brokers = \"127.0.0.1:9092\""));
-    }
     if let Some(text) = &brokers {
         let has_port = |b: &str| b.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && is_port(port));
         if let Some(broker) = text.split(',').map(str::trim).find(|b| !has_port(b)) {
@@ -70,7 +66,7 @@ pub(super) fn read(r: &mut Reader, at: &At<'_>, mut named: Named<'_>) -> Option<
         transaction_timeout: r.duration(at, "transaction_timeout").expect(DEFAULT),
         properties: properties(r, at, &mut named),
     };
-    if at.spot.is_some() && kafka.transaction_timeout >= kafka.session_timeout {
+    if brokers.is_some() && kafka.transaction_timeout >= kafka.session_timeout {
         let message = format!(
             "`kafka.transaction_timeout` ({}) is not below `kafka.session_timeout` ({}): whoever takes a partition over would wait for the transaction of the one before",
             show_duration(kafka.transaction_timeout),
@@ -79,7 +75,7 @@ pub(super) fn read(r: &mut Reader, at: &At<'_>, mut named: Named<'_>) -> Option<
         let spot = at.key_spot("transaction_timeout").or(at.key_spot("session_timeout"));
         r.found.push(Found::new(ProblemKind::Conflict, spot, message));
     }
-    if at.spot.is_some() && kafka.commit_age * 2 > kafka.transaction_timeout {
+    if brokers.is_some() && kafka.commit_age * 2 > kafka.transaction_timeout {
         let message = "`kafka.commit_age` is above half of `kafka.transaction_timeout`: transactions would end before they are committed";
         let spot = at.key_spot("commit_age").or(at.key_spot("transaction_timeout"));
         r.found.push(Found::new(ProblemKind::Conflict, spot, message));
@@ -119,6 +115,12 @@ fn properties(r: &mut Reader, at: &At<'_>, named: &mut Named<'_>) -> Vec<(String
 pub(super) fn between(root: &At<'_>, config: &Config, found: &mut Vec<Found>, warnings: &mut Vec<Found>) {
     let (kafka, state, data) = (root.section("kafka"), root.section("state"), root.section("data"));
     if config.kafka.is_none() {
+        let written = ["prefix", "replication", "properties"].into_iter().find(|name| kafka.member(name).is_some());
+        if let (Some(name), None) = (written, kafka.member("brokers")) {
+            let message = format!("`kafka.{name}` is written and `kafka.brokers` is not: the log is the journal");
+            let warning = Found::new(ProblemKind::MissingKey, kafka.key_spot(name), message);
+            warnings.push(warning.help("for example: brokers = \"127.0.0.1:9092\""));
+        }
         if config.state.store.is_some() {
             let message = "`state.store` is for processes that share a log, and the log is the journal: snapshots of its state lie beside it, in `data.dir`";
             let problem = Found::new(ProblemKind::Conflict, state.key_spot("store"), message);

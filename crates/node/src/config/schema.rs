@@ -345,7 +345,7 @@ pub static KEYS: &[Key] = &[
         "kafka.transaction_timeout",
         Duration { min_ms: SECOND, max_ms: 900 * SECOND },
         Is("\"5s\""),
-        "\"8s\"",
+        "\"3s\"",
         &["transaction_timeout_ms"],
         "How long the brokers wait for the end of a transaction whose worker is gone; readers wait as long. Below `session_timeout`, so that it has ended when the partition's next owner begins.",
     ),

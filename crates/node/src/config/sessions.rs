@@ -59,7 +59,7 @@ fn store(r: &mut Reader, at: &At<'_>, mut named: Named<'_>) -> Option<Store> {
     let key = secret(r, "state.secret_key", "secret_key");
     let is_bucket = place.as_deref().is_some_and(|place| place.starts_with(S3));
     for name in ["endpoint", "region", "path_style", "access_key", "secret_key"] {
-        if at.member(name).is_some() && !is_bucket {
+        if at.member(name).is_some() && !is_bucket && (name != "path_style" || path_style) {
             let message = format!("`state.{name}` is for object storage, and `state.store` names none");
             let found = Found::new(ProblemKind::Conflict, at.key_spot(name), message);
             r.found.push(found.help("for example: store = \"s3://snapshots/ouzel\""));

@@ -82,8 +82,11 @@ fn why(lag: &Lag, from: Offset, behind: u64, before: Option<Option<Offset>>) -> 
     if behind == 0 {
         return "";
     }
-    if lag.member.is_none() {
-        return "nobody has it: no worker runs, or partitions are being handed out";
+    if lag.members == 0 {
+        return "no worker runs";
+    }
+    if lag.member.is_some() && !lag.is_member {
+        return "its worker is gone, and another is to take it over";
     }
     if from >= lag.stable {
         return "waits for a transaction to end";
@@ -102,6 +105,7 @@ fn as_json(rows: &[Row]) -> Value {
             "stage": row.lag.stage, "topic": row.lag.topic.name(), "partition": row.lag.partition,
             "committed": row.lag.committed, "stable": row.lag.stable, "end": row.lag.end, "lag": row.behind,
             "oldest_s": row.age.map(|age| age.as_secs_f64()), "member": row.lag.member,
+            "is_member": row.lag.is_member, "members": row.lag.members,
             "why": (!row.why.is_empty()).then_some(row.why),
         })
     };
@@ -132,20 +136,21 @@ mod tests {
 
     use super::*;
 
-    fn lag(committed: u64, stable: u64, end: u64, member: Option<&str>) -> Lag {
-        let member = member.map(str::to_owned);
-        Lag { stage: "enrich", topic: RAW, partition: 3, committed: Some(committed), end, stable, member }
+    fn lag(committed: u64, stable: u64, end: u64, members: usize, is_member: bool) -> Lag {
+        let (committed, member) = (Some(committed), Some("ouzel.enrich-0-1".to_owned()));
+        Lag { stage: "enrich", topic: RAW, partition: 3, committed, end, stable, member, is_member, members }
     }
 
     #[test]
     fn the_reason_is_the_one_that_holds() {
         for (lag, before, begins) in [
-            (lag(9, 9, 9, None), None, ""),
-            (lag(5, 9, 9, None), None, "nobody has it"),
-            (lag(5, 5, 9, Some("a")), None, "waits for a transaction"),
-            (lag(5, 7, 9, Some("a")), None, "busy"),
-            (lag(5, 7, 9, Some("a")), Some(Some(4)), "busy"),
-            (lag(5, 7, 9, Some("a")), Some(Some(5)), "stands still"),
+            (lag(9, 9, 9, 0, false), None, ""),
+            (lag(5, 9, 9, 0, false), None, "no worker runs"),
+            (lag(5, 9, 9, 2, false), None, "its worker is gone"),
+            (lag(5, 5, 9, 2, true), None, "waits for a transaction"),
+            (lag(5, 7, 9, 2, true), None, "busy"),
+            (lag(5, 7, 9, 2, true), Some(Some(4)), "busy"),
+            (lag(5, 7, 9, 2, true), Some(Some(5)), "stands still"),
         ] {
             let (from, end) = (lag.committed.unwrap_or(0), lag.end);
             let why = why(&lag, from, end - from, before);
@@ -159,11 +164,11 @@ mod tests {
             behind: 12_000,
             age: Some(Duration::from_millis(1500)),
             why: "busy",
-            lag: lag(5, 12_005, 12_005, Some("ouzel-enrich-0")),
+            lag: lag(5, 12_005, 12_005, 1, true),
         };
         let text = as_text(&[row]);
         let line = text.lines().nth(1).expect("a row");
-        for part in ["enrich", "raw/3", "12,000", "ouzel-enrich-0", "busy"] {
+        for part in ["enrich", "raw/3", "12,000", "ouzel.enrich-0-1", "busy"] {
             assert!(line.contains(part), "{line}");
         }
     }

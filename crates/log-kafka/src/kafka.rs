@@ -1,0 +1,543 @@
+//! The log on Kafka, from its parts.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use event::{Offset, TopicId, TopicPartition};
+use log::contract::METADATA_MAX;
+use log::{Aborted, Commit, Fetch, Input, Log, LogError, Membership, Outcome, StoredPosition, Ticket};
+use rdkafka::types::RDKafkaRespErr as Code;
+use tokio::sync::watch;
+
+use crate::config::KafkaConfig;
+use crate::door::Door;
+use crate::membership::Member;
+use crate::native::{Client, Kind, Quiet, name, words};
+use crate::position::{self, Stored, Unread};
+use crate::producer::Producer;
+use crate::reader::Readers;
+use crate::transactor::{Owner, Transactor, has_topics};
+
+/// How long one question to a broker may take before it is asked again.
+const ASK: Duration = Duration::from_secs(5);
+/// A position that an open transaction may change is waited for this long before its owner is looked for.
+const UNSTABLE: Duration = Duration::from_millis(500);
+/// Within this a committed transaction is marked in all its partitions, but for brokers that are away.
+const MARKED: Duration = Duration::from_secs(2);
+/// Between two looks at such a position.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// The log on Kafka.
+pub struct KafkaLog {
+    shared: Arc<Shared>,
+    door: OnceLock<Result<Door, String>>,
+    /// Of those who commit positions in what is no topic, and of tools.
+    callers: Mutex<HashMap<(Arc<str>, Input), Arc<Transactor>>>,
+}
+
+/// What all parts have in common.
+pub(crate) struct Shared {
+    pub config: KafkaConfig,
+    /// Asks; reads nothing and produces nothing.
+    client: Client,
+    readers: Readers,
+    news: watch::Sender<u64>,
+    closed: AtomicBool,
+    /// The last generation that was given out.
+    generation: AtomicU64,
+    /// Generations that may commit.
+    members: Mutex<HashMap<u64, Arc<Transactor>>>,
+    /// Numbers of members by group.
+    seats: Mutex<BTreeMap<String, BTreeSet<u32>>>,
+    /// What waits for the cluster, and why.
+    waiting: Mutex<BTreeMap<String, String>>,
+    rebalances: AtomicU64,
+    /// Times of commits.
+    pub committed: Times,
+    /// Commits of unknown outcome.
+    pub unknown: AtomicU64,
+}
+
+/// How long something took, in all.
+#[derive(Default)]
+pub(crate) struct Times {
+    count: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Times {
+    pub fn record(&self, took: Duration) {
+        self.count.fetch_add(1, Relaxed);
+        self.micros.fetch_add(took.as_micros() as u64, Relaxed);
+    }
+}
+
+/// What a log on Kafka says of its work since it was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Transactions that were committed.
+    pub commits: u64,
+    /// How long they took, in all.
+    pub commit_time: Duration,
+    /// Commits whose outcome had to be looked up.
+    pub unknown: u64,
+    /// Changes of what its members own.
+    pub rebalances: u64,
+}
+
+impl KafkaLog {
+    /// Connects, and looks whether the topics are there.
+    ///
+    /// # Errors
+    /// No broker answers, a property is wrong, topics are missing or have another number of partitions.
+    pub fn connect(config: KafkaConfig) -> Result<Arc<KafkaLog>, LogError> {
+        let log = KafkaLog::open(config)?;
+        log.shared.check_topics()?;
+        Ok(log)
+    }
+
+    fn open(config: KafkaConfig) -> Result<Arc<KafkaLog>, LogError> {
+        let id = format!("{}{}-{}", config.prefix, config.role, config.slot);
+        let client = Client::new(&config.consumer(&id, "reader"), Kind::Consumer, Quiet);
+        let client = client.map_err(|why| LogError::Stopped(format!("Kafka's client cannot be made: {why}")))?;
+        let news = watch::Sender::new(0);
+        let shared = Shared {
+            client,
+            readers: Readers::new(config.clone(), news.clone()),
+            config,
+            news,
+            closed: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            members: Mutex::default(),
+            seats: Mutex::default(),
+            waiting: Mutex::default(),
+            rebalances: AtomicU64::new(0),
+            committed: Times::default(),
+            unknown: AtomicU64::new(0),
+        };
+        Ok(Arc::new(KafkaLog { shared: Arc::new(shared), door: OnceLock::new(), callers: Mutex::default() }))
+    }
+
+    /// `Err`: why it does not go on at present, for people.
+    pub fn health(&self) -> Result<(), String> {
+        let waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_empty() { Ok(()) } else { Err(waiting.values().cloned().collect::<Vec<_>>().join("; ")) }
+    }
+
+    pub fn counts(&self) -> Counts {
+        let shared = &self.shared;
+        Counts {
+            commits: shared.committed.count.load(Relaxed),
+            commit_time: Duration::from_micros(shared.committed.micros.load(Relaxed)),
+            unknown: shared.unknown.load(Relaxed),
+            rebalances: shared.rebalances.load(Relaxed),
+        }
+    }
+
+    pub fn config(&self) -> &KafkaConfig {
+        &self.shared.config
+    }
+
+    /// Nothing is taken in any more; who waits is told. Members leave when they are dropped.
+    pub fn close(&self) {
+        self.shared.closed.store(true, Relaxed);
+        self.shared.changed();
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.readers.close();
+    }
+
+    /// The one that commits for this caller: one for each name, so that none waits for another.
+    fn caller(&self, group: &Arc<str>, input: &Input) -> Result<Arc<Transactor>, String> {
+        // All positions of topics that tools commit are committed by one.
+        let key = match input {
+            Input::Topic(_) => (Arc::from("tools"), Input::External("tools".into())),
+            Input::External(_) => (group.clone(), input.clone()),
+        };
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(caller) = callers.get(&key) {
+            return Ok(caller.clone());
+        }
+        let id = match &key.1 {
+            Input::External(name) => format!("{}-{:016x}", key.0, event::key::hash64(name.as_bytes())),
+            Input::Topic(_) => unreachable!("tools have a name"),
+        };
+        let id = self.shared.config.member(&id, 0);
+        let caller = Transactor::start(&self.shared, id, Owner::Nobody).map_err(|e| e.to_string())?;
+        let caller = Arc::new(caller);
+        callers.insert(key, caller.clone());
+        Ok(caller)
+    }
+}
+
+impl Log for KafkaLog {
+    fn partitions(&self, _: TopicId) -> u32 {
+        self.shared.config.partitions
+    }
+
+    fn submit(&self, commit: Commit) -> Ticket {
+        let shared = &self.shared;
+        if shared.is_closed() {
+            return Ticket::ready(Outcome::Aborted(Aborted::Closed));
+        }
+        if let Err(what) = shared.valid(&commit) {
+            return Ticket::ready(Outcome::Aborted(Aborted::Invalid(what)));
+        }
+        if commit.blocks.is_empty() && commit.positions.is_empty() {
+            return Ticket::ready(Outcome::Committed(log::Committed::default()));
+        }
+        match (commit.generation, commit.positions.first()) {
+            (Some(generation), _) if has_topics(&commit) => {
+                let members = shared.members.lock().unwrap_or_else(PoisonError::into_inner);
+                match members.get(&generation.0).cloned() {
+                    Some(member) => member.submit(commit),
+                    None => Ticket::ready(Outcome::Aborted(Aborted::Fenced)),
+                }
+            }
+            (_, Some(first)) => match self.caller(&first.group, &first.input) {
+                Ok(caller) => caller.submit(commit),
+                Err(why) => Ticket::ready(Outcome::Aborted(Aborted::Invalid(why))),
+            },
+            (_, None) => match self.door.get_or_init(|| Door::start(shared)) {
+                Ok(door) => door.submit(&commit),
+                Err(why) => Ticket::ready(Outcome::Aborted(Aborted::Invalid(why.clone()))),
+            },
+        }
+    }
+
+    fn fetch(&self, from: TopicPartition, at: Offset, max_bytes: usize) -> Result<Fetch, LogError> {
+        self.shared.config.checked(from)?;
+        let bounds = || self.shared.bounds(from);
+        let give_up = |begun| self.shared.give_up(begun, || format!("read {from} at {at}"));
+        self.shared.readers.fetch(from, at, max_bytes, bounds, give_up)
+    }
+
+    fn bounds(&self, partition: TopicPartition) -> Result<(Offset, Offset), LogError> {
+        let (start, end) = self.shared.bounds(partition)?;
+        self.shared.readers.exists(partition, end);
+        Ok((start, end))
+    }
+
+    fn committed(&self, group: &str, input: &Input) -> Result<Option<StoredPosition>, LogError> {
+        Ok(self.shared.position(group, input, true)?.map(|stored| stored.position))
+    }
+
+    fn join(&self, group: &str, topic: TopicId) -> Box<dyn Membership> {
+        match Member::join(&self.shared, group, topic) {
+            Ok(member) => Box::new(member),
+            Err(why) => {
+                self.shared.waits(group, Some(format!("no thread can be started for {group}: {why}")));
+                Box::new(Nowhere)
+            }
+        }
+    }
+
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        self.shared.news.subscribe()
+    }
+
+    fn wait(&self, seen: u64, timeout: Duration) -> u64 {
+        let news = self.shared.news.subscribe();
+        let begun = Instant::now();
+        while *news.borrow() == seen && begun.elapsed() < timeout {
+            std::thread::sleep(Duration::from_millis(1).min(timeout));
+        }
+        *news.borrow()
+    }
+
+    fn waits_above(&self, partition: TopicPartition, next: Offset) -> bool {
+        match self.shared.readers.end(partition) {
+            Some(end) => end > next,
+            None => self.bounds(partition).is_ok_and(|(_, end)| end > next),
+        }
+    }
+
+    fn keeps_by_position(&self) -> bool {
+        false
+    }
+}
+
+impl Drop for KafkaLog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A member of nothing.
+struct Nowhere;
+
+impl Membership for Nowhere {
+    fn poll(&mut self) -> Vec<log::Assignment> {
+        Vec::new()
+    }
+}
+
+impl Shared {
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    /// Something can be seen that could not.
+    pub fn changed(&self) {
+        self.news.send_modify(|n| *n += 1);
+    }
+
+    /// These ends are of what was committed: this process sees it from now on.
+    pub fn stored(&self, ends: impl Iterator<Item = (TopicPartition, Offset)>) {
+        ends.for_each(|(at, end)| self.readers.exists(at, end));
+    }
+
+    /// What somebody waits for, for `/readyz`; `None`: it does not any more.
+    pub fn waits(&self, who: &str, why: Option<String>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => {
+                waiting.insert(who.to_owned(), why);
+            }
+            None if waiting.is_empty() => {}
+            None => {
+                waiting.remove(who);
+            }
+        }
+    }
+
+    pub fn rebalanced(&self, group: &str, _: u64) {
+        tracing::debug!(target: "kafka", group, "rebalanced");
+        self.rebalances.fetch_add(1, Relaxed);
+    }
+
+    pub fn out_of_patience(&self, begun: Instant) -> bool {
+        self.config.patience.is_some_and(|patience| begun.elapsed() > patience)
+    }
+
+    /// Why it is not waited for any longer, if it is not.
+    fn give_up(&self, begun: Instant, doing: impl Fn() -> String) -> Option<LogError> {
+        if self.is_closed() {
+            return Some(LogError::Stopped("it was closed".to_owned()));
+        }
+        self.out_of_patience(begun).then(|| self.silent(&doing()))
+    }
+
+    fn silent(&self, doing: &str) -> LogError {
+        let brokers = &self.config.brokers;
+        LogError::Io {
+            doing: doing.to_owned(),
+            source: std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!(
+                    "Kafka at {brokers} does not answer. Is it running, and are `kafka.brokers` and `kafka.properties` right?"
+                ),
+            ),
+        }
+    }
+
+    /// What can never be committed.
+    pub fn valid(&self, commit: &Commit) -> Result<(), String> {
+        let at = |at: &TopicPartition| self.config.checked(*at).map_err(|_| format!("there is no partition {at}"));
+        commit.blocks.iter().try_for_each(|b| at(&b.to))?;
+        for p in &commit.positions {
+            if let Input::Topic(tp) = &p.input {
+                at(tp)?;
+            }
+            if p.metadata.len() > METADATA_MAX {
+                return Err(format!("{} bytes of metadata for {}; at most {METADATA_MAX}", p.metadata.len(), p.group));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any group of which this commits a position in a topic has a member, or that cannot be had.
+    pub fn has_members(&self, commit: &Commit) -> bool {
+        let of_topics = commit.positions.iter().filter(|p| matches!(p.input, Input::Topic(_)));
+        let groups: BTreeSet<_> = of_topics.map(|p| self.config.group(&p.group)).collect();
+        groups.iter().any(|group| position::members(*self.client, group, ASK).map_or(true, |m| !m.is_empty()))
+    }
+
+    fn bounds(&self, at: TopicPartition) -> Result<(Offset, Offset), LogError> {
+        self.config.checked(at)?;
+        let topic = self.config.topic(at.topic);
+        let (known, begun) = (self.readers.known(at), Instant::now());
+        loop {
+            let (start, end) =
+                self.asked(&format!("ask for the ends of {at}"), || self.client.watermarks(&topic, at.partition, ASK))?;
+            // A commit is answered before its marks are in all partitions.
+            if end >= known || begun.elapsed() > MARKED {
+                return Ok((start, end));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Asks again what could not be answered, as long as patience lasts.
+    fn asked<T>(&self, doing: &str, mut ask: impl FnMut() -> Result<T, Code>) -> Result<T, LogError> {
+        let begun = Instant::now();
+        loop {
+            let code = match ask() {
+                Ok(answer) => {
+                    self.waits("asking", None);
+                    return Ok(answer);
+                }
+                Err(code) => code,
+            };
+            if let Some(e) = forbidden(doing, code).or_else(|| self.give_up(begun, || doing.to_owned())) {
+                return Err(e);
+            }
+            if begun.elapsed() > Duration::from_secs(2) {
+                let since = begun.elapsed().as_secs();
+                self.waits("asking", Some(format!("no answer to: {doing}, since {since} s: {}", words(code))));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// `settle`: ends what its owner left open, if that one is gone.
+    fn position(&self, group: &str, input: &Input, settle: bool) -> Result<Option<Stored>, LogError> {
+        let (name, at) = position::place(&self.config, group, input);
+        let topic = self.config.topic(at.topic);
+        let begun = Instant::now();
+        let mut looked: Option<Instant> = None;
+        let doing = format!("ask for the position of {group}");
+        loop {
+            let answer =
+                self.asked(&doing, || match position::read(*self.client, &name, &topic, at.partition, true, ASK) {
+                    Ok(stored) => Ok(Some(stored)),
+                    Err(Unread::Unstable) => Ok(None),
+                    Err(Unread::Failed(code)) => Err(code),
+                })?;
+            if let Some(stored) = answer {
+                self.waits(&doing, None);
+                return Ok(stored);
+            }
+            let waited = begun.elapsed();
+            if settle && waited > UNSTABLE && looked.is_none_or(|at| at.elapsed() > UNSTABLE) {
+                looked = Some(Instant::now());
+                self.waits(
+                    &doing,
+                    Some(format!("a transaction on {group}'s position is open since {} s", waited.as_secs())),
+                );
+                self.end_orphan_at(&name, &topic, at.partition, "");
+            }
+            if let Some(e) = self.give_up(begun, || doing.clone()) {
+                return Err(e);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Ends what the last owners of these partitions left open, if they are gone.
+    pub fn end_orphans(&self, group: &str, partitions: &[TopicPartition], mine: &str, stop: impl Fn() -> bool) {
+        let group = self.config.group(group);
+        for at in partitions {
+            if stop() || self.is_closed() {
+                return;
+            }
+            self.end_orphan_at(&group, &self.config.topic(at.topic), at.partition, mine);
+        }
+    }
+
+    /// IMPORTANT: only of a committer that is no member any more: the producer of one that is would be fenced.
+    fn end_orphan_at(&self, group: &str, topic: &str, partition: u32, mine: &str) {
+        let Ok(Some(stored)) = position::read(*self.client, group, topic, partition, false, ASK) else { return };
+        let Some(committer) = stored.committer.filter(|c| c != mine) else { return };
+        if self.is_seated(&committer) {
+            return;
+        }
+        match position::members(*self.client, group, ASK) {
+            Ok(members) if !members.contains(&committer) => {}
+            _ => return,
+        }
+        // Once is enough for all partitions of that committer; what it had open is over, and it has no new one.
+        let mut ended = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = format!("orphan {committer}");
+        ended.remove(&key);
+        drop(ended);
+        let begun = Instant::now();
+        let done = Producer::new(&self.config, &self.config.transactional(&committer))
+            .and_then(|p| p.client.init(ASK).map_err(|why| why.to_string()));
+        match done {
+            Ok(()) => {
+                tracing::info!(target: "kafka", committer, took = ?begun.elapsed(), "its open transaction was ended: it is gone")
+            }
+            Err(why) => tracing::info!(target: "kafka", committer, "its open transaction cannot be ended yet: {why}"),
+        }
+    }
+
+    /// Whether that is a member in this process.
+    fn is_seated(&self, id: &str) -> bool {
+        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.iter().any(|(group, numbers)| numbers.iter().any(|n| self.config.member(group, *n) == id))
+    }
+
+    pub fn seat_number(&self, group: &str) -> u32 {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = seats.entry(group.to_owned()).or_default();
+        let n = (0..).find(|n| !taken.contains(n)).expect("there are many numbers");
+        taken.insert(n);
+        n
+    }
+
+    pub fn new_generation(&self, transactor: &Arc<Transactor>) -> u64 {
+        let generation = self.generation.fetch_add(1, Relaxed) + 1;
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.insert(generation, transactor.clone());
+        generation
+    }
+
+    pub fn leave(&self, generations: &[u64], (group, n): &(String, u32)) {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = generations.iter().filter_map(|g| members.remove(g)).collect();
+        drop(members);
+        // Its thread ends here, after what it has to do.
+        drop(gone);
+        if let Some(seats) = self.seats.lock().unwrap_or_else(PoisonError::into_inner).get_mut(group) {
+            seats.remove(n);
+        }
+    }
+
+    fn check_topics(&self) -> Result<(), LogError> {
+        let found = crate::topics::partitions(*self.client, &self.config, |begun| {
+            self.give_up(begun, || "ask for the topics".to_owned())
+        })?;
+        let mut missing = Vec::new();
+        for (topic, count) in &found {
+            match count {
+                None => missing.push(self.config.topic(*topic)),
+                Some(n) if *n != self.config.partitions => {
+                    return Err(LogError::Partitions {
+                        dir: self.config.topic(*topic),
+                        stored: *n,
+                        asked: self.config.partitions,
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(LogError::Stopped(format!(
+            "these topics are not there: {}. `ouzel topics apply` shows how they would be made, and with `--yes` makes them",
+            missing.join(", ")
+        )))
+    }
+}
+
+/// What no patience helps with.
+fn forbidden(doing: &str, code: Code) -> Option<LogError> {
+    matches!(
+        code,
+        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+            | Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
+            | Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+            | Code::RD_KAFKA_RESP_ERR__AUTHENTICATION
+            | Code::RD_KAFKA_RESP_ERR__INVALID_ARG
+            | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+    )
+    .then(|| LogError::Io {
+        doing: doing.to_owned(),
+        source: std::io::Error::other(format!("Kafka refuses it: {} ({})", words(code), name(code))),
+    })
+}

@@ -1,0 +1,31 @@
+//! The log on Apache Kafka: the contract of `log` by transactions, committed offsets and consumer groups. The only crate that
+//! links librdkafka.
+//!
+//! * [`config`]: how the cluster is reached, and who this process is there
+//! * [`kafka`]: the log; `transactor`: commits as transactions; `door`: records without; `reader`: reads from anywhere;
+//!   `membership`: a place in a group; `position`: what was committed
+//! * [`topics`]: topics that are wanted and those that are there; [`lag`]: how far groups are behind
+//! * `native`: librdkafka, as far as it is used here; `producer`, `delivery`: records on their way, and what became of them
+//! * [`broker`]: real brokers on this machine, and [`proxy`], which breaks connections to them (feature `broker`)
+//!
+//! It does not know what is in a record, keep state, or decide what to work on: the group's coordinator does.
+
+#[cfg(feature = "broker")]
+pub mod broker;
+pub mod config;
+mod delivery;
+mod door;
+pub mod kafka;
+pub mod lag;
+mod membership;
+mod native;
+mod position;
+mod producer;
+#[cfg(feature = "broker")]
+pub mod proxy;
+mod reader;
+pub mod topics;
+mod transactor;
+
+pub use config::KafkaConfig;
+pub use kafka::{Counts, KafkaLog};

@@ -1,0 +1,461 @@
+//! Reads committed records from any position, for many readers at once.
+//!
+//! A [`Cursor`] is a place in a partition from which somebody reads on: what comes next is fetched ahead for it. A client can
+//! have one cursor for each partition, so there are as many clients as somebody reads a partition at different places, up to
+//! [`CLIENTS_MAX`]; beyond that the cursor that was not used for longest moves.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use event::record::{Chunk, records};
+use event::topic::TOPICS;
+use event::{BlockBuilder, Offset, TopicId, TopicPartition};
+use log::{Fetch, LogError};
+use rdkafka::types::RDKafkaRespErr as Code;
+use tokio::sync::watch;
+
+use crate::config::KafkaConfig;
+use crate::native::{Client, HEADER, Kind, List, Message, Queue, Quiet, words};
+
+const CLIENTS_MAX: usize = 4;
+/// Bytes read ahead by one client; above this it waits until some were taken.
+const AHEAD_MAX: usize = 64 << 20;
+/// A chunk is no bigger, so that little is held for a reader that wants little.
+const CHUNK_MAX: usize = 256 << 10;
+/// Records taken from the client in one go.
+const BATCH: usize = 4096;
+/// How long a thread with nothing to do waits; a cursor that moves waits for it.
+const POLL: Duration = Duration::from_millis(5);
+/// A cursor that nobody used for this long may move, and is given up when there is no room.
+const IDLE: Duration = Duration::from_secs(5);
+/// How often who waits looks whether waiting is over.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// All cursors of the process.
+pub(crate) struct Readers {
+    config: KafkaConfig,
+    news: watch::Sender<u64>,
+    clients: Mutex<Vec<Reader>>,
+    /// Positions that are known to exist: who asks below them is given what there is.
+    known: Mutex<HashMap<TopicPartition, Offset>>,
+}
+
+/// One client with its cursors, and the thread that polls it.
+struct Reader {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    client: Client,
+    state: Mutex<State>,
+    /// Something arrived, or room was made.
+    changed: Condvar,
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    cursors: HashMap<TopicPartition, Cursor>,
+    /// Cursors to be placed by the thread that polls.
+    moves: Vec<(TopicPartition, Option<Offset>)>,
+    bytes: usize,
+}
+
+struct Cursor {
+    chunks: VecDeque<Chunk>,
+    /// Where its reader goes on.
+    next: Offset,
+    /// After the last thing that was read ahead.
+    tail: Offset,
+    /// There was nothing behind the tail when it was last looked.
+    at_end: bool,
+    failed: Option<Code>,
+    used: Instant,
+}
+
+/// Why there is nothing to give.
+enum Nothing {
+    /// The cursor was moved by another reader, or failed.
+    Lost,
+    Failed(Code),
+}
+
+impl Readers {
+    pub fn new(config: KafkaConfig, news: watch::Sender<u64>) -> Readers {
+        Readers { config, news, clients: Mutex::default(), known: Mutex::default() }
+    }
+
+    /// A position that exists: a fetch below it waits for what is there.
+    pub fn exists(&self, at: TopicPartition, end: Offset) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.entry(at).or_default();
+        *known = end.max(*known);
+    }
+
+    /// The highest such position.
+    pub fn known(&self, at: TopicPartition) -> Offset {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&at).copied().unwrap_or(0)
+    }
+
+    /// What is known of the end of a partition without asking: `None` if nobody reads at its end.
+    pub fn end(&self, at: TopicPartition) -> Option<Offset> {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = |r: &Reader| r.shared.lock().cursors.get(&at).filter(|c| c.failed.is_none()).map(|c| c.tail);
+        clients.iter().filter_map(tail).max()
+    }
+
+    /// See [`log::Log::fetch`]. `give_up` is asked now and then while it waits for the cluster.
+    pub fn fetch(
+        &self,
+        at: TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+        bounds: impl Fn() -> Result<(Offset, Offset), LogError>,
+        give_up: impl Fn(Instant) -> Option<LogError>,
+    ) -> Result<Fetch, LogError> {
+        let begun = Instant::now();
+        loop {
+            let (shared, placed) = match self.at(at, from) {
+                Some(shared) => (shared, false),
+                None => {
+                    let (start, end) = bounds()?;
+                    if from < start || from > end {
+                        return Err(LogError::OutOfRange { partition: at, asked: from, start, end });
+                    }
+                    (self.place(at, from).map_err(|what| LogError::Stopped(format!("no consumer: {what}")))?, true)
+                }
+            };
+            // Who reads on takes what there is; else there is something, or the end, to be waited for.
+            let known = self.known(at);
+            let wait = placed || from < known;
+            match shared.take(at, from, max_bytes, known, wait, || give_up(begun)) {
+                Ok(fetch) => return fetch,
+                Err(Nothing::Lost) => {}
+                Err(Nothing::Failed(code)) => {
+                    let (start, end) = bounds()?;
+                    if from < start || from > end {
+                        return Err(LogError::OutOfRange { partition: at, asked: from, start, end });
+                    }
+                    tracing::info!(target: "kafka", %at, from, "reading again: {}", words(code));
+                    if let Some(e) = give_up(begun) {
+                        return Err(e);
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
+    }
+
+    pub fn close(&self) {
+        let clients = std::mem::take(&mut *self.clients.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(clients);
+    }
+
+    /// The client with a cursor there.
+    fn at(&self, at: TopicPartition, from: Offset) -> Option<Arc<Shared>> {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |r: &&Reader| r.shared.lock().cursors.get(&at).is_some_and(|c| c.failed.is_none() && c.covers(from));
+        clients.iter().find(fits).map(|r| r.shared.clone())
+    }
+
+    /// Places a cursor.
+    fn place(&self, at: TopicPartition, from: Offset) -> Result<Arc<Shared>, String> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |r: &Reader| r.shared.lock().cursors.get(&at).map_or(Duration::MAX, |c| c.used.elapsed());
+        let longest = clients.iter().enumerate().map(|(n, r)| (idle(r), n)).max();
+        let n = match longest {
+            Some((idle, n)) if idle > IDLE || clients.len() >= CLIENTS_MAX => n,
+            _ => {
+                let id = format!("{}reader-{}-{}", self.config.prefix, self.config.slot, clients.len());
+                clients.push(Reader::start(&self.config, &id, self.news.clone())?);
+                clients.len() - 1
+            }
+        };
+        let shared = clients[n].shared.clone();
+        let mut state = shared.lock();
+        let cursor = Cursor {
+            chunks: VecDeque::new(),
+            next: from,
+            tail: from,
+            at_end: false,
+            failed: None,
+            used: Instant::now(),
+        };
+        if let Some(old) = state.cursors.insert(at, cursor) {
+            state.bytes -= old.bytes();
+        }
+        state.moves.push((at, Some(from)));
+        drop(state);
+        shared.changed.notify_all();
+        Ok(shared)
+    }
+}
+
+impl Cursor {
+    fn covers(&self, from: Offset) -> bool {
+        self.next <= from && from <= self.tail
+    }
+
+    fn bytes(&self) -> usize {
+        self.chunks.iter().map(|c| c.bytes.len()).sum()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(
+        &self,
+        at: TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+        known: Offset,
+        wait: bool,
+        give_up: impl Fn() -> Option<LogError>,
+    ) -> Result<Result<Fetch, LogError>, Nothing> {
+        let mut state = self.lock();
+        loop {
+            let cursor = state.cursors.get_mut(&at).filter(|c| c.covers(from)).ok_or(Nothing::Lost)?;
+            cursor.used = Instant::now();
+            if let Some(code) = cursor.failed {
+                return Err(Nothing::Failed(code));
+            }
+            let before = cursor.bytes();
+            while cursor.chunks.front().is_some_and(|c| c.next() <= from) {
+                cursor.chunks.pop_front();
+            }
+            let mut fetch = Fetch { chunks: Vec::new(), next: from, end: 0 };
+            let mut read = 0;
+            cursor.next = from;
+            while read < max_bytes.max(1)
+                && let Some(chunk) = cursor.chunks.pop_front()
+            {
+                let chunk = from_on(chunk, from);
+                read += chunk.bytes.len();
+                fetch.next = chunk.next();
+                // Some read on there, others at `fetch.next`.
+                cursor.next = fetch.next;
+                fetch.chunks.push(chunk);
+            }
+            if cursor.chunks.is_empty() && cursor.at_end {
+                // Positions that hold nothing, as marks of transactions are.
+                fetch.next = cursor.tail;
+            }
+            fetch.end = if cursor.at_end { cursor.tail } else { known.max(cursor.tail + 1) };
+            let there = !fetch.chunks.is_empty() || fetch.next > from || cursor.at_end && from >= known;
+            let taken = before - cursor.bytes();
+            let was_full = state.bytes > AHEAD_MAX;
+            state.bytes -= taken;
+            if was_full && taken > 0 {
+                self.changed.notify_all();
+            }
+            if there || !wait {
+                return Ok(Ok(fetch));
+            }
+            state = self.changed.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0;
+            if let Some(e) = give_up() {
+                return Ok(Err(e));
+            }
+        }
+    }
+}
+
+/// The part of a chunk from a position on.
+fn from_on(chunk: Chunk, from: Offset) -> Chunk {
+    if chunk.base >= from {
+        return chunk;
+    }
+    let mut walk = records(&chunk.bytes);
+    let skipped = (chunk.base..from).take_while(|_| matches!(walk.next(), Some(Ok(_)))).count() as u32;
+    let at = walk.position();
+    Chunk { base: from, count: chunk.count - skipped, bytes: chunk.bytes.slice(at..) }
+}
+
+impl Reader {
+    fn start(config: &KafkaConfig, id: &str, news: watch::Sender<u64>) -> Result<Reader, String> {
+        let client = Client::new(&config.consumer(id, "reader"), Kind::Consumer, Quiet)?;
+        let queue = Queue::new(*client, BATCH);
+        let shared =
+            Arc::new(Shared { client, state: Mutex::default(), changed: Condvar::new(), stop: AtomicBool::new(false) });
+        let names = TOPICS.iter().map(|t| (config.topic(t.id), t.id)).collect();
+        let polled = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("kafka-read".to_owned())
+            .spawn(move || Poll { shared: polled, queue, names, news }.run())
+            .map_err(|e| e.to_string())?;
+        Ok(Reader { shared, thread: Some(thread) })
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread of a client.
+struct Poll {
+    shared: Arc<Shared>,
+    queue: Queue,
+    names: Vec<(String, TopicId)>,
+    news: watch::Sender<u64>,
+}
+
+/// What was read of one partition in one go.
+struct Incoming {
+    at: TopicPartition,
+    chunks: Vec<Chunk>,
+    base: Offset,
+    open: Option<BlockBuilder>,
+    tail: Offset,
+    at_end: bool,
+    failed: Option<Code>,
+}
+
+impl Poll {
+    fn run(mut self) {
+        let mut incoming: Vec<Incoming> = Vec::new();
+        while !self.shared.stop.load(Relaxed) {
+            self.move_cursors();
+            {
+                let state = self.shared.lock();
+                if state.bytes > AHEAD_MAX {
+                    let _ = self.shared.changed.wait_timeout(state, POLL);
+                    continue;
+                }
+            }
+            let names = &self.names;
+            self.queue.read(POLL, |message| take_in(names, &mut incoming, &message));
+            if !incoming.is_empty() {
+                self.hand_over(&mut incoming);
+            }
+        }
+    }
+
+    /// IMPORTANT: between two reads, so that what was fetched for the place before is not taken for the place after.
+    fn move_cursors(&self) {
+        let moves = std::mem::take(&mut self.shared.lock().moves);
+        for (at, from) in moves {
+            let topic = self.names.iter().find(|(_, id)| *id == at.topic).map_or("", |(name, _)| name);
+            let mut list = List::new();
+            list.add(topic, at.partition as i32, from.unwrap_or(0) as i64);
+            // It fails where there was none before.
+            let _ = self.shared.client.assign_less(&list);
+            if from.is_some()
+                && let Err(why) = self.shared.client.assign_more(&list)
+            {
+                tracing::warn!(target: "kafka", %at, "cannot be read: {why}");
+                if let Some(cursor) = self.shared.lock().cursors.get_mut(&at) {
+                    cursor.failed = Some(why.code);
+                }
+            }
+        }
+    }
+
+    fn hand_over(&self, incoming: &mut Vec<Incoming>) {
+        let mut state = self.shared.lock();
+        for mut new in incoming.drain(..) {
+            new.close();
+            // A cursor that was placed meanwhile waits for what comes after the move.
+            if state.moves.iter().any(|(at, _)| *at == new.at) {
+                continue;
+            }
+            let Some(cursor) = state.cursors.get_mut(&new.at) else { continue };
+            let bytes: usize = new.chunks.iter().map(|c| c.bytes.len()).sum();
+            if new.failed.is_some() {
+                cursor.failed = new.failed;
+            } else if new.chunks.first().is_none_or(|c| c.base >= cursor.tail) && new.tail >= cursor.tail {
+                cursor.chunks.extend(new.chunks);
+                cursor.tail = new.tail;
+                cursor.at_end = new.at_end;
+                state.bytes += bytes;
+            }
+        }
+        // Cursors of those who went away.
+        if state.bytes > AHEAD_MAX {
+            let idle = state.cursors.iter().filter(|(_, c)| c.used.elapsed() > IDLE).map(|(at, _)| *at);
+            for at in idle.collect::<Vec<_>>() {
+                let gone = state.cursors.remove(&at).expect("it was there");
+                state.bytes -= gone.bytes();
+                state.moves.push((at, None));
+            }
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        self.news.send_modify(|n| *n += 1);
+    }
+}
+
+fn take_in(names: &[(String, TopicId)], incoming: &mut Vec<Incoming>, message: &Message<'_>) {
+    let topic = message.topic();
+    let Some((_, id)) = names.iter().find(|(name, _)| name == topic) else {
+        if let Err(code) = message.result() {
+            tracing::info!(target: "kafka", "a reader: {}", words(code));
+        }
+        return;
+    };
+    let at = id.partition(message.partition().max(0) as u32);
+    let n = incoming.iter().position(|i| i.at == at).unwrap_or_else(|| {
+        incoming.push(Incoming { at, chunks: Vec::new(), base: 0, open: None, tail: 0, at_end: false, failed: None });
+        incoming.len() - 1
+    });
+    let of = &mut incoming[n];
+    match message.result() {
+        Ok(()) => of.push(message),
+        Err(Code::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
+            of.tail = of.tail.max(message.offset());
+            of.at_end = true;
+        }
+        Err(
+            code @ (Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
+            | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
+            | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC),
+        ) => of.failed = Some(code),
+        // The client tries again by itself.
+        Err(code) => tracing::info!(target: "kafka", %at, "{}", words(code)),
+    }
+}
+
+impl Incoming {
+    fn push(&mut self, message: &Message<'_>) {
+        let offset = message.offset();
+        let size = self.open.as_ref().map_or(0, BlockBuilder::len);
+        let follows = self.open.as_ref().is_some_and(|b| self.base + Offset::from(b.count()) == offset);
+        if !follows || size >= CHUNK_MAX {
+            self.close();
+        }
+        let block = self.open.get_or_insert_with(|| {
+            self.base = offset;
+            BlockBuilder::new(self.at)
+        });
+        let header = message.header(HEADER).unwrap_or_default();
+        let key = message.key().unwrap_or_default();
+        // Longer ones are nobody's of ours.
+        let key = &key[..key.len().min(0xffff)];
+        let header = if header.len() > 0xffff { &[][..] } else { header };
+        match message.value() {
+            Some(value) => block.push(key, header, Some(&[value])),
+            None => block.push(key, header, None),
+        }
+        self.tail = offset + 1;
+        self.at_end = false;
+    }
+
+    fn close(&mut self) {
+        if let Some(block) = self.open.take() {
+            let block = block.finish();
+            self.chunks.push(Chunk { base: self.base, count: block.count, bytes: block.bytes });
+        }
+    }
+}
