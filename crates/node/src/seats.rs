@@ -101,6 +101,7 @@ fn add(sum: &mut Progress, now: &Progress, begun: &Progress) {
 mod tests {
     use std::sync::Arc;
 
+    use event::BlockBuilder;
     use event::topic::RAW;
     use flow::Kind;
     use log::{Commit, Input, Journal, JournalConfig, Log, Outcome, Position};
@@ -121,7 +122,10 @@ mod tests {
             let metadata = Progress { processed, ..Progress::default() }.encode().into();
             let positions =
                 vec![Position { group: "enrich".into(), input: Input::Topic(RAW.partition(1)), next, metadata }];
-            let outcome = journal.submit(Commit { positions, ..Commit::default() }).wait();
+            let mut block = BlockBuilder::new(RAW.partition(1));
+            block.push(b"k", b"", None);
+            let blocks = vec![block.finish()];
+            let outcome = journal.submit(Commit { blocks, positions, ..Commit::default() }).wait();
             assert!(matches!(outcome, Outcome::Committed(_)));
             status.preset(&*journal, Kind::Recording, "enrich", RAW).expect("it reads");
         };
