@@ -32,7 +32,11 @@ pub(crate) struct Slot {
 
 impl Pending {
     /// `finish` makes the answer, once no record is without one and [`Pending::handed_in`] was called.
-    pub fn new(blocks: usize, answer: Option<oneshot::Sender<Outcome>>, finish: fn(&Pending) -> Outcome) -> Arc<Pending> {
+    pub fn new(
+        blocks: usize,
+        answer: Option<oneshot::Sender<Outcome>>,
+        finish: fn(&Pending) -> Outcome,
+    ) -> Arc<Pending> {
         Arc::new(Pending {
             left: AtomicU32::new(1),
             failed: AtomicI32::new(0),

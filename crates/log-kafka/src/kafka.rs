@@ -9,6 +9,7 @@ use event::{Offset, TopicId, TopicPartition};
 use log::contract::METADATA_MAX;
 use log::{Aborted, Commit, Fetch, Input, Log, LogError, Membership, Outcome, StoredPosition, Ticket};
 use rdkafka::types::RDKafkaRespErr as Code;
+use seam::fault::{Bug, planted};
 use tokio::sync::watch;
 
 use crate::config::KafkaConfig;
@@ -325,7 +326,9 @@ impl Shared {
             doing: doing.to_owned(),
             source: std::io::Error::new(
                 std::io::ErrorKind::TimedOut,
-                format!("Kafka at {brokers} does not answer. Is it running, and are `kafka.brokers` and `kafka.properties` right?"),
+                format!(
+                    "Kafka at {brokers} does not answer. Is it running, and are `kafka.brokers` and `kafka.properties` right?"
+                ),
             ),
         }
     }
@@ -397,13 +400,12 @@ impl Shared {
         let mut looked: Option<Instant> = None;
         let doing = format!("ask for the position of {group}");
         loop {
-            let answer = self.asked(&doing, || {
-                match position::read(*self.client, &name, &topic, at.partition, true, ASK) {
+            let answer =
+                self.asked(&doing, || match position::read(*self.client, &name, &topic, at.partition, true, ASK) {
                     Ok(stored) => Ok(Some(stored)),
                     Err(Unread::Unstable) => Ok(None),
                     Err(Unread::Failed(code)) => Err(code),
-                }
-            })?;
+                })?;
             if let Some(stored) = answer {
                 self.waits(&doing, None);
                 return Ok(stored);
@@ -411,7 +413,10 @@ impl Shared {
             let waited = begun.elapsed();
             if settle && waited > UNSTABLE && looked.is_none_or(|at| at.elapsed() > UNSTABLE) {
                 looked = Some(Instant::now());
-                self.waits(&doing, Some(format!("a transaction on {group}'s position is open since {} s", waited.as_secs())));
+                self.waits(
+                    &doing,
+                    Some(format!("a transaction on {group}'s position is open since {} s", waited.as_secs())),
+                );
                 self.end_orphan_at(&name, &topic, at.partition, "");
             }
             if let Some(e) = self.give_up(begun, || doing.clone()) {
@@ -452,7 +457,9 @@ impl Shared {
         let done = Producer::new(&self.config, &self.config.transactional(&committer))
             .and_then(|p| p.client.init(ASK).map_err(|why| why.to_string()));
         match done {
-            Ok(()) => tracing::info!(target: "kafka", committer, took = ?begun.elapsed(), "its open transaction was ended: it is gone"),
+            Ok(()) => {
+                tracing::info!(target: "kafka", committer, took = ?begun.elapsed(), "its open transaction was ended: it is gone")
+            }
             Err(why) => tracing::info!(target: "kafka", committer, "its open transaction cannot be ended yet: {why}"),
         }
     }

@@ -556,11 +556,7 @@ unsafe fn events<'a>(opaque: *mut c_void) -> &'a dyn Events {
     unsafe { &**opaque.cast::<Box<dyn Events>>() }
 }
 
-unsafe extern "C" fn on_delivery(
-    _: *mut rd::rd_kafka_t,
-    message: *const rd::rd_kafka_message_t,
-    opaque: *mut c_void,
-) {
+unsafe extern "C" fn on_delivery(_: *mut rd::rd_kafka_t, message: *const rd::rd_kafka_message_t, opaque: *mut c_void) {
     // SAFETY: librdkafka gives a live message, and the opaque that was set.
     let (message, events) = unsafe { (&*message, events(opaque)) };
     let result = ok(message.err).map(|()| message.offset.max(0) as Offset);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
-use event::topic::RAW;
 use event::TopicPartition;
+use event::topic::RAW;
 use log::{Input, StoredPosition};
 use rdkafka::bindings as rd;
 use rdkafka::types::RDKafkaRespErr as Code;
@@ -72,7 +72,8 @@ pub(crate) fn read(
     // SAFETY: a live client; everything that is made here is freed here, after its last use.
     unsafe {
         let queue = rd::rd_kafka_queue_new(rk);
-        let options = rd::rd_kafka_AdminOptions_new(rk, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+        let options =
+            rd::rd_kafka_AdminOptions_new(rk, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
         let mut why = [0 as c_char; 256];
         let ms = wait.as_millis() as i32;
         rd::rd_kafka_AdminOptions_set_request_timeout(options, ms, why.as_mut_ptr(), why.len());

@@ -123,7 +123,8 @@ fn carry(client: TcpStream, broker: TcpStream, shared: &Arc<Shared>) {
         if from_client.read_exact(&mut frame[4..]).is_err() {
             break;
         }
-        let fault = (frame.len() >= 6).then(|| i16::from_be_bytes([frame[4], frame[5]])).and_then(|api| shared.fault(api));
+        let fault =
+            (frame.len() >= 6).then(|| i16::from_be_bytes([frame[4], frame[5]])).and_then(|api| shared.fault(api));
         match fault {
             Some(Fault::CutBefore) => break,
             Some(Fault::Delay(ms)) => std::thread::sleep(Duration::from_millis(ms)),

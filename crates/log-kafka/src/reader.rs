@@ -158,9 +158,7 @@ impl Readers {
     /// The client with a cursor there.
     fn at(&self, at: TopicPartition, from: Offset) -> Option<Arc<Shared>> {
         let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |r: &&Reader| {
-            r.shared.lock().cursors.get(&at).is_some_and(|c| c.failed.is_none() && c.covers(from))
-        };
+        let fits = |r: &&Reader| r.shared.lock().cursors.get(&at).is_some_and(|c| c.failed.is_none() && c.covers(from));
         clients.iter().find(fits).map(|r| r.shared.clone())
     }
 

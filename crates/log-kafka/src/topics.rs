@@ -135,6 +135,9 @@ pub fn apply(config: &KafkaConfig, changes: &[Change]) -> Result<(), LogError> {
             }
         }
     }
+    let all_made: Vec<&String> =
+        changes.iter().filter_map(|c| if let Change::Make { topic, .. } = c { Some(topic) } else { None }).collect();
+    wait_until_there(config, &admin, &all_made)?;
     for (topic, wanted) in sets {
         // What is altered is the whole of what is set: what others set stays.
         let mut all = own_settings_of(&admin, topic)?;
@@ -150,6 +153,29 @@ pub fn apply(config: &KafkaConfig, changes: &[Change]) -> Result<(), LogError> {
         }
     }
     Ok(())
+}
+
+/// Brokers make topics one by one, and tell each other.
+fn wait_until_there(
+    config: &KafkaConfig,
+    admin: &AdminClient<DefaultClientContext>,
+    made: &[&String],
+) -> Result<(), LogError> {
+    let (client, begun) = (Handle::of(admin.inner().native_ptr()), Instant::now());
+    loop {
+        let found = partitions(client, config, |begun| {
+            (begun.elapsed() > ASK).then(|| unreachable_cluster(config, "ask for the topics"))
+        })?;
+        let missing = found.iter().find(|(id, count)| count.is_none() && made.contains(&&config.topic(*id)));
+        match missing {
+            None => return Ok(()),
+            Some((id, _)) if begun.elapsed() > Duration::from_secs(30) => {
+                let name = config.topic(*id);
+                return Err(LogError::Stopped(format!("{name} was made, but no broker leads it after 30 s")));
+            }
+            Some(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
 }
 
 /// The number of partitions of each topic that we have; `None`: it is not there.
@@ -168,8 +194,9 @@ pub(crate) fn partitions(
                 Ok(()) => {
                     let topics = native::slice((*metadata).topics, (*metadata).topic_cnt);
                     let count = |name: &str| {
-                        let is = |t: &&rd::rd_kafka_metadata_topic| CStr::from_ptr(t.topic).to_bytes() == name.as_bytes();
-                        topics.iter().find(is).filter(|t| t.partition_cnt > 0).map(|t| t.partition_cnt as u32)
+                        let is =
+                            |t: &&rd::rd_kafka_metadata_topic| CStr::from_ptr(t.topic).to_bytes() == name.as_bytes();
+                        topics.iter().find(is).filter(|t| t.partition_cnt > 0 && led(t)).map(|t| t.partition_cnt as u32)
                     };
                     let found = TOPICS.iter().map(|t| (t.id, count(&config.topic(t.id)))).collect();
                     rd::rd_kafka_metadata_destroy(metadata);
@@ -183,6 +210,15 @@ pub(crate) fn partitions(
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Whether every partition of it has a leader.
+///
+/// # Safety
+/// Metadata that lives.
+unsafe fn led(topic: &rd::rd_kafka_metadata_topic) -> bool {
+    // SAFETY: by the caller's word.
+    unsafe { native::slice(topic.partitions, topic.partition_cnt) }.iter().all(|p| p.leader >= 0)
 }
 
 fn admin(config: &KafkaConfig) -> Result<AdminClient<DefaultClientContext>, LogError> {
@@ -230,7 +266,10 @@ fn unreachable_cluster(config: &KafkaConfig, doing: &str) -> LogError {
         doing: doing.to_owned(),
         source: std::io::Error::new(
             std::io::ErrorKind::TimedOut,
-            format!("Kafka at {} does not answer. Is it running, and are `kafka.brokers` and `kafka.properties` right?", config.brokers),
+            format!(
+                "Kafka at {} does not answer. Is it running, and are `kafka.brokers` and `kafka.properties` right?",
+                config.brokers
+            ),
         ),
     }
 }

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use log::conformance::Seen;
 use log::inject::{Faults, Injecting};
 use log::journal::{Drive, Durability, Journal, JournalConfig, MinFree};
-use log::conformance::Seen;
 use log::{Log, conformance};
 use ouzel_log as log;
 use seam::{RealClock, RealFs};
@@ -49,7 +49,9 @@ fn the_log_that_injects_faults_conforms() {
     let fresh = || root.path().join(n.fetch_add(1, Ordering::Relaxed).to_string());
     for seed in 0..4 {
         for drive in [Drive::Threads, Drive::Caller] {
-            conformance::suite(Seen::AtOnce, || Arc::new(Injecting::new(open(&fresh(), drive), Faults::default(), seed)));
+            conformance::suite(Seen::AtOnce, || {
+                Arc::new(Injecting::new(open(&fresh(), drive), Faults::default(), seed))
+            });
             let dir = fresh();
             conformance::reopening(|| Arc::new(Injecting::new(open(&dir, drive), Faults::default(), seed)));
         }
