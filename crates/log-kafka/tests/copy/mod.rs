@@ -1,7 +1,8 @@
 //! Members of a group that copy `raw` to `enriched`, each partition to the same one, a feed of records, and a reader.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -55,61 +56,124 @@ impl Feed {
     }
 }
 
+/// Members, each a process of its own, so that it can be killed and stopped.
 pub struct Copiers {
     config: KafkaConfig,
-    members: Vec<(Arc<AtomicBool>, Arc<AtomicBool>, JoinHandle<()>)>,
+    members: Vec<Child>,
     started: u32,
-    copied: Arc<AtomicU64>,
     reader: Watcher,
 }
 
 impl Copiers {
     pub fn start(config: &KafkaConfig, count: u32) -> Copiers {
-        let mut copiers = Copiers {
-            config: config.clone(),
-            members: Vec::new(),
-            started: 0,
-            copied: Arc::default(),
-            reader: Watcher::start(config),
-        };
+        let mut copiers =
+            Copiers { config: config.clone(), members: Vec::new(), started: 0, reader: Watcher::start(config) };
         (0..count).for_each(|_| copiers.one_more());
         copiers
     }
 
     pub fn one_more(&mut self) {
-        let config = KafkaConfig { slot: format!("c{}", self.started), ..self.config.clone() };
         self.started += 1;
-        let (stop, forget) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (stopped, forgotten, copied) = (stop.clone(), forget.clone(), self.copied.clone());
-        let thread = std::thread::spawn(move || copy(config, &stopped, &forgotten, &copied));
-        self.members.push((stop, forget, thread));
+        self.start_as(self.started);
     }
 
+    fn start_as(&mut self, slot: u32) {
+        let c = &self.config;
+        let ms = |d: Duration| d.as_millis();
+        let said = format!(
+            "{}|{}|{}|c{slot}|{}|{}|{}",
+            c.brokers,
+            c.prefix,
+            c.partitions,
+            ms(c.transaction_timeout),
+            ms(c.session_timeout),
+            c.static_members
+        );
+        let mut command = Command::new(std::env::current_exe().expect("this test"));
+        command.args(["--exact", "copier", "--nocapture", "--ignored"]).env(COPIER, said);
+        // It ends with its standard input, also when this process is killed.
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        self.members.push(child.expect("a copier starts"));
+    }
+
+    /// The newest ends as it should.
     pub fn one_less(&mut self) {
-        if let Some((stop, _, thread)) = self.members.pop() {
-            stop.store(true, Relaxed);
-            thread.join().expect("a copier");
+        if let Some(member) = self.members.pop() {
+            end(member);
         }
     }
 
-    /// They are as dead as threads can be: nothing is finished, closed or left.
-    pub fn forget_all(&mut self) {
-        for (stop, forget, _) in self.members.drain(..) {
-            forget.store(true, Relaxed);
-            stop.store(true, Relaxed);
-        }
+    /// The oldest, which works: SIGKILL.
+    pub fn kill_one(&mut self) {
+        let mut member = self.members.remove(0);
+        member.kill().expect("it lives");
+        member.wait().expect("it is waited for");
+    }
+
+    /// The oldest stands still for so long.
+    pub fn pause_one(&mut self, time: Duration) {
+        let signal = |signal| {
+            // SAFETY: a process of ours that was not waited for.
+            unsafe { libc::kill(self.members[0].id() as i32, signal) };
+        };
+        signal(libc::SIGSTOP);
+        std::thread::sleep(time);
+        signal(libc::SIGCONT);
     }
 
     pub fn wait_for_progress(&self) {
-        let (before, begun) = (self.copied.load(Relaxed), Instant::now());
-        while self.copied.load(Relaxed) <= before {
+        let (before, begun) = (self.reader.count(), Instant::now());
+        while self.reader.count() <= before {
             assert!(begun.elapsed() < QUIET, "nothing is copied");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until every partition has gone on.
+    pub fn wait_for_all(&self) {
+        let counts = || self.reader.seen.lock().expect("no panic while held").iter().map(Vec::len).collect::<Vec<_>>();
+        let (before, begun) = (counts(), Instant::now());
+        while counts().iter().zip(&before).any(|(now, before)| now <= before) {
+            assert!(begun.elapsed() < QUIET, "some partition is not copied: {before:?}, {:?}", counts());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-fn copy(config: KafkaConfig, stop: &AtomicBool, forget: &AtomicBool, copied: &AtomicU64) {
+fn end(mut member: Child) {
+    drop(member.stdin.take());
+    let status = member.wait().expect("it is waited for");
+    assert!(status.success(), "a copier: {status}");
+}
+
+/// Names the environment variable that makes a process a copier.
+const COPIER: &str = "OUZEL_COPIER";
+
+/// A process of [`Copiers`].
+pub fn be_a_copier() {
+    let said = std::env::var(COPIER).expect("only as a process of a story");
+    let of: Vec<&str> = said.split('|').collect();
+    let ms = |text: &str| Duration::from_millis(text.parse().expect("a number"));
+    let config = KafkaConfig {
+        brokers: of[0].into(),
+        prefix: of[1].into(),
+        partitions: of[2].parse().expect("a number"),
+        slot: of[3].into(),
+        transaction_timeout: ms(of[4]),
+        session_timeout: ms(of[5]),
+        static_members: of[6] == "true",
+        ..KafkaConfig::default()
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        stopped.store(true, Relaxed);
+    });
+    copy(config, &stop);
+}
+
+fn copy(config: KafkaConfig, stop: &AtomicBool) {
     let log = KafkaLog::connect(config).expect("connects");
     let mut member = log.join(GROUP, RAW);
     let mut at: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
@@ -137,7 +201,7 @@ fn copy(config: KafkaConfig, stop: &AtomicBool, forget: &AtomicBool, copied: &At
             if block.is_empty() {
                 continue;
             }
-            next.push((*tp, fetch.next, u64::from(block.count())));
+            next.push((*tp, fetch.next));
             commit.blocks.push(block.finish());
             commit.positions.push(Position {
                 group: GROUP.into(),
@@ -152,32 +216,14 @@ fn copy(config: KafkaConfig, stop: &AtomicBool, forget: &AtomicBool, copied: &At
             log.wait(seen, Duration::from_millis(20));
             continue;
         }
-        let mut ticket = log.submit(commit);
-        let outcome = loop {
-            match ticket.try_take() {
-                Some(outcome) => break outcome,
-                None if forget.load(Relaxed) => {
-                    std::mem::forget((log, member));
-                    return;
-                }
-                None => std::thread::sleep(Duration::from_micros(200)),
-            }
-        };
-        for (tp, to, count) in next {
+        let outcome = log.submit(commit).wait();
+        for (tp, to) in next {
             match &outcome {
-                Outcome::Committed(_) => {
-                    copied.fetch_add(count, Relaxed);
-                    at.insert(tp, to);
-                }
+                Outcome::Committed(_) => at.insert(tp, to),
                 // What was not, or may not be, committed: the position says.
-                _ => {
-                    at.insert(tp, committed(&*log, tp));
-                }
-            }
+                _ => at.insert(tp, committed(&*log, tp)),
+            };
         }
-    }
-    if forget.load(Relaxed) {
-        std::mem::forget((log, member));
     }
 }
 
@@ -194,6 +240,10 @@ struct Watcher {
 }
 
 impl Watcher {
+    fn count(&self) -> u64 {
+        self.seen.lock().expect("no panic while held").iter().map(|s| s.len() as u64).sum()
+    }
+
     fn start(config: &KafkaConfig) -> Watcher {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(vec![Vec::new(); config.partitions as usize]));
@@ -214,6 +264,9 @@ impl Watcher {
                         any = true;
                     }
                 }
+                if last.elapsed() > Duration::from_secs(3) && any {
+                    println!("the reader waited for {:?}", last.elapsed());
+                }
                 stalled = stalled.max(last.elapsed());
                 if any {
                     last = Instant::now();
@@ -232,15 +285,11 @@ pub fn expect_copied(config: &KafkaConfig, feed: Feed, copiers: Copiers) {
     let fed = feed.end();
     let all: u64 = fed.iter().sum();
     let begun = Instant::now();
-    let seen = || copiers.reader.seen.lock().expect("no panic while held").iter().map(|s| s.len() as u64).sum::<u64>();
-    while seen() < all && begun.elapsed() < QUIET {
+    while copiers.reader.count() < all && begun.elapsed() < QUIET {
         std::thread::sleep(Duration::from_millis(20));
     }
     let Copiers { members, reader, .. } = copiers;
-    for (stop, _, thread) in members {
-        stop.store(true, Relaxed);
-        thread.join().expect("a copier");
-    }
+    members.into_iter().for_each(end);
     // Anything that comes twice would come by now.
     std::thread::sleep(Duration::from_millis(300));
     reader.stop.store(true, Relaxed);
