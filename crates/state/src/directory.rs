@@ -153,9 +153,9 @@ impl Directory {
         seen.retain(|path, _| path.parent() != Some(dir) || others.contains(path));
         for path in others {
             let first = *seen.entry(path.clone()).or_insert(now);
-            if now.saturating_sub(first) >= LEFT_AFTER {
-                // One that cannot be removed is tried again with the next list; it is in nobody's way.
-                let _ = self.fs.remove(&path);
+            // One that cannot be removed is tried again with the next list; it is in nobody's way.
+            if now.saturating_sub(first) >= LEFT_AFTER && self.fs.remove(&path).is_ok() {
+                seen.remove(&path);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::install;
-use super::server::{ANSWER, Home, Kind, Server, USER};
+use super::server::{Home, Kind, Server, USER};
 use crate::{Stop, step, workspace};
 
 pub const KIND: Kind = Kind {
@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     install,
     // Python, its packages and the checkout may lie where only root may look, and moto has nothing against him.
     users: &["root"],
-    // It has no children, and nothing to write.
+    // It has no children, and keeps nothing.
     end: libc::SIGKILL,
     find,
 };
@@ -46,7 +46,7 @@ fn find() -> Option<Box<dyn Server>> {
 }
 
 fn install(kind: &Kind) -> Result<()> {
-    let else_set = format!("or set {} to http://KEY:SECRET@HOST:PORT of a server for tests", kind.variable);
+    let else_set = format!("or set {} to http://KEY:SECRET@HOST:PORT/BUCKET of a server for tests", kind.variable);
     let missing = |what: String| Stop::missing(format!("{} is not installed: {what}, {else_set}", kind.name));
     let Some(python) = install::find(&["python3"], &[]) else {
         return Err(missing("moto needs Python: install python3 and its module venv".to_owned()).into());
@@ -114,12 +114,13 @@ impl Server for S3 {
     }
 
     fn url(&self, home: &Home, port: u16) -> String {
-        format!("http://{USER}:{}@127.0.0.1:{port}", home.password)
+        format!("http://{USER}:{}@127.0.0.1:{port}/ouzel", home.password)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::server::ANSWER;
     use super::*;
 
     #[test]

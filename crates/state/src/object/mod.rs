@@ -59,6 +59,9 @@ const LIST_MAX: usize = 1_000_000;
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// So many times in a row something between us and the bucket may change a byte; then it is the bucket's.
+const DAMAGED_MAX: u32 = 3;
+
 /// Metadata of an object: the number of the put that wrote it, and the checksum of its bytes, both in hexadecimal.
 const PUT: &str = "ouzel-put";
 const CRC: &str = "ouzel-crc32c";
@@ -231,7 +234,7 @@ impl Inner {
     async fn retried<T>(&self, key: &str, once: impl AsyncFn(bool) -> Result<T, Trouble>) -> io::Result<T> {
         let (mut tries, mut last) = (0, None);
         let tried = tokio::time::timeout(self.deadline, async {
-            let (mut wait, mut unknown) = (WAIT_MIN, false);
+            let (mut wait, mut unknown, mut damaged) = (WAIT_MIN, false, 0);
             loop {
                 tries += 1;
                 let trouble = match self.credentials().await {
@@ -241,7 +244,8 @@ impl Inner {
                         Err(trouble) => trouble,
                     },
                 };
-                if !trouble.passes() {
+                damaged += u32::from(matches!(trouble, Trouble::Damaged));
+                if !trouble.passes() || damaged == DAMAGED_MAX {
                     return Err(trouble);
                 }
                 unknown |= trouble.may_have_happened();

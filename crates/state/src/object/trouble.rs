@@ -76,7 +76,12 @@ impl Trouble {
 
     pub(super) fn error(&self, endpoint: &str, object: &str, tries: u32) -> io::Error {
         let tried = if tries > 1 { format!(" at the {}", nth(tries)) } else { String::new() };
-        io::Error::other(format!("{object} at {endpoint}: {self}{tried}; {}", self.help()))
+        let what = format!("{object} at {endpoint}: {self}{tried}; {}", self.help());
+        match self {
+            // Its length was right, and it was read again: it is what the bucket has.
+            Trouble::Damaged => io::Error::new(io::ErrorKind::InvalidData, what),
+            _ => io::Error::other(what),
+        }
     }
 
     pub(super) fn deadline(&self, endpoint: &str, object: &str, tries: u32, deadline: Duration) -> io::Error {
@@ -86,11 +91,7 @@ impl Trouble {
             deadline.as_secs_f64(),
             self.help()
         );
-        match self {
-            // Its length is right each time, so it is what the bucket has.
-            Trouble::Damaged => io::Error::new(io::ErrorKind::InvalidData, what),
-            _ => io::Error::new(io::ErrorKind::TimedOut, what),
-        }
+        io::Error::new(io::ErrorKind::TimedOut, what)
     }
 
     fn help(&self) -> String {
@@ -209,7 +210,7 @@ mod tests {
         let said = Trouble::Silent.deadline("http://there", "s3://b/k", 2, Duration::from_millis(1500));
         assert_eq!(said.kind(), io::ErrorKind::TimedOut);
         assert!(said.to_string().contains("given up after 1.5 s, tried 2 times"), "{said}");
-        assert_eq!(Trouble::Damaged.deadline("", "", 1, Duration::ZERO).kind(), io::ErrorKind::InvalidData);
+        assert_eq!(Trouble::Damaged.error("", "", 3).kind(), io::ErrorKind::InvalidData);
         assert_eq!(sentence("a \n b.\u{1b}"), "a b");
     }
 }

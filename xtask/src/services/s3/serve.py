@@ -1,4 +1,5 @@
-"""S3 on a port of loopback, by moto, for one user: serve.py PORT, with his secret in the file `password`."""
+"""S3 on a port of loopback, by moto, for one user: serve.py PORT, with his secret in the file
+`password`. There is a bucket already, `ouzel`."""
 
 import io
 import sys
@@ -7,6 +8,7 @@ import threading
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import s3_backends
 from werkzeug.serving import run_simple
 
 ANYTHING = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
@@ -39,5 +41,6 @@ class OneByOne:
 
 with open("password", encoding="ascii") as file:
     add_user("ouzel", file.read().strip())
+s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket("ouzel", "us-east-1")
 app = OneByOne(DomainDispatcherApplication(create_backend_app))
 run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=True, request_handler=MotoRequestHandler)
