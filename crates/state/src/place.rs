@@ -30,6 +30,8 @@ pub struct PlaceConfig {
     pub credentials: Option<Credentials>,
     /// Whether the bucket's name is in the path and not in the host; `None`: with an endpoint.
     pub path_style: Option<bool>,
+    /// Certificates as PEM that are trusted instead of the machine's, for a service with an authority of its own.
+    pub ca: Option<Vec<u8>>,
     /// Of one call, with all its tries.
     pub deadline: Duration,
 }
@@ -42,6 +44,7 @@ impl PlaceConfig {
             region: None,
             credentials: None,
             path_style: None,
+            ca: None,
             deadline: DEADLINE,
         }
     }
@@ -82,6 +85,7 @@ impl PlaceConfig {
             region: self.region,
             credentials: self.credentials,
             path_style: self.path_style,
+            ca: self.ca,
             deadline: self.deadline,
         }))
     }
@@ -108,6 +112,7 @@ pub struct BucketConfig {
     pub(crate) region: Option<String>,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) path_style: Option<bool>,
+    pub(crate) ca: Option<Vec<u8>>,
     pub(crate) deadline: Duration,
 }
 

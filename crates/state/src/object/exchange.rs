@@ -22,7 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::OBJECT_MAX;
@@ -44,11 +45,22 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Connector(Arc<Client>);
 
 impl Connector {
-    /// `deadline`: of a call.
-    pub(super) fn new(deadline: Duration) -> Result<Connector, Trouble> {
+    /// `deadline`: of a call. `ca`: certificates as PEM that are trusted instead of the machine's.
+    pub(super) fn new(deadline: Duration, ca: Option<&[u8]>) -> Result<Connector, String> {
         let mut roots = RootCertStore::empty();
-        // What cannot be read of them is left out, as other programs do.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        match ca {
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    let certificate = certificate.map_err(|_| "ca: it is not PEM".to_owned())?;
+                    roots.add(certificate).map_err(|e| format!("ca: {e}"))?;
+                }
+                if roots.is_empty() {
+                    return Err("ca: there is no certificate in it".to_owned());
+                }
+            }
+            // What cannot be read of them is left out, as other programs do.
+            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        }
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring has the suites of TLS 1.2 and 1.3")

@@ -117,7 +117,7 @@ impl Bucket {
         }
         // Trying again is ours, because only here is it known what a put that was not heard of means.
         let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, retry_timeout: Duration::ZERO };
-        let connector = Connector::new(config.deadline).map_err(|t| wrong(t.to_string()))?;
+        let connector = Connector::new(config.deadline, config.ca.as_deref()).map_err(wrong)?;
         let s3 = builder
             .with_retry(retry)
             .with_conditional_put(S3ConditionalPut::ETagMatch)

@@ -98,7 +98,7 @@ impl Trouble {
         let text = match self {
             Trouble::NoConnection { .. } => "check the endpoint, the region and the network",
             Trouble::NoTls { .. } => {
-                "check the endpoint; certificates of an authority of your own are read from the file that SSL_CERT_FILE names"
+                "check the endpoint, and that its certificate's authority is one that is trusted here"
             }
             Trouble::Lost { .. } | Trouble::Silent => "check that the service is well, and the network to it",
             Trouble::Unusable { .. } => "check that the endpoint is that of an S3 service",

@@ -44,7 +44,9 @@ fn list(store: &dyn Store, prefix: &str) -> Vec<String> {
 /// Bytes that no shift, cut or repetition leaves as they are.
 pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut chance = Chance(seed + 1);
-    (0..length).map(|_| chance.below(256) as u8).collect()
+    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| chance.below(u64::MAX).to_le_bytes()).collect();
+    bytes.truncate(length);
+    bytes
 }
 
 fn what_is_put_is_got(reach: Reach<'_>) {

@@ -15,3 +15,5 @@ mod bucket;
 mod faults;
 #[cfg(feature = "s3")]
 mod proxy;
+#[cfg(feature = "s3")]
+mod tls;

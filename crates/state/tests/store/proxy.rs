@@ -142,7 +142,7 @@ fn body_at(answer: &[u8]) -> usize {
 }
 
 /// A request: its head with the empty line, and its body.
-fn read(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+pub fn read(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     let (mut got, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     let mut more = |got: &mut Vec<u8>| match stream.read(&mut buffer)? {
         0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
