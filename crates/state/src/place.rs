@@ -22,7 +22,7 @@ pub struct PlaceConfig {
     /// `s3://bucket/prefix`, `file:///path` or a path.
     pub url: String,
     /// `http://host:port` or `https://host:port` of a service other than Amazon's; `None`: AWS_ENDPOINT_URL_S3,
-    /// AWS_ENDPOINT_URL, else Amazon.
+    /// AWS_ENDPOINT_URL, AWS_ENDPOINT, else Amazon.
     pub endpoint: Option<String>,
     /// `None`: AWS_REGION or AWS_DEFAULT_REGION, else us-east-1.
     pub region: Option<String>,

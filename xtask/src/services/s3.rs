@@ -25,6 +25,8 @@ pub const KIND: Kind = Kind {
 
 /// All that pip installs, by version: what is tested against is the same everywhere.
 const REQUIREMENTS: &str = include_str!("s3/requirements.txt");
+/// A copy of it, in what was made of it.
+const LIST: &str = "requirements.txt";
 const SERVE: &str = include_str!("s3/serve.py");
 const ASK: &str = include_str!("s3/ask.py");
 
@@ -40,8 +42,7 @@ fn environment() -> PathBuf {
 
 fn find() -> Option<Box<dyn Server>> {
     let python = environment().join("bin/python");
-    // pip has finished.
-    let is_whole = std::fs::read_to_string(environment().join("requirements.txt")).is_ok_and(|had| had == REQUIREMENTS);
+    let is_whole = std::fs::read_to_string(environment().join(LIST)).is_ok_and(|had| had == REQUIREMENTS);
     (is_whole && python.is_file()).then(|| Box::new(S3 { python }) as Box<dyn Server>)
 }
 
@@ -52,23 +53,40 @@ fn install(kind: &Kind) -> Result<()> {
         return Err(missing("moto needs Python: install python3 and its module venv".to_owned()).into());
     };
     let home = environment();
+    // Made elsewhere, and given its name when it is whole: others may be installing it too. Only its Python is ever started,
+    // which finds its packages from where it is.
+    let unfinished = home.with_file_name(format!("moto-unfinished-{}", std::process::id()));
     step::say(&format!("    installing {}: moto by pip, into {}", kind.name, home.display()));
-    if said(Command::new(&python).args(["-m", "venv", "--clear"]).arg(&home)).is_err() {
+    let made = make(kind, &python, &unfinished).map_err(|what| missing(what).into()).and_then(|()| {
+        if find().is_none() {
+            let _ = std::fs::remove_dir_all(&home);
+        }
+        match std::fs::rename(&unfinished, &home) {
+            // Another was quicker.
+            Err(_) if find().is_some() => Ok(()),
+            renamed => renamed.with_context(|| format!("cannot make {}", home.display())),
+        }
+    });
+    let _ = std::fs::remove_dir_all(&unfinished);
+    made
+}
+
+/// The environment with all that is required; `Err` says what to do.
+fn make(kind: &Kind, python: &Path, home: &Path) -> Result<(), String> {
+    let venv = || said(Command::new(python).args(["-m", "venv", "--clear"]).arg(home));
+    if venv().is_err() {
         // Debian has the module in a package of its own.
-        let apt = install::debian(kind);
-        said(Command::new(&python).args(["-m", "venv", "--clear"]).arg(&home)).map_err(|why| {
-            let apt = apt.err().map(|e| format!("; {e:#}")).unwrap_or_default();
-            missing(format!("`python3 -m venv` failed: install its module (python3-venv in Debian){apt}\n{why}\n"))
+        let apt = install::debian(kind).err().map(|e| format!("; {e:#}")).unwrap_or_default();
+        venv().map_err(|why| {
+            format!("`python3 -m venv` failed: install its module (python3-venv in Debian){apt}\n{why}\n")
         })?;
     }
-    let list = home.join("wanted.txt");
-    std::fs::write(&list, REQUIREMENTS).with_context(|| format!("cannot write {}", list.display()))?;
+    let list = home.join(LIST);
+    std::fs::write(&list, REQUIREMENTS).map_err(|e| format!("cannot write {}: {e}", list.display()))?;
     let mut pip = Command::new(home.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"])
         .arg(&list);
-    said(&mut pip).map_err(|why| missing(format!("pip failed; mend that\n{why}\n")))?;
-    // IMPORTANT: last, because it says that all is there.
-    std::fs::rename(&list, home.join("requirements.txt")).context("marking it as installed")
+    said(&mut pip).map_err(|why| format!("pip failed; mend that\n{why}\n"))
 }
 
 /// `Err` is the end of what it said.

@@ -66,6 +66,9 @@ const DAMAGED_MAX: u32 = 3;
 const PUT: &str = "ouzel-put";
 const CRC: &str = "ouzel-crc32c";
 
+/// Where the environment names an endpoint, the first that is set.
+const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+
 /// A bucket, or what is in it below a prefix.
 pub struct Bucket {
     inner: Arc<Inner>,
@@ -102,12 +105,8 @@ impl Bucket {
             let credential = AwsCredential { key_id, secret_key, token };
             builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(credential)));
         }
-        let endpoint = config
-            .endpoint
-            .clone()
-            .or_else(|| environment("AWS_ENDPOINT_URL_S3"))
-            .or_else(|| environment("AWS_ENDPOINT_URL"));
-        let endpoint = endpoint.map(|e| e.trim_end_matches('/').to_owned());
+        let named = || ENDPOINTS.into_iter().find_map(environment);
+        let endpoint = config.endpoint.clone().or_else(named).map(|e| e.trim_end_matches('/').to_owned());
         // With a dot in its name, a bucket's host is none that Amazon's certificate covers.
         let path_style = config.path_style.unwrap_or(endpoint.is_some() || config.bucket.contains('.'));
         builder = builder.with_virtual_hosted_style_request(!path_style);
@@ -120,6 +119,8 @@ impl Bucket {
         let connector = Connector::new(config.deadline, config.ca.as_deref()).map_err(wrong)?;
         let s3 = builder
             .with_retry(retry)
+            // IMPORTANT: what is signed is what is looked at; see `answer`.
+            .with_skip_signature(false)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_http_connector(connector)
             .build()
