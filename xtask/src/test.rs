@@ -67,9 +67,9 @@ pub fn start_services(steps: &mut Steps) -> Result<Services> {
 }
 
 /// The features with which everything is tested: the fault points of every crate that has them, which exist in test builds
-/// only, and sources that are asked over a connection.
+/// only, sources that are asked over a connection, and snapshots in object storage.
 pub fn features() -> Result<String> {
-    let mut features = vec!["ouzel-lookup/remote".to_owned()];
+    let mut features = vec!["ouzel-lookup/remote".to_owned(), "ouzel-state/s3".to_owned()];
     for member in workspace::members()? {
         if member.features.contains("faults") {
             features.push(format!("{}/faults", member.package));

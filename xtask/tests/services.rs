@@ -1,4 +1,4 @@
-//! `cargo xtask services` as it is run: all three servers answer, to their password only and on loopback only, and nothing
+//! `cargo xtask services` as it is run: all four servers answer, to their password only and on loopback only, and nothing
 //! of them is left, however they end.
 
 #![cfg(target_os = "linux")]
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const VARIABLES: [&str; 3] = ["OUZEL_TEST_POSTGRES", "OUZEL_TEST_MARIADB", "OUZEL_TEST_REDIS"];
+const VARIABLES: [&str; 4] = ["OUZEL_TEST_POSTGRES", "OUZEL_TEST_MARIADB", "OUZEL_TEST_REDIS", "OUZEL_TEST_S3"];
 
 /// Ends take a fraction of a second; this is for a machine that has others to serve.
 const GONE_MAX: Duration = Duration::from_secs(20);
@@ -146,9 +146,28 @@ fn ask(url: &str) -> String {
             command.env("REDISCLI_AUTH", password);
             command
         }
+        Some("http") => return s3(port, user, password),
         _ => panic!("{url}"),
     };
     let out = command.stdin(Stdio::null()).output().expect("its client starts");
+    let (answer, why) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    format!("{answer}{why}").trim().to_owned()
+}
+
+/// What S3 says to its user, by moto's own client.
+fn s3(port: u16, user: &str, password: &str) -> String {
+    let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools");
+    let mut tools = std::fs::read_dir(tools).expect("installed").flatten().map(|e| e.path());
+    let moto = tools.find(|path| path.to_string_lossy().contains("/moto-")).expect("moto was installed");
+    let script = "import sys, botocore.session as b\n\
+                  s = b.get_session().create_client('s3', endpoint_url='http://127.0.0.1:'+sys.argv[1],\
+                  region_name='us-east-1', aws_access_key_id=sys.argv[2], aws_secret_access_key=sys.argv[3])\n\
+                  s.create_bucket(Bucket='sum')\n\
+                  s.put_object(Bucket='sum', Key='t', Body=b'42')\n\
+                  print(s.get_object(Bucket='sum', Key='t')['Body'].read().decode())";
+    let mut command = Command::new(moto.join("bin/python"));
+    command.args(["-I", "-c", script, &port.to_string(), user, password]);
+    let out = command.stdin(Stdio::null()).output().expect("python starts");
     let (answer, why) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     format!("{answer}{why}").trim().to_owned()
 }
@@ -182,17 +201,17 @@ fn is_reached(url: &str) -> bool {
 }
 
 #[test]
-fn all_three_answer_and_nothing_is_left_of_them() {
+fn all_four_answer_and_nothing_is_left_of_them() {
     let temporary = Temporary::new("answers");
     let mut servers = temporary.start(&VARIABLES);
-    for (url, scheme) in servers.urls.iter().zip(["postgres://", "mysql://", "redis://"]) {
+    for (url, scheme) in servers.urls.iter().zip(["postgres://", "mysql://", "redis://", "http://"]) {
         assert!(url.starts_with(scheme), "{url}");
         assert_eq!(ask(url), "42");
         let wrong = url.replace(parts(url).1, "guessed");
         assert_ne!(ask(&wrong), "42", "{scheme} takes any password");
         assert_eq!(listens(parts(url).2), ["0100007F"], "{scheme} is for 127.0.0.1 only");
     }
-    assert!(temporary.processes().len() >= 3, "the test sees their processes");
+    assert!(temporary.processes().len() >= 4, "the test sees their processes");
     servers.signal(libc::SIGTERM);
     assert!(servers.xtask.wait().expect("its end").success());
     // It waits for the keeper, so nothing is waited for here.

@@ -1,13 +1,13 @@
-//! Real servers for tests: PostgreSQL, MariaDB and Redis, on loopback, made for one run and gone after it.
+//! Real servers for tests: PostgreSQL, MariaDB, Redis and S3, on loopback, made for one run and gone after it.
 //!
-//! * [`install`]: finds their programs, else installs Debian's packages
+//! * [`install`]: finds their programs, else installs them
 //! * [`keeper`]: the process that has them, and ends them when whoever asked for them is gone
 //! * [`place`]: the directory they are in
 //! * [`server`]: one of them: its user, its port, its first answer, its end
-//! * [`postgres`], [`mariadb`], [`redis`]: what differs, the same functions in the same order
+//! * [`postgres`], [`mariadb`], [`redis`], [`s3`]: what differs, the same functions in the same order
 //!
 //! ```text
-//! xtask ──pipe──> keeper ──> postgres, mariadbd, redis-server
+//! xtask ──pipe──> keeper ──> postgres, mariadbd, redis-server, moto
 //! ```
 //!
 //! The pipe is the lease: the kernel closes it when xtask ends, by a signal, a panic or SIGKILL too. The keeper then ends
@@ -20,6 +20,7 @@ mod mariadb;
 mod place;
 mod postgres;
 mod redis;
+mod s3;
 mod server;
 
 use std::io::{BufRead, BufReader};
@@ -35,7 +36,7 @@ use server::Kind;
 use crate::step;
 use crate::{Stop, workspace};
 
-const KINDS: [&Kind; 3] = [&postgres::KIND, &mariadb::KIND, &redis::KIND];
+const KINDS: [&Kind; 4] = [&postgres::KIND, &mariadb::KIND, &redis::KIND, &s3::KIND];
 
 /// How often a process that waits looks up.
 const TICK: Duration = Duration::from_millis(20);
