@@ -34,7 +34,7 @@ cargo xtask <command>
       [--secs N]     length of each run (60)
       [--dry]        print only
   sim [options]      simulated worlds by their seeds; --seed S tells the story of one, --help lists the rest
-  services           PostgreSQL, MariaDB and Redis for tests that are run by hand, until Ctrl-C
+  services           PostgreSQL, MariaDB and Redis for tests that are run by hand, until Ctrl-C, and the jars of Kafka
       [-- COMMAND]   for one command, as `cargo xtask services -- cargo test --profile ci -p ouzel-lookup`
   prove              the long tests: 200 kill cycles, power loss, many seeds (an hour or more)
 
