@@ -145,7 +145,7 @@ fn fetch(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
 
 fn copy_jars(dir: &Path) -> Result<()> {
     let or_set = format!("or set {VARIABLE} to a directory with the jars of Apache Kafka 4");
-    let mvn = mvn().with_context(|| or_set.clone())?;
+    let mvn = mvn().with_context(|| format!("Apache Kafka {VERSION} cannot be fetched, {or_set}"))?;
     let mut output = std::ffi::OsString::from("-DoutputDirectory=");
     output.push(dir);
     let mut command = Command::new(mvn);
