@@ -14,7 +14,7 @@ import java.util.Map;
 
 /**
  * Where an address is, as the JSON that is written. The record is decoded into what is needed; MaxMind's shape and the
- * flat one of DB-IP are known.
+ * flat one of DB-IP are known. (The reader finds public constructors only.)
  */
 final class Geo {
     /** As many addresses as a shop sees in an hour; an entry is some 300 bytes. */
@@ -60,37 +60,37 @@ final class Geo {
                         || v6 && (c == ':' || Character.digit(c, 16) >= 0));
     }
 
-    record Named(String en) {
+    public record Named(String en) {
         @MaxMindDbConstructor
-        Named(@MaxMindDbParameter(name = "en") String en) {
+        public Named(@MaxMindDbParameter(name = "en") String en) {
             this.en = en;
         }
     }
 
-    record Country(String code) {
+    public record Country(String code) {
         @MaxMindDbConstructor
-        Country(@MaxMindDbParameter(name = "iso_code") String code) {
+        public Country(@MaxMindDbParameter(name = "iso_code") String code) {
             this.code = code;
         }
     }
 
-    record Subdivision(Named names) {
+    public record Subdivision(Named names) {
         @MaxMindDbConstructor
-        Subdivision(@MaxMindDbParameter(name = "names") Named names) {
+        public Subdivision(@MaxMindDbParameter(name = "names") Named names) {
             this.names = names;
         }
     }
 
-    record Postal(String code) {
+    public record Postal(String code) {
         @MaxMindDbConstructor
-        Postal(@MaxMindDbParameter(name = "code") String code) {
+        public Postal(@MaxMindDbParameter(name = "code") String code) {
             this.code = code;
         }
     }
 
-    record Location(Object latitude, Object longitude, String zone) {
+    public record Location(Object latitude, Object longitude, String zone) {
         @MaxMindDbConstructor
-        Location(
+        public Location(
                 @MaxMindDbParameter(name = "latitude") Object latitude,
                 @MaxMindDbParameter(name = "longitude") Object longitude,
                 @MaxMindDbParameter(name = "time_zone") String zone) {
@@ -100,10 +100,10 @@ final class Geo {
         }
     }
 
-    record Place(String country, String region, String city, String postal, Object lat, Object lon, String zone) {
+    public record Place(String country, String region, String city, String postal, Object lat, Object lon, String zone) {
         /** A record has the members of one shape; `city` is a map in one and a text in the other. */
         @MaxMindDbConstructor
-        Place(
+        public Place(
                 @MaxMindDbParameter(name = "country") Country country,
                 @MaxMindDbParameter(name = "subdivisions") List<Subdivision> subdivisions,
                 @MaxMindDbParameter(name = "city") Object city,

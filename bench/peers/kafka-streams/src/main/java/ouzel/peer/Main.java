@@ -48,10 +48,8 @@ public final class Main {
                 new Thread(() -> System.exit(1)).start();
             }
         });
-        streams.setUncaughtExceptionHandler(e -> {
-            e.printStackTrace();
-            return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
-        });
+        // It is logged already.
+        streams.setUncaughtExceptionHandler(e -> StreamThreadExceptionResponse.SHUTDOWN_CLIENT);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             boolean closed = streams.close(CLOSE_MAX);
             System.err.println("enriched " + Enrichment.ENRICHED + ", refused " + Enrichment.REFUSED
@@ -73,8 +71,7 @@ public final class Main {
         p.put(StreamsConfig.TOPOLOGY_OPTIMIZATION_CONFIG, StreamsConfig.OPTIMIZE);
         p.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 128 * MIB);
         p.put(StreamsConfig.ROCKSDB_CONFIG_SETTER_CLASS_CONFIG, Rocks.class);
-        p.put(StreamsConfig.METRICS_RECORDING_LEVEL_CONFIG, "INFO");
-        // One pair of partitions of a task may be empty for long: nobody waits for it.
+        // No task has two inputs, so none waits for the other.
         p.put(StreamsConfig.MAX_TASK_IDLE_MS_CONFIG, StreamsConfig.MAX_TASK_IDLE_MS_DISABLED);
 
         // What is fetched waits at the broker for at most 5 ms when there is little, and comes in large pieces when
