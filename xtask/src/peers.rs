@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::services::kafka;
-use crate::step::{self, Steps};
+use crate::step::Steps;
 use crate::{Stop, workspace};
 
 /// How the peers' README says that its JVM is tuned.
