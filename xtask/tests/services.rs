@@ -29,7 +29,7 @@ impl Temporary {
     /// `xtask services` here, with no server but these.
     fn xtask(&self, only: &[&str], args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.arg("services").args(args).env("TMPDIR", &self.0);
+        command.arg("services").args(args).env("TMPDIR", &self.0).env("OUZEL_KAFKA_LIBS", kafka());
         for variable in VARIABLES {
             match only.contains(&variable) {
                 true => command.env_remove(variable),
@@ -74,6 +74,14 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A directory that passes for Kafka's jars: nothing here starts a broker, so none is fetched.
+fn kafka() -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kafka");
+    std::fs::create_dir_all(&dir).expect("make it");
+    std::fs::write(dir.join("kafka_2.13-0.jar"), "").expect("write");
+    dir
 }
 
 /// A running `xtask services`; killed if the test fails.
@@ -263,6 +271,22 @@ fn servers_end_with_their_keeper_and_the_next_one_removes_its_files() {
     let next = temporary.xtask(&["OUZEL_TEST_REDIS"], &["--", "true"]).status().expect("xtask starts");
     assert!(next.success());
     assert_eq!(temporary.files(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_jars_of_kafka_are_checked_before_a_server_is_started() {
+    let temporary = Temporary::new("jars");
+    let shown = |libs: PathBuf| {
+        let script = "echo $OUZEL_KAFKA_LIBS";
+        let out = temporary.xtask(&[], &["--", "sh", "-c", script]).env("OUZEL_KAFKA_LIBS", libs).output();
+        let out = out.expect("xtask starts");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (out.status.code(), text(out.stdout), text(out.stderr))
+    };
+    assert_eq!(shown(kafka()).1, format!("{}\n", kafka().display()));
+    let (code, said, why) = shown(temporary.0.clone());
+    assert_eq!((code, said.as_str()), (Some(5), ""));
+    assert!(why.contains("there is no kafka_2.13-*.jar: name a directory"), "{why}");
 }
 
 #[test]

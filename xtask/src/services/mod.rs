@@ -5,6 +5,7 @@
 //! * [`place`]: the directory they are in
 //! * [`server`]: one of them: its user, its port, its first answer, its end
 //! * [`postgres`], [`mariadb`], [`redis`], [`s3`]: what differs, the same functions in the same order
+//! * [`kafka`]: the jars of Apache Kafka, whose brokers tests start themselves
 //!
 //! ```text
 //! xtask ──pipe──> keeper ──> postgres, mariadbd, redis-server, moto
@@ -15,6 +16,7 @@
 //! removes the directory.
 
 pub mod install;
+pub mod kafka;
 pub mod keeper;
 mod mariadb;
 mod place;
@@ -51,8 +53,9 @@ pub struct Services {
 }
 
 impl Services {
-    /// Starts those that the environment does not name yet; takes seconds.
+    /// Starts those that the environment does not name yet; takes seconds, and the first time longer.
     pub fn start() -> Result<Services> {
+        let kafka = kafka::variables()?;
         let mut command = Command::new(std::env::current_exe().context("where xtask is")?);
         command.args(["services", "--keep"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         // A group of its own: Ctrl-C is for xtask, and its end for the keeper.
@@ -63,7 +66,10 @@ impl Services {
         for line in BufReader::new(said).lines() {
             match line.context("reading what the keeper says")?.split_once('=') {
                 Some((name, value)) => services.variables.push((name.to_owned(), value.to_owned())),
-                None => return Ok(services),
+                None => {
+                    services.variables.extend(kafka);
+                    return Ok(services);
+                }
             }
         }
         Err(Stop::failed("the servers for tests did not start; the reason is above").into())
