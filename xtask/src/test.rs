@@ -68,9 +68,9 @@ pub fn start_services(steps: &mut Steps) -> Result<Services> {
 }
 
 /// The features with which everything is tested: the fault points of every crate that has them, which exist in test builds
-/// only, sources that are asked over a connection, and snapshots in object storage.
+/// only, sources that are asked over a connection, snapshots in object storage, and Kafka.
 pub fn features() -> Result<String> {
-    let mut features = vec!["ouzel-lookup/remote".to_owned(), "ouzel-state/s3".to_owned()];
+    let mut features = ["ouzel-lookup/remote", "ouzel-state/s3", "ouzel-cli/kafka"].map(str::to_owned).to_vec();
     for member in workspace::members()? {
         if member.features.contains("faults") {
             features.push(format!("{}/faults", member.package));

@@ -1,5 +1,5 @@
-//! Looking into a data directory: through the process that runs on it when it has a port, else in its files, which one
-//! may read beside a running process too.
+//! Looking into a log: a data directory through the process that runs on it when it has a port, else in its files, which one
+//! may read beside a running process too; Kafka itself, where the configuration says that the log is there.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,15 @@ use event::topic::TOPICS;
 use event::{Offset, TopicId, TopicPartition};
 use log::Log;
 use log::journal::{Holder, Journal, Lock};
+use node::carrier::Kafka;
 use node::config::{Config, LoadArgs, Loaded, RunArgs};
+use node::engine::World;
 use seam::{Fs, RealClock, RealFs};
 use serde_json::Value;
+use state::Store;
 
 use crate::Global;
+use crate::command::run::carrier_failed;
 use crate::exit::{Exit, Failed, Result, with_help};
 
 /// The configuration that the global flags and `run` describe, with fetched files for what it does not name.
@@ -40,6 +44,44 @@ pub fn load_args(global: &Global, insecure: bool, mut run: RunArgs) -> LoadArgs 
         stands_in: None,
         insecure,
         run,
+    }
+}
+
+/// The configuration, if its log is Kafka and no directory was named.
+pub fn kafka(global: &Global) -> Result<Option<Config>> {
+    if global.data.is_some() {
+        return Ok(None);
+    }
+    let config = load_as_written(global, false, RunArgs::default())?.config;
+    Ok(config.kafka.is_some().then_some(config))
+}
+
+/// Where snapshots of state lie.
+pub fn store(config: &Config) -> Result<Arc<dyn Store>> {
+    node::parts::store(config, &World::real()).map_err(|e| Failed::usage(format!("state.store: {e}")))
+}
+
+/// The configuration of a log that is Kafka: `what` is about that.
+pub fn needs_kafka(global: &Global, what: &str) -> Result<Config> {
+    let loaded = load_as_written(global, false, RunArgs::default())?;
+    if loaded.config.kafka.is_some() {
+        return Ok(loaded.config);
+    }
+    let message = format!("{what} is about Kafka, and {} has no [kafka]", loaded.origin);
+    Err(Failed::usage(with_help(
+        &message,
+        "-c FILE names a configuration; topics of the journal are there by themselves",
+    )))
+}
+
+/// An error where the log is Kafka: `what` is about a data directory; `help` says what to do instead.
+pub fn not_on_kafka(global: &Global, what: &str, help: &str) -> Result<()> {
+    match kafka(global)? {
+        None => Ok(()),
+        Some(_) => {
+            let message = format!("{what} is about a data directory, and the log is Kafka");
+            Err(Failed::usage(with_help(&message, &format!("{help}; --data DIR names a directory"))))
+        }
     }
 }
 
@@ -75,7 +117,7 @@ pub fn known(dir: &Path) -> Result<()> {
     Err(Failed::usage(with_help(&what, "--data DIR names the directory; `ouzel run` makes one")))
 }
 
-/// A data directory to look into.
+/// A log to look into.
 pub enum Look {
     /// A process runs on it and has a port here.
     Running {
@@ -83,6 +125,8 @@ pub enum Look {
         agent: ureq::Agent,
     },
     Stored(Arc<Journal>),
+    /// The log is Kafka, and the configuration says where.
+    Kafka(Kafka),
 }
 
 /// Some records of a partition, a line each, and where to read on.
@@ -94,7 +138,19 @@ pub struct Page {
 
 impl Look {
     pub fn open(global: &Global) -> Result<Look> {
-        Look::open_dir(&data_dir(global)?)
+        match kafka(global)? {
+            Some(config) => Ok(Look::Kafka(Kafka::look(&config, &World::real()).map_err(carrier_failed)?)),
+            None => Look::open_dir(&data_dir(global)?),
+        }
+    }
+
+    /// The log itself, where no running process stands before it.
+    pub fn log(&self) -> Option<Arc<dyn Log>> {
+        match self {
+            Look::Running { .. } => None,
+            Look::Stored(journal) => Some(journal.clone()),
+            Look::Kafka(kafka) => Some(kafka.log()),
+        }
     }
 
     pub fn open_dir(dir: &Path) -> Result<Look> {
@@ -109,19 +165,17 @@ impl Look {
 
     /// The topics as `GET /v1/topics` gives them.
     pub fn topics(&self) -> Result<Value> {
-        match self {
-            Look::Running { .. } => Ok(self.get_json("/v1/topics")?["topics"].take()),
-            Look::Stored(journal) => Ok(door::http::overview(&**journal)?),
+        match self.log() {
+            None => Ok(self.get_json("/v1/topics")?["topics"].take()),
+            Some(log) => Ok(door::http::overview(&*log)?),
         }
     }
 
     /// (first offset kept, end) of each partition of a topic.
     pub fn bounds(&self, topic: TopicId) -> Result<Vec<(Offset, Offset)>> {
-        match self {
-            Look::Stored(journal) => {
-                (0..journal.partitions(topic)).map(|p| Ok(journal.bounds(topic.partition(p))?)).collect()
-            }
-            Look::Running { .. } => {
+        match self.log() {
+            Some(log) => (0..log.partitions(topic)).map(|p| Ok(log.bounds(topic.partition(p))?)).collect(),
+            None => {
                 let all = self.topics()?;
                 let of = all.as_array().into_iter().flatten().find(|t| t["name"] == topic.name());
                 let partitions = of.and_then(|t| t["partitions"].as_array()).into_iter().flatten();
@@ -132,8 +186,8 @@ impl Look {
 
     /// Up to `limit` records from `from` on; waits up to `wait_ms` for one where a process runs.
     pub fn records(&self, at: TopicPartition, from: Offset, limit: u64, wait_ms: u64) -> Result<Page> {
-        match self {
-            Look::Running { .. } => {
+        match self.log() {
+            None => {
                 let path = format!(
                     "/v1/topics/{}/records?partition={}&from={from}&limit={limit}&wait={wait_ms}",
                     at.topic.name(),
@@ -143,8 +197,8 @@ impl Look {
                 let number = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
                 Ok(Page { lines, next: number("x-ouzel-next").unwrap_or(from) })
             }
-            Look::Stored(journal) => {
-                let fetch = journal.fetch(at, from, 4 << 20)?;
+            Some(log) => {
+                let fetch = log.fetch(at, from, 4 << 20)?;
                 let mut page = Page { lines: Vec::new(), next: fetch.next };
                 let mut shown = 0;
                 for chunk in &fetch.chunks {
@@ -172,7 +226,7 @@ impl Look {
     pub fn running_json(&self, path: &str) -> Result<Option<Value>> {
         match self {
             Look::Running { .. } => self.get_json(path).map(Some),
-            Look::Stored(_) => Ok(None),
+            Look::Stored(_) | Look::Kafka(_) => Ok(None),
         }
     }
 

@@ -399,9 +399,10 @@ impl Shared {
         let begun = Instant::now();
         let mut looked: Option<Instant> = None;
         let doing = format!("ask for the position of {group}");
+        let stable = !planted(Bug::ProducerReused);
         loop {
             let answer =
-                self.asked(&doing, || match position::read(*self.client, &name, &topic, at.partition, true, ASK) {
+                self.asked(&doing, || match position::read(*self.client, &name, &topic, at.partition, stable, ASK) {
                     Ok(stored) => Ok(Some(stored)),
                     Err(Unread::Unstable) => Ok(None),
                     Err(Unread::Failed(code)) => Err(code),

@@ -87,7 +87,7 @@ fn savepoint(status: &Status, world: &World, body: &[u8]) -> (u16, String) {
         let stopping = status.draining.load(Relaxed).then(|| "the process is stopping".to_owned());
         stopping.or_else(|| status.trouble().filter(|t| t.fatal).map(|t| t.reason))
     };
-    match savepoint::of_running(sessions, &*status.journal, &status.data, &to, world, give_up) {
+    match savepoint::of_running(sessions, &*status.carrier.log(), &status.data, &to, world, give_up) {
         Ok(made) => (200, said(&made).to_string() + "\n"),
         Err(e) => refused(&e),
     }

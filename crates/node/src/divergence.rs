@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow::{Break, Continue};
-use std::path::Path;
 use std::sync::Arc;
 
 use drive::{Action, Driver, Input, Phase, Restored};
@@ -14,12 +13,11 @@ use flow::{Keyed, Metadata, Operator as _, Version};
 use log::{Log, LogError};
 use session::SessionStage;
 use session::operator::GROUP;
-use state::{Directory, Snapshots, StateError, Store};
+use state::{Snapshots, StateError, Store};
 
 use crate::config::Config;
-use crate::engine::World;
 use crate::explain;
-use crate::sessions::{STATE_DIR, stage};
+use crate::sessions::stage;
 
 /// Bytes of input that are replayed before they are compared.
 const FETCH_BYTES: usize = 512 * 1024;
@@ -74,9 +72,8 @@ impl Compared {
 pub fn compare(
     log: &dyn Log,
     config: &Config,
-    data: &Path,
+    store: Arc<dyn Store>,
     partition: u32,
-    world: &World,
 ) -> Result<Compared, DivergenceError> {
     let input = ENRICHED.partition(partition);
     let operator = Arc::new(stage(config));
@@ -85,7 +82,6 @@ pub fn compare(
     let mut compared = Compared { input, from: start, to: None, same: 0, versions: None, first: None, trouble: None };
     let Some(committed) = committed else { return Ok(compared) };
     compared.to = Some(committed.next);
-    let store: Arc<dyn Store> = Arc::new(Directory::new(world.fs.clone(), &data.join(STATE_DIR)));
     let found = Snapshots::new(store, GROUP, partition).restore(committed.next)?.found;
     let beyond = |what: &str| DivergenceError::Beyond { input, what: what.to_owned() };
     let (state, metadata) = match found {

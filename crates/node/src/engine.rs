@@ -1,8 +1,8 @@
 //! The running process: everything started in order, watched, and stopped in order.
 //!
 //! ```text
-//! start:  journal ─► sources ─► output ─► enrich ─► inputs ─► port
-//! stop:   port, inputs ─► enrich has caught up ─► enrich ─► output ─► journal
+//! start:  log ─► sources ─► output ─► enrich ─► inputs ─► port
+//! stop:   port, inputs ─► enrich has caught up ─► enrich ─► output ─► log
 //! ```
 
 use std::net::SocketAddr;
@@ -12,35 +12,37 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use door::http::{self, Counters, Front, Limits, Server};
+use door::http::{self, Front, Limits, Server};
 use door::input;
 use enrich::Enrich;
 use event::BlockBuilder;
-use event::topic::{ENRICHED, LATE, RAW};
+use event::topic::{ENRICHED, RAW};
 use flow::Punctuation;
-use log::journal::{Health, Journal};
-use log::{Assignment, Commit, Generation, Log, LogError, Membership, Outcome};
+use log::{Commit, Log, LogError, Outcome};
 use lookup::{Links, LookupError};
-use seam::{Background, Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
+use seam::{Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
+use stage::StageStatus;
 use stage::facts::Sources;
 use stage::lookahead::Lookahead;
-use stage::{Committed, EnrichParts, EnrichStage, StageStatus};
-use tokio::sync::Notify;
 use wire::Decoder;
 
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
+use crate::carrier::{Carrier, CarrierError, Condition, Who};
 use crate::config::{self, Config, SourceKind};
+use crate::enriching::Enriching;
 use crate::lookups::named::Named;
 use crate::lookups::{Clients, Lookups, LookupsError};
 use crate::output::{Output, OutputError, OutputProgress, To};
-use crate::parts::{decoder, dedup, input_config, journal_config, sources_asked, worker_count};
+use crate::parts::{decoder, input_config, sources_asked};
 use crate::pipeline::operator;
-use crate::sessions::{Sessions, Worker};
+use crate::roles::Roles;
+use crate::sessions::{How, Sessions, Worker};
 use crate::status::{InputStatus, Status, Sums};
-use crate::worker;
 
 /// How long requests that have begun may take once the port closes.
 const PORT_DRAIN: Duration = Duration::from_secs(5);
+/// How long workers wait to be told what is theirs: a group that is there already takes its time.
+const PARTITIONS_WAIT: Duration = Duration::from_secs(20);
 /// Between two looks at what is to be watched (rate, reference files).
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 
@@ -87,6 +89,11 @@ pub enum StartError {
     Listen { addr: SocketAddr, why: String },
     #[error(transparent)]
     Output(#[from] OutputError),
+    #[error(transparent)]
+    Carrier(#[from] CarrierError),
+    /// Snapshots have no place.
+    #[error("state.store: {0}")]
+    Store(String),
     #[error("{0}: {1}")]
     Environment(String, std::io::Error),
 }
@@ -94,16 +101,16 @@ pub enum StartError {
 /// Everything that runs.
 pub struct Engine {
     pub status: Arc<Status>,
-    journal: Arc<Journal>,
-    /// Held as long as the stage runs: in one process nobody takes a partition away.
-    _member: Box<dyn Membership>,
+    carrier: Arc<Carrier>,
+    started: Duration,
     /// Sums at the start: what this run adds is told apart from what was there.
     begun: Sums,
     late_before: u64,
     inputs: Vec<JoinHandle<()>>,
     workers: Vec<Worker>,
     session_workers: Vec<Worker>,
-    punctuation: Arc<Mutex<Punctuation>>,
+    /// There where all is said of time in this process.
+    punctuation: Option<Arc<Mutex<Punctuation>>>,
     clock: Arc<dyn Clock>,
     output: Option<OutputThread>,
     watcher: Option<JoinHandle<()>>,
@@ -194,21 +201,17 @@ pub struct Summary {
 
 impl Engine {
     pub fn start(config: &Config, output: Option<To>, world: &World) -> Result<Engine, StartError> {
-        Engine::start_with(config, output, world, Accept::Nothing)
+        Engine::start_with(config, output, world, &Start::default())
     }
 
-    /// As [`Engine::start`], with what a user said to accept.
-    pub fn start_with(
-        config: &Config,
-        output: Option<To>,
-        world: &World,
-        accept: Accept,
-    ) -> Result<Engine, StartError> {
-        let journal = Journal::open(&config.data.dir, journal_config(config), world.fs.clone(), world.clock.clone())?;
-        match Engine::start_on(config, output, world, &journal, accept) {
+    /// As [`Engine::start`], with what a user said beside the configuration.
+    pub fn start_with(config: &Config, output: Option<To>, world: &World, start: &Start) -> Result<Engine, StartError> {
+        let who = Who { role: start.roles.to_string(), slot: start.slot.clone() };
+        let carrier = Arc::new(Carrier::open(config, world, &who)?);
+        match Engine::start_on(config, output, world, &carrier, start) {
             Ok(engine) => Ok(engine),
             Err(e) => {
-                journal.close();
+                carrier.close();
                 Err(e)
             }
         }
@@ -218,51 +221,40 @@ impl Engine {
         config: &Config,
         output: Option<To>,
         world: &World,
-        journal: &Arc<Journal>,
-        accept: Accept,
+        carrier: &Arc<Carrier>,
+        start: &Start,
     ) -> Result<Engine, StartError> {
-        let log: Arc<dyn Log> = journal.clone();
+        let log = carrier.log();
+        let shared = carrier.is_shared();
+        let roles = start.roles;
         let partitions = config.data.partitions;
         let lookups = Arc::new(Lookups::start(config, world)?);
         let (mut sources, mut setup, without) = sources_asked(config, &|name| lookups.asked(name))?;
         let gap_us = config.sessions.rules.gap_us;
-        let links = config.sessions.enabled.then(|| Links::new(gap_us, config.sessions.links as usize));
+        let wants_links = config.sessions.enabled && roles.enrich && config.sessions.links > 0;
+        let links = wants_links.then(|| Links::new(gap_us, config.sessions.links as usize));
         setup.link = links.as_ref().map(|links| sources.add_live("visitor", Box::new(links.clone())));
         let sources = Arc::new(sources);
         let stage = Arc::new(StageStatus::new(partitions));
-        let counters = Arc::new(Counters::default());
-        let durability = match config.data.durability {
-            config::Durability::Fsync => "fsync",
-            config::Durability::Os => "os: a power cut may lose acknowledged events",
-        };
         let status = Arc::new(Status::new(
-            journal.clone(),
+            config,
+            carrier.clone(),
+            roles,
             stage.clone(),
             sources.clone(),
             (lookups.clone(), Named::new(config, &sources, &lookups)),
-            counters.clone(),
             world.clock.clone(),
-            config.data.dir.clone(),
-            config.enrich.member.clone(),
-            durability,
             without,
         ));
         let output = output.map(|to| Output::open(log.clone(), &*world.fs, &to)).transpose();
         let output = output?;
 
         let stop_workers = Arc::new(AtomicBool::new(false));
-        let mut member = log.join("enrich", RAW);
-        let generation = granted(&mut *member);
         let operator = Arc::new(operator(config, partitions, setup));
-        stage.preset(&*log, flow::Kind::Recording, operator_group(&operator), RAW)?;
-        let idle_after_us = config.time.idle_after.as_micros() as i64;
-        let mut punctuation = Punctuation::new(RAW, partitions, partitions, idle_after_us);
-        let mut positions = Vec::new();
-        for (p, Committed { progress, next, .. }) in (0..).zip(stage.partitions()) {
-            punctuation.resume(p, progress.watermark);
-            positions.push(next);
+        if !shared || links.is_some() {
+            stage.preset(&*log, flow::Kind::Recording, operator_group(&operator), RAW)?;
         }
-        let punctuation = Arc::new(Mutex::new(punctuation));
+        let positions: Vec<_> = stage.partitions().map(|committed| committed.next).collect();
         let stop_watcher = Arc::new(AtomicBool::new(false));
         let (mut lookahead, mut recall) = (None, None);
         if let Some(links) = links {
@@ -271,7 +263,7 @@ impl Engine {
             lookahead = Some(ahead);
         }
         let begun = status.sums();
-        let late_before = status.ends(LATE);
+        let late_before = status.late();
 
         let decoders: Vec<(config::Source, Arc<Decoder>)> = config
             .sources
@@ -284,40 +276,31 @@ impl Engine {
             None => None,
         };
 
-        let workers = (0..worker_count(config))
-            .map(|w| {
-                let bell = Arc::new(Notify::new());
-                let ring = bell.clone();
-                let with = EnrichParts {
-                    log: log.clone(),
-                    operator: operator.clone(),
-                    sources: sources.clone(),
-                    budget: config.enrich.deadline,
-                    bell: Arc::new(move || ring.notify_one()),
-                    clock: world.clock.clone(),
-                    fs: world.fs.clone(),
-                    data: config.data.dir.clone(),
-                    dedup: dedup(config).share(partitions),
-                    punctuation: punctuation.clone(),
-                    lookahead: lookahead.clone(),
-                    status: stage.clone(),
-                    background: Background::Threads,
-                };
-                let count = worker_count(config) as u32;
-                let mine: Vec<_> =
-                    (0..partitions).filter(|p| p % count == w as u32).map(|p| RAW.partition(p)).collect();
-                let (log, status, stop) = (log.clone(), stage.clone(), stop_workers.clone());
-                spawn(&format!("enrich-{w}"), move || {
-                    let enrich = EnrichStage::new(with).map_err(|e| format!("cannot start a thread: {e}"))?;
-                    worker::run(enrich, &mine, generation, &*log, &status, &bell, &stop)
-                })
-            })
-            .collect::<Result<_, _>>()?;
+        let enriching = Enriching {
+            config,
+            world,
+            log: &log,
+            operator: &operator,
+            sources: &sources,
+            lookahead: lookahead.as_ref(),
+            status: &stage,
+            seats: &status.seats,
+            commits: &status.commits,
+            stop: &stop_workers,
+        };
+        let (mut workers, mut punctuation) = (Vec::new(), None);
+        if shared && roles.enrich {
+            workers = enriching.among_others(&start.slot)?;
+        } else if !shared {
+            let (threads, said) = enriching.alone()?;
+            (workers, punctuation) = (threads, Some(said));
+        }
         let stop_sessions = Arc::new(AtomicBool::new(false));
         let mut session_workers = Vec::new();
-        if config.sessions.enabled {
-            let accept = accept == Accept::Divergence;
-            let (sessions, workers) = Sessions::start(config, &log, world, accept, &stop_sessions)?;
+        if config.sessions.enabled && roles.sessions {
+            let accept_divergence = start.accept == Accept::Divergence;
+            let how = How { accept_divergence, shared, commits: status.commits.clone() };
+            let (sessions, workers) = Sessions::start(config, &log, world, &how, &stop_sessions)?;
             session_workers = workers;
             let _ = status.sessions.set(sessions);
         }
@@ -326,7 +309,7 @@ impl Engine {
 
         let stop_inputs = Arc::new(AtomicBool::new(false));
         let mut inputs = Vec::new();
-        for (source, decoder) in &decoders {
+        for (source, decoder) in decoders.iter().filter(|_| roles.collect) {
             if let Some(config) = input_config(source) {
                 let world = input::World {
                     log: log.clone(),
@@ -338,18 +321,23 @@ impl Engine {
             }
         }
         let port = match listener {
-            Some(listener) => Some(open_port(config, listener, &decoders, &log, world, &status)?),
+            Some(listener) if roles.collect => Some(open_port(config, listener, &decoders, &log, world, &status)?),
+            Some(listener) => {
+                let (site, counters) = (status.clone(), status.http.clone());
+                let front = Front::of_lookups(site, world.clock.clone(), world.rng.clone(), limits(config), counters);
+                Some(Port::open(front, listener)?)
+            }
             None => None,
         };
         let watcher = start_watcher(&status, &stop_watcher, config.enrich.reload)?;
-        if let Some(port) = &port {
+        if let (Some(port), Some(journal)) = (&port, carrier.journal()) {
             let token = status.admin.open(world);
             journal.announce(&[&format!("{HTTP_LINE}{}", port.addr), &format!("{TOKEN_LINE}{token}")])?;
         }
         Ok(Engine {
             status,
-            journal: journal.clone(),
-            _member: member,
+            carrier: carrier.clone(),
+            started: world.clock.elapsed(),
             begun,
             late_before,
             inputs,
@@ -380,27 +368,45 @@ impl Engine {
         self.port.as_ref().map(|p| p.addr)
     }
 
-    /// Whether all inputs have ended and every stage and the output have caught up.
+    /// Whether other processes work on the log too.
+    pub fn is_shared(&self) -> bool {
+        self.carrier.is_shared()
+    }
+
+    /// Whether all inputs have ended and every stage and the output have caught up, in the partitions of this process.
     pub fn idle(&self) -> bool {
         let inputs = self.status.inputs.lock().expect("no panic while held");
         inputs.iter().all(|i| i.at_end())
+            && self.has_its_partitions()
             && self.status.lag() == 0
             && self.status.sessions.get().is_none_or(|s| s.lag() == 0)
             && self.output_caught_up()
     }
 
+    /// Whether its workers have been told what is theirs. Where others have all there is, nobody ever tells them.
+    fn has_its_partitions(&self) -> bool {
+        let enrich = !self.status.roles.enrich || self.status.seats.rebalances() > 0;
+        let sessions = self.status.sessions.get().is_none_or(|s| s.seats.rebalances() > 0);
+        let waited = self.clock.elapsed().saturating_sub(self.started);
+        !self.is_shared() || enrich && sessions || waited > PARTITIONS_WAIT
+    }
+
     /// Ends everything that was read for good: every session gets its final. To be called when the engine is idle and
     /// nothing more will come; it is idle again when that is done.
     pub fn close(&self) -> Result<(), String> {
+        let Some(punctuation) = &self.punctuation else {
+            return Err("the sessions were not closed: other processes may still bring events".to_owned());
+        };
         let now = self.clock.now();
-        let control = self.punctuation.lock().expect("no panic while held").close(now).encode();
+        let control = punctuation.lock().expect("no panic while held").close(now).encode();
         let block = |p| {
             let mut block = BlockBuilder::new(ENRICHED.partition(p));
             block.push(b"", &control, None);
             block.finish()
         };
-        let blocks = (0..self.journal.partitions(ENRICHED)).map(block).collect();
-        match self.journal.submit(Commit { blocks, ..Commit::default() }).wait() {
+        let log = self.log();
+        let blocks = (0..log.partitions(ENRICHED)).map(block).collect();
+        match log.submit(Commit { blocks, ..Commit::default() }).wait() {
             Outcome::Committed(_) => Ok(()),
             Outcome::Aborted(why) => Err(format!("the sessions were not closed: {why}")),
             Outcome::Unknown => Err("the sessions may not be closed: the log stopped".to_owned()),
@@ -408,13 +414,13 @@ impl Engine {
     }
 
     fn output_caught_up(&self) -> bool {
-        self.output.as_ref().is_none_or(|o| o.ended.load(Relaxed) || o.progress.caught_up(&*self.journal))
+        self.output.as_ref().is_none_or(|o| o.ended.load(Relaxed) || o.progress.caught_up(&*self.log()))
     }
 
     /// Whether going on has become pointless or wrong: the log or the stage stopped, or the reader of the output went
     /// away.
     pub fn must_stop(&self) -> bool {
-        matches!(self.journal.health(), Health::Stopped(_))
+        matches!(self.carrier.condition(), Condition::Stopped(_))
             || self.status.trouble().is_some_and(|t| t.fatal)
             || self.output.as_ref().is_some_and(|o| o.ended.load(Relaxed))
     }
@@ -468,18 +474,19 @@ impl Engine {
         for thread in self.watcher.take().into_iter().chain(self.recall.take()) {
             let _ = thread.join();
         }
-        self.journal.close();
-        if let Health::Stopped(why) = self.journal.health() {
+        self.carrier.close();
+        if let Condition::Stopped(why) = self.carrier.condition() {
             errors.push(format!("the log stopped: {why}"));
         }
         let inputs = self.status.inputs.lock().expect("no panic while held");
         errors.extend(inputs.iter().filter_map(|i| i.error()));
         let total = self.status.sums();
+        let run = if self.is_shared() { self.status.sums_of_run() } else { total.since(&self.begun) };
         Summary {
-            run: total.since(&self.begun),
+            run,
             total,
-            enriched: total.processed - self.begun.processed,
-            late: self.status.ends(LATE) - self.late_before,
+            enriched: run.processed,
+            late: self.status.late().saturating_sub(self.late_before),
             lines,
             inputs: inputs.iter().map(|i| i.json()).collect(),
             errors,
@@ -488,7 +495,23 @@ impl Engine {
 
     /// The log itself, for a reader in this process (benchmarks).
     pub fn log(&self) -> Arc<dyn Log> {
-        self.journal.clone()
+        self.carrier.log()
+    }
+}
+
+/// What a user said of a run, beside the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Start {
+    pub accept: Accept,
+    /// On the journal always all.
+    pub roles: Roles,
+    /// Which of the processes with these roles it is; on the journal there is one.
+    pub slot: String,
+}
+
+impl Default for Start {
+    fn default() -> Start {
+        Start { accept: Accept::Nothing, roles: Roles::ALL, slot: "0".into() }
     }
 }
 
@@ -499,22 +522,6 @@ pub enum Accept {
     Nothing,
     /// A stage may make other outputs than those that are stored.
     Divergence,
-}
-
-/// The generation under which a member may commit. The journal grants all partitions at once, when it is done with the frame
-/// that it is writing: another stage may be at work already.
-pub(crate) fn granted(member: &mut dyn Membership) -> Generation {
-    loop {
-        let granted = member.poll().into_iter().find_map(|a| match a {
-            Assignment::Granted { generation, .. } => Some(generation),
-            Assignment::Revoked { .. } => None,
-        });
-        match granted {
-            Some(generation) => return generation,
-            // It waits for the commits that are on their way; others work already.
-            None => std::thread::sleep(Duration::from_millis(1)),
-        }
-    }
 }
 
 fn operator_group(operator: &Enrich) -> &'static str {

@@ -7,7 +7,10 @@
 //! * [`parts`]: what the configuration makes of each part
 //! * [`pipeline`]: the same pure code in one call, for tests of a configuration and for measuring
 //! * [`plan`]: what would run, drawn; [`paragraph`]: texts kept within a width
-//! * [`worker`]: gives a stage a thread; [`sessions`]: the sessions stage as a part of the process
+//! * [`carrier`]: what carries the events, the journal or Kafka; [`roles`]: what a process does of all, where several share it
+//! * [`worker`]: gives a stage a thread; `enriching`, [`sessions`]: the stages as parts of the process
+//! * [`seats`]: who has which partitions; [`share`]: one member of a group for several threads
+//! * `bucket`: snapshots in object storage
 //! * [`savepoint`]: what is copied while it is held still, and how a directory begins from it
 //! * [`explain`]: what became of an event; [`divergence`]: where a replay makes something else
 //! * [`lookup_server`]: a process that answers lookups alone
@@ -19,10 +22,13 @@
 
 pub mod admin;
 pub mod assets;
+mod bucket;
+pub mod carrier;
 pub mod cases;
 pub mod config;
 pub mod divergence;
 pub mod engine;
+mod enriching;
 pub mod explain;
 pub mod lookup_server;
 pub mod lookups;
@@ -31,7 +37,10 @@ pub mod paragraph;
 pub mod parts;
 pub mod pipeline;
 pub mod plan;
+pub mod roles;
 pub mod savepoint;
+pub mod seats;
 pub mod sessions;
+pub mod share;
 pub mod status;
 pub mod worker;

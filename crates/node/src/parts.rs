@@ -7,6 +7,7 @@ use door::input;
 use enrich::DedupConfig;
 use enrich::dedup::GENERATION;
 use enrich::enricher::{AsksBy, CampaignMap, LookupSetup, Setup};
+use event::TopicId;
 use event::topic::{DLQ, ENRICHED, LATE, RAW, SESSIONS};
 use flow::SourceId;
 use log::journal::{self, JournalConfig, MinFree};
@@ -21,9 +22,11 @@ use wire::Decoder;
 
 use crate::assets::{Asset, Installed};
 use crate::config::{self, Config, LookupKind, SourceKind};
-use crate::engine::StartError;
+use crate::engine::{StartError, World};
 use crate::lookups::unasked::Unasked;
+use crate::sessions::STATE_DIR;
 use stage::facts::Sources;
+use state::{Directory, Store};
 
 /// What the process may spend on telling duplicates.
 pub fn dedup(config: &Config) -> DedupConfig {
@@ -32,6 +35,38 @@ pub fn dedup(config: &Config) -> DedupConfig {
         disk: config.dedup.disk,
         horizon_us: i64::try_from(config.dedup.horizon.as_micros()).unwrap_or(i64::MAX),
         generation: GENERATION,
+    }
+}
+
+/// How long each topic is kept, in seconds.
+pub fn keep_secs(config: &Config) -> Vec<(TopicId, u64)> {
+    let keep = &config.data.keep;
+    vec![
+        (RAW, keep.raw.as_secs()),
+        (ENRICHED, keep.enriched.as_secs()),
+        (DLQ, keep.dlq.as_secs()),
+        (SESSIONS, keep.sessions.as_secs()),
+        (LATE, keep.late.as_secs()),
+    ]
+}
+
+/// Where a process keeps what is its own: the data directory, and on a log that others share a directory of its slot in it.
+pub fn local_dir(config: &Config, slot: Option<&str>) -> PathBuf {
+    match slot {
+        Some(slot) => config.data.dir.join(format!("slot-{slot}")),
+        None => config.data.dir.clone(),
+    }
+}
+
+/// Where the snapshots of stages lie.
+///
+/// # Errors
+/// What is wrong with the place, or that this program cannot use it.
+pub fn store(config: &Config, world: &World) -> Result<Arc<dyn Store>, String> {
+    match &config.state.store {
+        None => Ok(Arc::new(Directory::new(world.fs.clone(), &config.data.dir.join(STATE_DIR)))),
+        Some(config::Store::Directory(dir)) => Ok(Arc::new(Directory::new(world.fs.clone(), dir))),
+        Some(config::Store::Bucket(bucket)) => crate::bucket::open(bucket, world),
     }
 }
 
@@ -45,13 +80,7 @@ pub fn journal_config(config: &Config) -> JournalConfig {
             config::Durability::Os => journal::Durability::Os,
         },
         segment_bytes: data.segment,
-        keep_secs: vec![
-            (RAW, data.keep.raw.as_secs()),
-            (ENRICHED, data.keep.enriched.as_secs()),
-            (DLQ, data.keep.dlq.as_secs()),
-            (SESSIONS, data.keep.sessions.as_secs()),
-            (LATE, data.keep.late.as_secs()),
-        ],
+        keep_secs: keep_secs(config),
         max_bytes: data.max_bytes,
         min_free: match data.min_free {
             config::Space::Percent(p) => MinFree::Percent(p),

@@ -1,14 +1,14 @@
 //! The sessions stage as a part of the process: its threads, and what others may ask of it.
 
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use door::http::Histogram;
 use event::key::partition_of;
 use event::topic::ENRICHED;
 use event::{Offset, TopicPartition};
-use flow::{Metadata, Operator as _};
+use flow::{Kind, Metadata, Operator as _};
 use log::{Log, Membership};
 use seam::Background;
 use seam::fault::{Bug, planted};
@@ -16,23 +16,36 @@ use session::SessionStage;
 use session::operator::{GROUP, Planted, clocks};
 use stage::keyed::{KeyedParts, Settings};
 use stage::{Committed, KeyedStage, KeyedWorld, StageStatus};
-use state::{Directory, Snapshots, StateError, Store};
+use state::{Snapshots, StateError, Store};
 use tokio::sync::Notify;
 
 use crate::config::Config;
-use crate::engine::{StartError, World, granted, spawn};
-use crate::parts::worker_count;
-use crate::worker;
+use crate::engine::{StartError, World, spawn};
+use crate::parts::{store, worker_count};
+use crate::seats::Seats;
+use crate::share::share;
+use crate::worker::{self, Post, Work};
 
 /// What runs, for whoever asks.
 pub struct Sessions {
     pub status: Arc<StageStatus>,
     pub operator: Arc<SessionStage>,
     pub parts: Arc<KeyedParts<SessionStage>>,
+    /// Which partitions are this process's.
+    pub seats: Arc<Seats>,
     log: Arc<dyn Log>,
     partitions: u32,
-    /// Held as long as the stage runs: in one process nobody takes a partition away.
-    _member: Mutex<Box<dyn Membership>>,
+    /// Whether other processes work on the log too.
+    shared: bool,
+}
+
+/// How the stage is started.
+pub struct How {
+    pub accept_divergence: bool,
+    /// Whether other processes work on the log too.
+    pub shared: bool,
+    /// How long commits take.
+    pub commits: Arc<Histogram>,
 }
 
 /// The state is being restored.
@@ -46,65 +59,113 @@ pub type Worker = JoinHandle<Result<(), String>>;
 pub const STATE_DIR: &str = "state";
 
 impl Sessions {
-    /// Starts the stage.
+    /// Starts the stage. `shared`: others work on the log too, and each thread is a member of its own.
     pub fn start(
         config: &Config,
         log: &Arc<dyn Log>,
         world: &World,
-        accept_divergence: bool,
+        how: &How,
         stop: &Arc<AtomicBool>,
     ) -> Result<(Arc<Sessions>, Vec<Worker>), StartError> {
         let partitions = config.data.partitions;
         let operator = Arc::new(stage(config));
         let status = Arc::new(StageStatus::new(partitions));
-        status.preset(&**log, flow::Kind::Deterministic, GROUP, ENRICHED)?;
-        let mut member = log.join(GROUP, ENRICHED);
-        let generation = granted(&mut *member);
+        if !how.shared {
+            status.preset(&**log, Kind::Deterministic, GROUP, ENRICHED)?;
+        }
         let sessions = Arc::new(Sessions {
-            status: status.clone(),
-            operator: operator.clone(),
+            status,
+            operator,
             parts: Arc::new(KeyedParts::new(partitions)),
+            seats: Arc::default(),
             log: log.clone(),
             partitions,
-            _member: Mutex::new(member),
+            shared: how.shared,
         });
-        let store: Arc<dyn Store> = Arc::new(Directory::new(world.fs.clone(), &config.data.dir.join(STATE_DIR)));
-        let count = worker_count(config) as u32;
-        let workers = (0..count)
-            .map(|w| {
-                let with = KeyedWorld {
-                    log: log.clone(),
-                    operator: operator.clone(),
-                    input: ENRICHED,
-                    sources: partitions,
-                    clock: world.clock.clone(),
-                    rng: world.rng.clone(),
-                    store: store.clone(),
-                    parts: sessions.parts.clone(),
-                    status: status.clone(),
-                    settings: Settings {
-                        snapshot_every: config.state.snapshot_every,
-                        memory: config.state.memory,
-                        accept_divergence,
-                    },
-                    background: Background::Threads,
-                };
-                let mine: Vec<_> = (0..partitions).filter(|p| p % count == w).map(|p| ENRICHED.partition(p)).collect();
-                let (log, status, stop) = (log.clone(), status.clone(), stop.clone());
-                spawn(&format!("sessions-{w}"), move || {
-                    worker::run(KeyedStage::new(with), &mine, generation, &*log, &status, &Notify::new(), &stop)
-                })
-            })
-            .collect::<Result<_, _>>()?;
+        let store = store(config, world).map_err(StartError::Store)?;
+        let count = worker_count(config);
+        let mut members = match how.shared {
+            true => Vec::new(),
+            false => share(log.join(GROUP, ENRICHED), count),
+        };
+        members.reverse();
+        let worker = |number| sessions.worker(config, world, how, &store, number, members.pop(), stop);
+        let workers = (0..count).map(worker).collect::<Result<_, _>>()?;
         Ok((sessions, workers))
     }
 
-    /// Records of `enriched` that it has not processed yet.
-    pub fn lag(&self) -> u64 {
-        let of = |(p, Committed { next, .. }): (u32, Committed)| {
-            self.log.bounds(ENRICHED.partition(p)).map_or(0, |(_, end)| end.saturating_sub(next))
+    #[allow(clippy::too_many_arguments)] // what a thread needs, each once
+    fn worker(
+        &self,
+        config: &Config,
+        world: &World,
+        how: &How,
+        store: &Arc<dyn Store>,
+        number: usize,
+        mut member: Option<Box<dyn Membership>>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Worker, StartError> {
+        let (operator, store, parts) = (self.operator.clone(), store.clone(), self.parts.clone());
+        let (log, clock, rng) = (self.log.clone(), world.clock.clone(), world.rng.clone());
+        let (status, seats, commits) = (self.status.clone(), self.seats.clone(), how.commits.clone());
+        let (stop, shared, sources) = (stop.clone(), how.shared, self.partitions);
+        let settings = Settings {
+            snapshot_every: config.state.snapshot_every,
+            memory: config.state.memory,
+            accept_divergence: how.accept_divergence,
+            shared,
         };
-        (0..).zip(self.status.partitions()).map(of).sum()
+        spawn(&format!("sessions-{number}"), move || {
+            let begin = || {
+                let stage = KeyedStage::new(KeyedWorld {
+                    log: log.clone(),
+                    operator: operator.clone(),
+                    input: ENRICHED,
+                    sources,
+                    clock: clock.clone(),
+                    rng: rng.clone(),
+                    store: store.clone(),
+                    parts: parts.clone(),
+                    status: status.clone(),
+                    settings,
+                    background: Background::Threads,
+                });
+                Ok(Work { stage, member: member.take().unwrap_or_else(|| log.join(GROUP, ENRICHED)) })
+            };
+            let granting = |partitions: &[TopicPartition]| {
+                if !shared {
+                    return Ok(());
+                }
+                let preset = status.preset_of(&*log, Kind::Deterministic, GROUP, partitions);
+                preset.map_err(|e| format!("what {GROUP} has committed cannot be read: {e}"))
+            };
+            let post = Post {
+                log: &*log,
+                clock: &*clock,
+                status: &status,
+                seats: &seats,
+                number,
+                bell: &Notify::new(),
+                stop: &stop,
+                commits: &commits,
+            };
+            worker::run(&post, shared, begin, granting)
+        })
+    }
+
+    /// Records of `enriched` that it has not processed yet, in the partitions of this process.
+    pub fn lag(&self) -> u64 {
+        self.lags().map(|(_, lag)| lag).sum()
+    }
+
+    /// The same by partition.
+    pub fn lags(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        let all: Vec<_> = self.status.partitions().collect();
+        let mine = if self.shared { self.seats.partitions() } else { (0..self.partitions).collect() };
+        mine.into_iter().map(move |p| {
+            let Committed { next, .. } = all[p as usize];
+            (p, self.log.bounds(ENRICHED.partition(p)).map_or(0, |(_, end)| end.saturating_sub(next)))
+        })
     }
 
     /// The open sessions of a visitor as JSON; `None` for one it knows nothing of.
@@ -135,18 +196,15 @@ pub struct Stored {
     pub committed: Offset,
 }
 
-/// What the newest snapshot in a data directory says of a visitor; `None`: there is none. All of the partition's state is
-/// read for that.
+/// What the newest snapshot in a store says of a visitor; `None`: there is none. All of the partition's state is read for that.
 pub fn stored(
     config: &Config,
     log: &dyn Log,
-    data: &Path,
-    world: &World,
+    store: Arc<dyn Store>,
     visitor: &[u8],
 ) -> Result<Option<Stored>, StateError> {
     let at = ENRICHED.partition(partition_of(visitor, log.partitions(ENRICHED)));
     let committed = log.committed(GROUP, &log::Input::Topic(at)).ok().flatten().map_or(0, |stored| stored.next);
-    let store: Arc<dyn Store> = Arc::new(Directory::new(world.fs.clone(), &data.join(STATE_DIR)));
     let Some(found) = Snapshots::new(store, GROUP, at.partition).restore(committed)?.found else { return Ok(None) };
     let metadata = Metadata::decode(&found.manifest.metadata);
     let known = metadata.and_then(|m| m.clocks).unwrap_or_else(|| flow::Clocks::new(log.partitions(ENRICHED)));

@@ -6,29 +6,38 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Rela
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use door::http::{Counters, Site};
+use door::http::{Counters, Histogram, Site};
 use door::input::error::Kind;
 use door::input::{InputError, Progress as InputProgress};
-use event::topic::{DLQ, LATE, RAW};
+use event::topic::{DLQ, ENRICHED, LATE, RAW};
 use event::{Micros, TopicId};
 use log::Log;
-use log::journal::{Health, Journal};
 use lookup::Directory;
 use seam::Clock;
 use serde_json::{Value, json};
 
 use crate::admin::Admin;
+use crate::carrier::{Carrier, Condition};
+use crate::config::{Config, Durability};
 use crate::explain;
 use crate::lookups::Lookups;
 use crate::lookups::named::Named;
+use crate::roles::Roles;
+use crate::seats::Seats;
 use crate::sessions::Sessions;
 use stage::facts::Sources;
 use stage::{Committed, StageStatus, Trouble};
 
 /// Shared by everything that runs, read by whoever asks.
 pub struct Status {
-    pub journal: Arc<Journal>,
+    pub carrier: Arc<Carrier>,
+    log: Arc<dyn Log>,
+    pub roles: Roles,
     pub enrich: Arc<StageStatus>,
+    /// Which partitions of `raw` are this process's.
+    pub seats: Arc<Seats>,
+    /// From handing a stage's commit in to its outcome.
+    pub commits: Arc<Histogram>,
     /// Once it has been started, if it is wanted.
     pub sessions: OnceLock<Arc<Sessions>>,
     pub sources: Arc<Sources>,
@@ -62,7 +71,7 @@ pub struct InputStatus {
     pub error: Mutex<Option<InputError>>,
 }
 
-/// The two sums of `spec/events.md`, over the life of the directory.
+/// The two sums of `spec/events.md`, over the life of the directory; on Kafka, of the partitions of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sums {
     pub accepted: u64,
@@ -114,29 +123,36 @@ impl Sums {
 impl Status {
     #[allow(clippy::too_many_arguments)] // the parts of a process, each once
     pub fn new(
-        journal: Arc<Journal>,
+        config: &Config,
+        carrier: Arc<Carrier>,
+        roles: Roles,
         enrich: Arc<StageStatus>,
         sources: Arc<Sources>,
         (lookups, named): (Arc<Lookups>, Named),
-        http: Arc<Counters>,
         clock: Arc<dyn Clock>,
-        data: PathBuf,
-        member: String,
-        durability: &'static str,
         without: Vec<String>,
     ) -> Status {
+        let durability = match (carrier.journal(), config.data.durability) {
+            (None, _) => "kafka: all copies that are in sync",
+            (Some(_), Durability::Fsync) => "fsync",
+            (Some(_), Durability::Os) => "os: a power cut may lose acknowledged events",
+        };
         Status {
-            journal,
+            log: carrier.log(),
+            carrier,
+            roles,
             enrich,
+            seats: Arc::default(),
+            commits: Arc::default(),
             sessions: OnceLock::new(),
             sources,
             lookups,
             named,
-            http,
+            http: Arc::default(),
             inputs: Mutex::new(Vec::new()),
             clock,
-            data,
-            member,
+            data: config.data.dir.clone(),
+            member: config.enrich.member.clone(),
             durability,
             without,
             draining: AtomicBool::new(false),
@@ -146,25 +162,30 @@ impl Status {
         }
     }
 
-    /// Reads the sums. The committed positions are read before the ends, so that `in_flight` is never negative; while
-    /// events flow it may be a moment old.
+    /// Reads the sums; on a log that others work on too, those of the partitions that this process has, over their life, and
+    /// what this process refused since its start. The committed positions are read before the ends, so that `in_flight` is
+    /// never negative; while events flow it may be a moment old.
     pub fn sums(&self) -> Sums {
-        let done: Vec<_> = self.enrich.partitions().collect();
         let mut sums = Sums::default();
         let (mut committed, mut ends, mut lost) = (0, 0, 0);
-        for (p, Committed { progress, next, finished }) in done.iter().enumerate() {
+        for (p, Committed { progress, next, finished }) in self.mine() {
             sums.processed += progress.processed;
             sums.quarantined += progress.quarantined;
             sums.deduplicated += progress.deduplicated;
             committed += next + finished;
             lost += progress.lost;
-            let (_, end) = self.journal.bounds(RAW.partition(p as u32)).unwrap_or_default();
-            ends += end.max(*next + *finished);
+            let (_, end) = self.log.bounds(RAW.partition(p)).unwrap_or_default();
+            ends += end.max(next + finished);
         }
         sums.in_flight = ends - committed;
+        let Some(journal) = self.carrier.journal() else {
+            sums.accepted = sums.processed + sums.quarantined + sums.deduplicated + sums.in_flight;
+            sums.refused = self.collected().1;
+            return sums;
+        };
         // Positions of `raw` begin at 0, so the ends count what was ever accepted, but for those that hold nothing.
         sums.accepted = ends - lost;
-        let dlq = self.journal.sizes().into_iter().find(|t| t.topic == DLQ);
+        let dlq = journal.sizes().into_iter().find(|t| t.topic == DLQ);
         let dead = dlq.map_or(0, |t| {
             let (kept, ever) = t.bounds.iter().fold((0, 0), |(kept, ever), (s, e)| (kept + e - s, ever + e));
             ever - kept.saturating_sub(t.records)
@@ -173,16 +194,60 @@ impl Status {
         sums
     }
 
-    /// Records ever written to a topic.
-    pub fn ends(&self, topic: TopicId) -> u64 {
-        (0..self.journal.partitions(topic))
-            .map(|p| self.journal.bounds(topic.partition(p)).map_or(0, |(_, end)| end))
-            .sum()
+    /// What this process did since its start, on a log that others work on too: partitions came and went.
+    pub fn sums_of_run(&self) -> Sums {
+        let done = self.seats.done(&self.enrich);
+        let in_flight = self.lag();
+        Sums {
+            accepted: done.processed + done.quarantined + done.deduplicated + in_flight,
+            refused: self.collected().1,
+            processed: done.processed,
+            quarantined: done.quarantined,
+            deduplicated: done.deduplicated,
+            in_flight,
+            ..Sums::default()
+        }
+    }
+
+    /// What came in here since the start: accepted, refused.
+    pub fn collected(&self) -> (u64, u64) {
+        let inputs = self.inputs.lock().expect("no panic while held");
+        let http = (self.http.accepted.value(), self.http.refused.value());
+        inputs.iter().fold(http, |(accepted, refused), input| {
+            let p = &input.progress;
+            (accepted + p.accepted.load(Relaxed), refused + p.refused.load(Relaxed))
+        })
+    }
+
+    /// What is committed of the partitions of `raw` that this process has.
+    fn mine(&self) -> Vec<(u32, Committed)> {
+        let all: Vec<_> = (0..).zip(self.enrich.partitions()).collect();
+        if !self.carrier.is_shared() {
+            return all;
+        }
+        let mine = self.seats.partitions();
+        all.into_iter().filter(|(p, _)| mine.contains(p)).collect()
+    }
+
+    /// Records not enriched yet, by partition of this process.
+    fn lags(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        self.mine().into_iter().map(|(p, Committed { next, finished, .. })| {
+            let (_, end) = self.log.bounds(RAW.partition(p)).unwrap_or_default();
+            (p, end.saturating_sub(next + finished))
+        })
+    }
+
+    /// Events that were too late for their session, ever; 0 where others write them too.
+    pub fn late(&self) -> u64 {
+        if self.carrier.is_shared() {
+            return 0;
+        }
+        (0..self.log.partitions(LATE)).map(|p| self.log.bounds(LATE.partition(p)).map_or(0, |(_, end)| end)).sum()
     }
 
     /// Records accepted and not enriched yet.
     pub fn lag(&self) -> u64 {
-        self.sums().in_flight
+        self.lags().map(|(_, lag)| lag).sum()
     }
 
     pub fn rate(&self) -> f64 {
@@ -200,7 +265,10 @@ impl Status {
     /// Takes a sample for the rate; called about twice a second.
     pub fn sample(&self) {
         let now = self.clock.elapsed();
-        let done: u64 = self.enrich.partitions().map(|p| p.progress.total()).sum();
+        let done: u64 = match self.carrier.is_shared() {
+            true => self.seats.done(&self.enrich).total(),
+            false => self.enrich.partitions().map(|p| p.progress.total()).sum(),
+        };
         let mut last = self.sampled.lock().expect("no panic while held");
         let span = (now - last.0).as_secs_f64();
         if span < 0.4 {
@@ -250,7 +318,7 @@ impl Status {
             let open = self.sessions.get()?.open(visitor).ok()??;
             serde_json::from_slice(&open).ok()
         };
-        match explain::explain(&*self.journal, &asked, &open, &mut |_| {}) {
+        match explain::explain(&*self.log, &asked, &open, &mut |_| {}) {
             Ok(told) => (if told.is_found() { 200 } else { 404 }, told.json().to_string() + "\n"),
             Err(e) => error(500, "log", &e.to_string()),
         }
@@ -265,15 +333,16 @@ impl Status {
 impl Site for Status {
     fn ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        let health = self.journal.health();
-        let is_full = matches!(health, Health::Full(_));
-        match health {
-            Health::Ok => {}
-            Health::Full(why) => reasons.push(format!(
+        let condition = self.carrier.condition();
+        let is_full = matches!(condition, Condition::Full(_));
+        match condition {
+            Condition::Well => {}
+            Condition::Waits(why) => reasons.push(format!("Kafka: {why}")),
+            Condition::Full(why) => reasons.push(format!(
                 "the disk is full: {why}. Events are refused until there is room, and then taken again by themselves; \
                      make room, or lower data.min_free"
             )),
-            Health::Stopped(why) => reasons.push(format!("the log stopped, restart this process: {why}")),
+            Condition::Stopped(why) => reasons.push(format!("the log stopped, restart this process: {why}")),
         }
         // What waits for the disk as well has nothing to add.
         if let Some(trouble) = self.trouble().filter(|t| t.fatal || !is_full) {
@@ -327,13 +396,10 @@ impl Site for Status {
         let help = "Within how much received time a duplicate is told, the shortest of all partitions.";
         metric("ouzel_dedup_horizon_seconds", "gauge", help, self.enrich.horizon_seconds());
         metric("ouzel_events_rate", "gauge", "Events enriched a second.", self.rate());
-        let late = self.ends(LATE) as f64;
-        metric(
-            "ouzel_events_late_total",
-            "counter",
-            "Events too late for their session, in the topic late, ever.",
-            late,
-        );
+        if !self.carrier.is_shared() {
+            let help = "Events too late for their session, in the topic late, ever.";
+            metric("ouzel_events_late_total", "counter", help, self.late() as f64);
+        }
         if let Some(sessions) = self.sessions.get() {
             let (bytes, visitors) = sessions.parts.size();
             let lag = sessions.lag() as f64;
@@ -355,21 +421,27 @@ impl Site for Status {
             "Reference files whose newest version is missing or bad, and not in use.",
             refused as f64,
         );
-        let stats = self.journal.stats();
-        for (name, help, value) in [
-            ("ouzel_journal_frames_total", "Frames written since the start.", stats.frames as f64),
-            ("ouzel_journal_bytes_total", "Bytes of frames written since the start.", stats.bytes as f64),
-            ("ouzel_journal_sync_seconds_total", "Time in fdatasync since the start.", stats.sync_us as f64 / 1e6),
-            ("ouzel_journal_syncs_total", "Calls of fdatasync since the start.", stats.syncs as f64),
-        ] {
+        let stats = self.carrier.journal().map(|journal| (journal.stats(), journal.queued_bytes()));
+        for (name, help, value) in stats.iter().flat_map(|(stats, _)| {
+            [
+                ("ouzel_journal_frames_total", "Frames written since the start.", stats.frames as f64),
+                ("ouzel_journal_bytes_total", "Bytes of frames written since the start.", stats.bytes as f64),
+                ("ouzel_journal_sync_seconds_total", "Time in fdatasync since the start.", stats.sync_us as f64 / 1e6),
+                ("ouzel_journal_syncs_total", "Calls of fdatasync since the start.", stats.syncs as f64),
+            ]
+        }) {
             metric(name, "counter", help, value);
         }
-        metric(
-            "ouzel_journal_queued_bytes",
-            "gauge",
-            "Bytes waiting for the disk.",
-            self.journal.queued_bytes() as f64,
-        );
+        if let Some((_, queued)) = stats {
+            metric("ouzel_journal_queued_bytes", "gauge", "Bytes waiting for the disk.", queued as f64);
+        }
+        let sessions = self.sessions.get();
+        let rebalances = self.seats.rebalances() + sessions.map_or(0, |s| s.seats.rebalances());
+        let help = "How often partitions came to this process or went.";
+        metric("ouzel_rebalances_total", "counter", help, rebalances as f64);
+        self.write_lags(out);
+        let help = "From handing in a stage's commit to its outcome.";
+        self.commits.write_metrics(out, "ouzel_commit_seconds", help);
         self.enrich.latency.write_metrics(
             out,
             "ouzel_enrich_latency_seconds",
@@ -383,20 +455,6 @@ impl Site for Status {
         let sums = self.sums();
         let (p50, p99) = self.latency();
         let ms = |d: Option<Duration>| d.map(|d| d.as_secs_f64() * 1e3);
-        let topics: Vec<Value> = self
-            .journal
-            .sizes()
-            .into_iter()
-            .map(|t| {
-                let partitions: Vec<Value> = t
-                    .bounds
-                    .iter()
-                    .enumerate()
-                    .map(|(p, (start, end))| json!({"partition": p, "start": start, "end": end}))
-                    .collect();
-                json!({"name": t.topic.name(), "records": t.records, "bytes": t.bytes, "partitions": partitions})
-            })
-            .collect();
         let inputs: Vec<Value> = self.inputs.lock().expect("no panic while held").iter().map(|i| i.json()).collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -406,7 +464,9 @@ impl Site for Status {
             "p99_ms": ms(p99),
             "lag": sums.in_flight,
             "sums": sums.json(),
-            "topics": topics,
+            "topics": self.topics(),
+            "roles": self.roles.to_string(),
+            "partitions": self.partitions(),
             "inputs": inputs,
             "data": {"dir": self.data.display().to_string(), "durability": self.durability},
             "lookups": self.lookups.status(),
@@ -431,6 +491,47 @@ impl Site for Status {
 
     fn admin(&self, method: &str, path: &str, _: &str, token: Option<&str>, body: &[u8]) -> Option<(u16, String)> {
         self.admin.answer(self, method, path, token, body)
+    }
+}
+
+impl Status {
+    /// Whose the sums are: `all`, or the partitions of this process alone.
+    fn partitions(&self) -> Value {
+        if !self.carrier.is_shared() {
+            return json!("all");
+        }
+        let sessions = self.sessions.get().map(|s| s.seats.partitions()).unwrap_or_default();
+        json!({"enrich": self.seats.partitions(), "sessions": sessions})
+    }
+
+    fn topics(&self) -> Vec<Value> {
+        let bounds = |(p, (start, end)): (u32, (u64, u64))| json!({"partition": p, "start": start, "end": end});
+        if let Some(journal) = self.carrier.journal() {
+            let topic = |t: log::journal::TopicSize| {
+                let partitions: Vec<Value> = (0..).zip(t.bounds.iter().copied()).map(bounds).collect();
+                json!({"name": t.topic.name(), "records": t.records, "bytes": t.bytes, "partitions": partitions})
+            };
+            return journal.sizes().into_iter().map(topic).collect();
+        }
+        // What it reads, of its own partitions: all else has to be asked of the brokers.
+        let sessions = self.sessions.get().map(|s| s.seats.partitions()).unwrap_or_default();
+        let of = |topic: TopicId, mine: Vec<u32>| {
+            let bounds_of = |p| self.log.bounds(topic.partition(p)).unwrap_or_default();
+            let partitions: Vec<Value> = mine.into_iter().map(|p| bounds((p, bounds_of(p)))).collect();
+            json!({"name": topic.name(), "partitions": partitions})
+        };
+        vec![of(RAW, self.seats.partitions()), of(ENRICHED, sessions)]
+    }
+
+    fn write_lags(&self, out: &mut String) {
+        let name = "ouzel_lag_records";
+        let help = "Records that a stage has not processed, by partition of this process.";
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+        let enrich = self.lags().map(|(p, lag)| ("enrich", p, lag));
+        let sessions = self.sessions.get().map(|s| s.lags().map(|(p, lag)| ("sessions", p, lag)));
+        for (stage, partition, lag) in enrich.chain(sessions.into_iter().flatten()) {
+            let _ = writeln!(out, "{name}{{stage=\"{stage}\",partition=\"{partition}\"}} {lag}");
+        }
     }
 }
 

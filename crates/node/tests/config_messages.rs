@@ -2,7 +2,7 @@
 
 //! What the configuration says, word for word: each `config_messages/CASE.toml` with what `ouzel check` prints for it in
 //! `CASE.txt`. Lines that begin with `#:` are flags (`--set`, `--listen`, ...) and variables (`env NAME=value`).
-//! `remote_*` are of lookups over a connection, and need the feature `remote`.
+//! `remote_*` are of lookups over a connection, and need the feature `remote`; `kafka_*` need the feature `kafka`.
 //! `UPDATE_MESSAGES=1 cargo test -p ouzel-node --test config_messages` writes the expected texts anew; read the diff.
 
 use std::fs;
@@ -49,6 +49,11 @@ fn every_message_is_as_written() {
         let is_remote = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("remote_"));
         if is_remote && !cfg!(feature = "remote") {
             println!("not run: {}, for which the feature `remote` is needed", path.display());
+            continue;
+        }
+        let named = |prefix: &str| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+        if named("kafka_") && !cfg!(feature = "kafka") || named("without_kafka") && cfg!(feature = "kafka") {
+            println!("not run: {}, for which another choice of the feature `kafka` is needed", path.display());
             continue;
         }
         cases += 1;

@@ -63,6 +63,8 @@ pub struct Settings {
     pub memory: u64,
     /// Goes on when a replay makes other outputs than those that are stored.
     pub accept_divergence: bool,
+    /// Whether other processes write and read snapshots in the store: then none is deleted before its time.
+    pub shared: bool,
 }
 
 /// The partitions of a stage, for its threads and for whoever looks at its state.
@@ -478,7 +480,10 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
         let say = |e: &dyn std::fmt::Display| format!("{group} cannot go on at {input}: {e}");
         let (start, end) = self.log.bounds(input).map_err(|e| say(&e))?;
         let snapshots = Snapshots::new(self.store.clone(), group, partition);
-        snapshots.discard_after(end).map_err(|e| say(&e))?;
+        if !self.settings.shared {
+            // IMPORTANT: only where this process alone says what the end is: another's may have been read later.
+            snapshots.discard_after(end).map_err(|e| say(&e))?;
+        }
         let committed = self.committed(input)?;
         let at_most = committed.as_ref().map_or(end, |(next, _)| *next);
         let newest = snapshots.restore(at_most).map_err(|e| say(&e))?;
@@ -536,9 +541,11 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
         }
         let version = self.operator.version();
         let version = state::Version { number: version.number, configuration: version.configuration };
-        // The directory is this process's alone: nobody else reads old snapshots of it.
-        let keep = Duration::ZERO;
-        let writing = Writing { keep, ..Writing::new(group, partition, version, self.rng.next_u128() as u64) };
+        let mut writing = Writing::new(group, partition, version, self.rng.next_u128() as u64);
+        if !self.settings.shared {
+            // Nobody else reads old snapshots.
+            writing.keep = Duration::ZERO;
+        }
         let writer = Writer::start(self.store.clone(), self.clock.clone(), writing, manifest, self.background)
             .map_err(|e| say(&format!("a thread cannot be started: {e}")))?;
         let part = Part {

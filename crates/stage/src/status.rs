@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use door::http::Histogram;
 use drive::Settled;
-use event::{Offset, TopicId};
+use event::{Offset, TopicId, TopicPartition};
 use flow::{Kind, Progress};
 use log::{Log, LogError, Outcome};
 
@@ -58,8 +58,13 @@ impl StageStatus {
 
     /// Reads what was committed before this start, so that the sums are right from the first moment.
     pub fn preset(&self, log: &dyn Log, kind: Kind, group: &str, topic: TopicId) -> Result<(), LogError> {
-        for (p, status) in self.partitions.iter().enumerate() {
-            let input = topic.partition(p as u32);
+        let all: Vec<_> = (0..self.partitions.len() as u32).map(|p| topic.partition(p)).collect();
+        self.preset_of(log, kind, group, &all)
+    }
+
+    /// The same of these partitions of the stage's input.
+    pub fn preset_of(&self, log: &dyn Log, kind: Kind, group: &str, inputs: &[TopicPartition]) -> Result<(), LogError> {
+        for input in inputs.iter().copied() {
             let mut committed = match log.committed(group, &log::Input::Topic(input))? {
                 Some(stored) => {
                     let progress = Progress::decode(&stored.metadata).unwrap_or_default();
@@ -79,7 +84,7 @@ impl StageStatus {
                 committed.progress.lost += ahead.next - committed.next;
                 committed.next = ahead.next;
             }
-            *status.committed.lock().expect("no panic while held") = committed;
+            self.show(input.partition, committed);
         }
         Ok(())
     }

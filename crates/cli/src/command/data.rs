@@ -33,6 +33,11 @@ enum What {
 }
 
 pub fn run(global: &Global, args: DataArgs) -> Result {
+    look::not_on_kafka(
+        global,
+        "`ouzel data`",
+        "`ouzel topics` shows what Kafka holds, `ouzel topics lag` how far the stages are",
+    )?;
     let dir = look::data_dir(global)?;
     look::known(&dir)?;
     let fs: Arc<dyn seam::Fs> = Arc::new(RealFs);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use log::Log as _;
-use node::config::RunArgs;
+use log::Log;
+use node::config::{Config, RunArgs};
 use node::divergence::{Compared, compare};
 use node::engine::World;
 use node::explain::{Asked, Searched, explain};
@@ -57,18 +57,18 @@ pub fn run(global: &Global, args: ExplainArgs) -> Result {
 }
 
 fn event(global: &Global, id: &str, source: Option<&str>, body: bool) -> Result {
-    let dir = look::data_dir(global)?;
-    let look = Look::open_dir(&dir)?;
-    let told = match &look {
-        Look::Running { .. } => ask(global, &look, id, source, body)?,
-        Look::Stored(journal) => {
+    let look = Look::open(global)?;
+    let told = match look.log() {
+        None => ask(global, &look, id, source, body)?,
+        Some(log) => {
             let config = look::load_as_written(global, false, RunArgs::default())?.config;
             let world = World::real();
+            let store = look::store(&config)?;
             let mut asked = Asked::new(id.as_bytes(), &config.enrich.member);
             asked.source = source.map(|s| s.as_bytes().to_vec());
             asked.body = body;
             let open = |visitor: &[u8]| {
-                let stored = node::sessions::stored(&config, &**journal, &dir, &world, visitor).ok()??;
+                let stored = node::sessions::stored(&config, &*log, store.clone(), visitor).ok()??;
                 serde_json::from_slice(&stored.open?).ok()
             };
             let mut line = StatusLine::new(!global.quiet && !global.json);
@@ -79,7 +79,7 @@ fn event(global: &Global, id: &str, source: Option<&str>, body: bool) -> Result 
                     line.show(&format!("{percent}% of {} records searched", term::count(searched.of)));
                 }
             };
-            let told = explain(&**journal, &asked, &open, &mut progress)?.json();
+            let told = explain(&*log, &asked, &open, &mut progress)?.json();
             line.clear();
             told
         }
@@ -128,6 +128,10 @@ fn ask(global: &Global, look: &Look, id: &str, source: Option<&str>, body: bool)
 }
 
 fn divergence(global: &Global, args: &DivergenceArgs) -> Result {
+    if let Some(config) = look::kafka(global)? {
+        let log = Look::open(global)?.log().expect("of Kafka");
+        return compared(global, args, &*log, config);
+    }
     let dir = look::data_dir(global)?;
     if let Some(holder) = look::holder(&dir)? {
         return Err(Failed::new(
@@ -139,15 +143,20 @@ fn divergence(global: &Global, args: &DivergenceArgs) -> Result {
         ));
     }
     let Look::Stored(journal) = Look::open_dir(&dir)? else { unreachable!("nobody runs on it") };
-    let mut config = look::load_as_written(global, false, RunArgs::default())?.config;
-    let partitions = journal.partitions(event::topic::ENRICHED);
+    let config = look::load_as_written(global, false, RunArgs::default())?.config;
+    compared(global, args, &*journal, config)
+}
+
+fn compared(global: &Global, args: &DivergenceArgs, log: &dyn Log, mut config: Config) -> Result {
+    let partitions = log.partitions(event::topic::ENRICHED);
     config.data.partitions = partitions;
+    let store = look::store(&config)?;
     if let Some(p) = args.partition.filter(|p| *p >= partitions) {
         return Err(Failed::usage(format!("there is no partition {p} of enriched; there are 0 to {}", partitions - 1)));
     }
     let mut exit = Exit::Fine;
     for p in (0..partitions).filter(|p| args.partition.is_none_or(|only| only == *p)) {
-        let compared = compare(&*journal, &config, &dir, p, &World::real())?;
+        let compared = compare(log, &config, store.clone(), p)?;
         if !compared.is_same() {
             exit = Exit::Failed;
         }

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use door::input::error::Kind;
+use node::carrier::{self, CarrierError};
 use node::config::{Config, Durability, Loaded, RunArgs as ConfigRunArgs, SourceKind};
-use node::engine::{Accept, Engine, StartError, Summary, World};
+use node::engine::{Accept, Engine, Start, StartError, Summary, World};
 use node::lookup_server::LookupServer;
 use node::lookups::LookupsError;
 use node::output::{OutputError, To};
+use node::roles::{ROLES, Roles, slot_of};
 use serde_json::json;
 
 use crate::exit::{Exit, Failed, Result, plain, with_help};
@@ -31,9 +33,14 @@ pub struct RunArgs {
     /// Ends bounded inputs for good, then the run; refused beside inputs that never end
     #[arg(long)]
     close: bool,
-    /// What this process does: all of it, or `lookup`, which answers lookups over HTTP and does nothing else
+    /// What this process does: all of it, or some of collect, enrich, sessions and lookup, where the log is Kafka; `lookup`
+    /// alone answers lookups over HTTP and needs no log
     #[arg(long, value_name = "ROLE,...", value_delimiter = ',', default_value = "all")]
     roles: Vec<String>,
+    /// Which of the processes with these roles this is, on Kafka: a number or a name that no other has; without it the number
+    /// at the end of the host's name
+    #[arg(long, value_name = "SLOT")]
+    slot: Option<String>,
     /// Goes on when this program makes other sessions than those that are stored, where their state has to be rebuilt
     #[arg(long)]
     accept_divergence: bool,
@@ -85,10 +92,18 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
         eprintln!("{warning}");
     }
     let config = &loaded.config;
-    if roles(&args.roles)? == Roles::Lookup {
+    let roles = roles(&args.roles, config)?;
+    if roles.is_lookup_alone() {
         return lookups_alone(global, &args, &loaded);
     }
-    let endless = endless(config);
+    let shared = config.kafka.is_some();
+    if shared {
+        ready_for_kafka(global, &args, config, roles)?;
+    }
+    let endless = endless(config).filter(|_| roles.collect).or_else(|| {
+        let others = "what other processes bring".to_owned();
+        (shared && !args.until_idle && !roles.collect).then_some((others, "--roles without collect"))
+    });
     if let (true, Some((what, flag))) = (args.close, &endless) {
         return Err(Failed::usage(with_help(
             &format!("--close ends the run when its inputs have ended, and {what} never ends"),
@@ -99,17 +114,22 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
     let signals = Signals::install()?;
     let world = World::real();
     let accept = if args.accept_divergence { Accept::Divergence } else { Accept::Nothing };
-    let mut engine = Engine::start_with(config, to.clone(), &world, accept).map_err(start_failed)?;
+    let slot = if shared { slot(&args)? } else { "0".to_owned() };
+    let start = Start { accept, roles, slot };
+    let mut engine = Engine::start_with(config, to.clone(), &world, &start).map_err(start_failed)?;
 
     for what in &engine.status.without {
         eprintln!("warning: {what}");
     }
     let people = std::io::stderr().is_terminal() && !global.quiet && !global.json;
     if people {
-        banner(config, &loaded.origin, &engine);
+        banner(config, &loaded.origin, &engine, &start);
     } else {
         tracing::info!(
             data = %config.data.dir.display(),
+            kafka = config.kafka.as_ref().map(|k| tracing::field::display(&k.brokers)),
+            roles = shared.then(|| tracing::field::display(roles)),
+            slot = shared.then_some(start.slot.as_str()),
             http = engine.addr().map(tracing::field::display),
             "ouzel runs"
         );
@@ -141,8 +161,9 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
             engine.stop_taking();
             stopping = true;
         }
-        // What waits for room on the disk may wait for long; it is safe, and the next start goes on with it.
-        let stuck = stopping && engine.status.trouble().is_some();
+        // What waits for room on the disk may wait for long; it is safe, and the next start goes on with it. On Kafka others go
+        // on with it, and what comes may never end.
+        let stuck = stopping && (shared || engine.status.trouble().is_some());
         if engine.must_stop() || stuck {
             break;
         }
@@ -171,7 +192,7 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
     }
     let trouble = status.trouble().filter(|t| !t.fatal);
     let mut summary = engine.finish();
-    if let (Some(trouble), 1..) = (trouble, summary.run.in_flight) {
+    if let (Some(trouble), 1.., false) = (trouble, summary.run.in_flight, shared) {
         summary.errors.push(format!(
             "{}; {} accepted events are not enriched yet. They are safe, and the next start goes on with them",
             trouble.reason,
@@ -195,36 +216,75 @@ pub fn run(global: &Global, args: RunArgs) -> Result {
     Err(Failed::new(exit, summary.errors.join("\n")))
 }
 
-/// What a process does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Roles {
-    All,
-    Lookup,
+fn roles(names: &[String], config: &Config) -> Result<Roles> {
+    let roles = Roles::named(names).map_err(|unknown| {
+        let help = format!("there are all, {}", ROLES.join(", "));
+        Failed::usage(with_help(&format!("there is no role `{unknown}`"), &help))
+    })?;
+    if config.kafka.is_some() || roles.is_all() || roles.is_lookup_alone() {
+        return Ok(roles);
+    }
+    Err(Failed::usage(with_help(
+        &format!(
+            "--roles {roles} needs a log that several processes share, and the log is the journal in {}",
+            config.data.dir.display()
+        ),
+        "one process writes to a journal, and does all of it: leave out --roles. With [kafka] in the configuration any number \
+         of processes share the work; --roles lookup alone needs no log",
+    )))
 }
 
-fn roles(names: &[String]) -> Result<Roles> {
-    /// Those of one process, which hand events to one another in its memory and its directory.
-    const TOGETHER: [&str; 3] = ["collect", "enrich", "sessions"];
-    let has = |name: &str| names.iter().any(|n| n == name);
-    if let Some(unknown) =
-        names.iter().find(|n| !TOGETHER.contains(&n.as_str()) && !["all", "lookup"].contains(&n.as_str()))
-    {
-        let help = "there are all, lookup, collect, enrich and sessions; the last three only together";
-        return Err(Failed::usage(with_help(&format!("there is no role `{unknown}`"), help)));
+/// What has to be right before a process works on Kafka.
+fn ready_for_kafka(global: &Global, args: &RunArgs, config: &Config, roles: Roles) -> Result<()> {
+    if args.close {
+        let what = "--close ends sessions for good, and on Kafka other processes may still bring events";
+        return Err(Failed::usage(with_help(what, "leave it out: sessions end by their gap")));
     }
-    if has("all") || TOGETHER.iter().all(|name| has(name)) {
-        return Ok(Roles::All);
+    if roles.sessions && !roles.is_all() && config.state.store.is_none() && config.sessions.enabled && !global.quiet {
+        eprintln!(
+            "warning: the role sessions without `state.store`: no other process finds the snapshots that this one leaves in {}",
+            config.data.dir.display()
+        );
     }
-    match TOGETHER.iter().find(|name| has(name)) {
-        None => Ok(Roles::Lookup),
-        Some(name) => Err(Failed::usage(with_help(
-            &format!(
-                "the role `{name}` cannot run by itself yet: collect, enrich and sessions share one data directory"
-            ),
-            "leave out --roles, or say --roles lookup for a process that answers lookups alone",
-        ))),
+    let world = World::real();
+    let plan = carrier::plan(config, &world).map_err(carrier_failed)?;
+    let lines = plan.lines();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let file = global.config.as_ref().map_or(String::new(), |file| format!(" -c {}", file.display()));
+    let help = format!("`ouzel topics apply --yes{file}` does it; without --yes it only says what it would do");
+    Err(Failed::new(
+        Exit::Environment,
+        with_help(&format!("the topics are not as the configuration has them:\n  {}", lines.join("\n  ")), &help),
+    ))
+}
+
+/// Which of the processes with its roles this is.
+fn slot(args: &RunArgs) -> Result<String> {
+    if let Some(slot) = &args.slot {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if slot.is_empty() || slot.len() > SLOT_MAX || !slot.chars().all(plain) {
+            let help = "letters, digits, `-` and `_`, such as --slot 0";
+            return Err(Failed::usage(with_help(&format!("`{slot}` is no name for a slot"), help)));
+        }
+        return Ok(slot.clone());
+    }
+    let host = term::host_name();
+    match slot_of(&host) {
+        Some(slot) => Ok(slot.to_owned()),
+        None => {
+            eprintln!(
+                "warning: the slot is 0, since {host:?} ends with no number: of two processes with the same slot the later \
+                 fences the earlier. --slot says it"
+            );
+            Ok("0".into())
+        }
     }
 }
+
+/// It is in the names of transactions, beside a prefix and a group.
+const SLOT_MAX: usize = 64;
 
 /// `--roles lookup`, until it is told to stop.
 fn lookups_alone(global: &Global, args: &RunArgs, loaded: &Loaded) -> Result {
@@ -289,8 +349,23 @@ pub fn start_failed(e: StartError) -> Failed {
         StartError::Lookups(e @ LookupsError::Wrong { .. }) => {
             Failed::usage(with_help(&e.to_string(), "`ouzel check` says what else is wrong or missing"))
         }
+        StartError::Carrier(e) => carrier_failed(e),
+        StartError::Store(_) => Failed::usage(e.to_string()),
         StartError::Lookups(e @ LookupsError::Threads(_)) => Failed::new(Exit::Environment, e.to_string()),
         StartError::Listen { .. } | StartError::Environment(..) => Failed::new(Exit::Environment, e.to_string()),
+    }
+}
+
+/// Why there is no log, and what to do.
+pub fn carrier_failed(e: CarrierError) -> Failed {
+    match e {
+        CarrierError::Log(e) => Failed::from(e),
+        CarrierError::Secret { .. } => {
+            Failed::usage(with_help(&e.to_string(), "`ouzel check` says what else is missing"))
+        }
+        CarrierError::NotBuilt => {
+            Failed::usage(with_help(&e.to_string(), "take a release, or build with `--features kafka`"))
+        }
     }
 }
 
@@ -309,15 +384,25 @@ fn endless(config: &Config) -> Option<(String, &'static str)> {
 
 const NO_GEO: &str = "no geo database: events get no place (--set geo.database=FILE.mmdb)";
 
-fn banner(config: &Config, origin: &str, engine: &Engine) {
-    eprintln!("ouzel {} · {origin} · data in {}", env!("CARGO_PKG_VERSION"), config.data.dir.display());
+fn banner(config: &Config, origin: &str, engine: &Engine, start: &Start) {
+    match &config.kafka {
+        None => eprintln!("ouzel {} · {origin} · data in {}", env!("CARGO_PKG_VERSION"), config.data.dir.display()),
+        Some(kafka) => eprintln!(
+            "ouzel {} · {origin} · Kafka at {}, topics {}* · roles {}, slot {}",
+            env!("CARGO_PKG_VERSION"),
+            kafka.brokers,
+            kafka.prefix,
+            start.roles,
+            start.slot
+        ),
+    }
     if config.data.durability == Durability::Os {
         eprintln!("durability is \"os\": a power cut may lose acknowledged events");
     }
     if config.geo.databases.is_empty() {
         eprintln!("{NO_GEO}");
     }
-    for source in &config.sources {
+    for source in config.sources.iter().filter(|_| start.roles.collect) {
         match &source.kind {
             SourceKind::Http => {}
             SourceKind::File { path, follow } => {
@@ -327,8 +412,15 @@ fn banner(config: &Config, origin: &str, engine: &Engine) {
         }
     }
     if let Some(addr) = engine.addr() {
-        eprintln!("events in:  POST http://{addr}/v1/events");
-        eprintln!("look:       http://{addr}/   or   ouzel tail --follow --data {}", config.data.dir.display());
+        if start.roles.collect {
+            eprintln!("events in:  POST http://{addr}/v1/events");
+        }
+        match engine.is_shared() {
+            false => {
+                eprintln!("look:       http://{addr}/   or   ouzel tail --follow --data {}", config.data.dir.display());
+            }
+            true => eprintln!("look:       http://{addr}/   or   ouzel topics lag -c {origin}"),
+        }
     }
 }
 
@@ -407,6 +499,18 @@ fn report(
         return;
     }
     let n = term::count;
+    if config.kafka.is_some() {
+        eprintln!(
+            "in the partitions of this process: {} processed + {} quarantined + {} duplicates, {} in flight; {} refused here",
+            n(run.processed),
+            n(run.quarantined),
+            n(run.deduplicated),
+            n(run.in_flight),
+            n(run.refused)
+        );
+        eprintln!("{} events added to `enriched` in {seconds:.1} s ({}/s)", n(summary.enriched), n(rate as u64));
+        return;
+    }
     let before = if run.carried > 0 { format!(" (+ {} accepted before)", n(run.carried)) } else { String::new() };
     eprintln!("{} received = {} accepted + {} refused", n(run.received()), n(run.accepted), n(run.refused));
     eprintln!(

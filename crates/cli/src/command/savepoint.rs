@@ -30,6 +30,9 @@ pub struct SavepointArgs {
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub fn run(global: &Global, args: SavepointArgs) -> Result {
+    let help = "on Kafka a clean stop (SIGTERM) leaves a snapshot at the committed position of every partition in \
+                `state.store`: whoever takes a partition over replays nothing, so a deploy needs no savepoint";
+    look::not_on_kafka(global, "`ouzel savepoint`", help)?;
     let dir = look::data_dir(global)?;
     look::known(&dir)?;
     let world = World::real();

@@ -7,7 +7,6 @@ use event::key::partition_of;
 use event::topic::SESSIONS;
 use event::{Offset, TopicPartition};
 use node::config::RunArgs;
-use node::engine::World;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failed, Result, with_help};
@@ -32,8 +31,7 @@ const PAGE: u64 = 1000;
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 pub fn run(global: &Global, args: SessionsArgs) -> Result {
-    let dir = look::data_dir(global)?;
-    let look = Look::open_dir(&dir)?;
+    let look = Look::open(global)?;
     let bounds = look.bounds(SESSIONS)?;
     let visitor = args.visitor.as_deref();
     let partitions: Vec<u32> = match visitor {
@@ -52,10 +50,10 @@ pub fn run(global: &Global, args: SessionsArgs) -> Result {
     });
     let skip = past.len().saturating_sub(args.lines);
     let past = &past[skip..];
-    let open = visitor.map(|visitor| open(global, &look, &dir, visitor)).transpose()?.flatten();
+    let open = visitor.map(|visitor| open(global, &look, visitor)).transpose()?.flatten();
     show(global, visitor, past, open.as_ref());
     if args.follow {
-        return follow(global, &dir, look, next, visitor);
+        return follow(global, look, next, visitor);
     }
     match visitor {
         Some(visitor) if past.is_empty() && open.is_none() => Err(Failed::new(
@@ -100,7 +98,7 @@ fn show(global: &Global, visitor: Option<&str>, past: &[Value], open: Option<&Va
 }
 
 /// The open sessions of a visitor; `None` when nothing is known of it.
-fn open(global: &Global, look: &Look, dir: &std::path::Path, visitor: &str) -> Result<Option<Value>> {
+fn open(global: &Global, look: &Look, visitor: &str) -> Result<Option<Value>> {
     let path = format!("/v1/sessions/{}", look::escaped(visitor.as_bytes()));
     if let Some((status, answer)) = look.running_answer(&path)? {
         return match status {
@@ -109,9 +107,9 @@ fn open(global: &Global, look: &Look, dir: &std::path::Path, visitor: &str) -> R
             _ => Err(Failed::new(Exit::Failed, answer["message"].as_str().unwrap_or_default())),
         };
     }
-    let Look::Stored(journal) = look else { return Ok(None) };
+    let Some(log) = look.log() else { return Ok(None) };
     let config = look::load_as_written(global, false, RunArgs::default())?.config;
-    let stored = node::sessions::stored(&config, &**journal, dir, &World::real(), visitor.as_bytes())?;
+    let stored = node::sessions::stored(&config, &*log, look::store(&config)?, visitor.as_bytes())?;
     let Some((stored, open)) = stored.and_then(|mut s| Some((s.open.take()?, s))).map(|(open, s)| (s, open)) else {
         return Ok(None);
     };
@@ -171,20 +169,14 @@ fn is_of(record: &Value, visitor: Option<&str>) -> bool {
 }
 
 /// Finals as they come; of one visitor also updates and merges.
-fn follow(
-    global: &Global,
-    dir: &std::path::Path,
-    mut look: Look,
-    mut next: Vec<(TopicPartition, Offset)>,
-    visitor: Option<&str>,
-) -> Result {
+fn follow(global: &Global, mut look: Look, mut next: Vec<(TopicPartition, Offset)>, visitor: Option<&str>) -> Result {
     loop {
         let mut any = false;
         for (at, from) in &mut next {
             let page = match (look.records(*at, *from, PAGE, 0), &look) {
                 // The process has stopped: its files have the rest, and what comes once it is back.
                 (Err(_), Look::Running { .. }) => {
-                    look = Look::open_dir(dir)?;
+                    look = Look::open(global)?;
                     look.records(*at, *from, PAGE, 0)?
                 }
                 (page, _) => page?,
@@ -201,7 +193,7 @@ fn follow(
         if !any {
             std::thread::sleep(FOLLOW_EVERY);
             if matches!(look, Look::Stored(_)) {
-                look = Look::open_dir(dir)?;
+                look = Look::open(global)?;
             }
         }
     }

@@ -1,4 +1,7 @@
-//! `ouzel topics`.
+//! `ouzel topics`: what there is; `apply`: made as the configuration has them; `lag`: how far the stages are.
+
+mod apply;
+mod lag;
 
 use serde_json::json;
 
@@ -8,13 +11,32 @@ use crate::look::Look;
 use crate::term;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct TopicsArgs {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Every partition of every topic
     #[arg(long)]
     partitions: bool,
 }
 
+#[derive(clap::Subcommand)]
+enum What {
+    /// Makes and changes the topics on Kafka, so that they are as the configuration has them; without --yes it only says how
+    Apply(apply::ApplyArgs),
+    /// How far each stage is in each partition, on Kafka, and why it is no further
+    Lag(lag::LagArgs),
+}
+
 pub fn run(global: &Global, args: TopicsArgs) -> Result {
+    match args.what {
+        Some(What::Apply(args)) => apply::run(global, &args),
+        Some(What::Lag(args)) => lag::run(global, &args),
+        None => list(global, &args),
+    }
+}
+
+fn list(global: &Global, args: &TopicsArgs) -> Result {
     let look = Look::open(global)?;
     let topics = look.topics()?;
     let sizes = sizes(&look)?;
@@ -47,6 +69,8 @@ fn sizes(look: &Look) -> Result<serde_json::Value> {
         Look::Stored(journal) => {
             Ok(journal.sizes().into_iter().map(|s| (s.topic.name().to_owned(), json!(s.bytes))).collect())
         }
+        // Brokers say nothing of it without a question of its own to each.
+        Look::Kafka(_) => Ok(json!({})),
         Look::Running { .. } => {
             let status = look.running_json("/status.json")?.unwrap_or_default();
             let topics = status["topics"].as_array().cloned().unwrap_or_default();

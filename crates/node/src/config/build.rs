@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use wire::{ClockMode, Decoder, Limits, Preset};
 
 use super::HTTP_SOURCE;
+use super::kafka;
 use super::lookup;
 use super::map::{self, MapFlag};
 use super::model::{
-    Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep,
-    NETWORK_LISTS, Network, Referrer, Source, SourceKind, Status, Time,
+    Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Kafka, Keep,
+    NETWORK_LISTS, Network, Referrer, Source, SourceKind, State, Status, Time,
 };
 use super::problem::{Found, ProblemKind};
 use super::read::{At, Reader};
@@ -67,6 +68,7 @@ pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumst
     }
     let mut config = Config {
         data: built.data(&root.section("data")),
+        kafka: built.kafka(&root.section("kafka")),
         http: built.http(&root.section("http"), circumstances),
         limits: built.limits(&root.section("limits")),
         sources: built.sources(root, circumstances),
@@ -84,11 +86,12 @@ pub(crate) fn build(reader: &mut Reader, root: &At<'_>, circumstances: &Circumst
         dedup: built.dedup(&root.section("dedup")),
         time: built.time(&root.section("time")),
         sessions: sessions::read(built.reader, &root.section("sessions")),
-        state: sessions::state(built.reader, &root.section("state")),
+        state: built.state(&root.section("state")),
     };
     let mut named = Named { files: &mut built.files, secrets: &mut built.secrets };
     lookup::add(built.reader, root, &mut config, &mut named);
     built.between(root, &config);
+    kafka::between(root, &config, &mut built.reader.found, &mut built.warnings);
     let Building { warnings, files, secrets, .. } = built;
     Built { config, warnings, files, secrets }
 }
@@ -346,6 +349,16 @@ impl Building<'_> {
             dir: self.reader.path(at, "dir").or_else(|| circumstances.cache.clone()),
             in_use: self.reader.switch(at, "use").expect(DEFAULT),
         }
+    }
+
+    fn kafka(&mut self, at: &At<'_>) -> Option<Kafka> {
+        let named = Named { files: &mut self.files, secrets: &mut self.secrets };
+        kafka::read(self.reader, at, named)
+    }
+
+    fn state(&mut self, at: &At<'_>) -> State {
+        let named = Named { files: &mut self.files, secrets: &mut self.secrets };
+        sessions::state(self.reader, at, named)
     }
 
     fn caches(&mut self, at: &At<'_>) -> Cache {

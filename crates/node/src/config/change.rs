@@ -125,6 +125,26 @@ pub static RULES: &[Rule] = &[
     any("data.min_free", (Restart, "events are refused (503) when less of the disk is free than that")),
     any("data.segment", (Free, "files of the journal that are begun from now on have the new size")),
     any("data.cache", (Free, "it is memory of the process")),
+    any(
+        "kafka.brokers",
+        (
+            NewDirectory,
+            "another log is read and written: what the old one holds stays there, and ids that it knows are not told as duplicates",
+        ),
+    ),
+    any(
+        "kafka.prefix",
+        (NewDirectory, "other topics are read and written, and other groups work on them: they begin anew"),
+    ),
+    any("kafka.replication", (Free, "topics that are there keep their copies; it holds for those that are made")),
+    either(
+        "kafka.commit_age",
+        (Free, "readers see events later, and the brokers have less to do"),
+        (Free, "readers see events sooner, and the brokers have more to do"),
+    ),
+    any("kafka.session_timeout", (Free, "it decides how soon the partitions of a worker that died go to others")),
+    any("kafka.transaction_timeout", (Free, "it decides how long readers wait for a worker that died")),
+    any("kafka.properties", (Restart, "it decides how the brokers are spoken with")),
     any("http.listen", (Restart, "senders and readers have to use the new address")),
     either("http.connections", (Free, "more callers at once"), (Restart, "callers above it wait")),
     either(
@@ -338,7 +358,18 @@ pub static RULES: &[Rule] = &[
     any("sessions.links", (Free, "it is memory for who was last seen with which user")),
     any("state.snapshot_every", (Free, "it is how much is read again after a crash")),
     any("state.memory", (Free, "it is a bound of memory")),
+    any("state.store", STORE),
+    any("state.endpoint", STORE),
+    any("state.region", STORE),
+    any("state.path_style", STORE),
+    any("state.access_key", (Free, "it decides who asks for snapshots")),
+    any("state.secret_key", (Free, "it decides who asks for snapshots")),
 ];
+
+const STORE: Said = (
+    FromNowOn,
+    "snapshots are looked for elsewhere: copy those that are there first, or state is made again from the beginning of its topic, where that is still kept",
+);
 
 const SESSIONS: Said = (
     FromNowOn,
@@ -584,7 +615,7 @@ mod tests {
             ]
         );
         let elsewhere: Vec<&str> = RULES.iter().filter(|r| r.raised.0 == NewDirectory).map(|r| r.path).collect();
-        assert_eq!(elsewhere, ["data.dir", "data.partitions"]);
+        assert_eq!(elsewhere, ["data.dir", "data.partitions", "kafka.brokers", "kafka.prefix"]);
     }
 
     fn holds(file: &str) -> Effective {

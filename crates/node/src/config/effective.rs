@@ -10,7 +10,7 @@ use super::layers::ENV_PREFIX;
 use super::mask;
 use super::model::{ClientAddress, Config, Lookup, Source};
 use super::problem;
-use super::read::{At, address, below};
+use super::read::{At, S3, address, below};
 use super::schema::{Absent, KEYS, Key, Kind, SECTIONS};
 use super::text::{Origin as TextOrigin, Spot, Texts};
 use super::tree::{self, Node, Table, Value};
@@ -375,6 +375,8 @@ fn spelled(kind: Kind, node: &Node, base: &Path) -> String {
             })),
             _ => "{}".into(),
         },
+        Kind::Store if text().starts_with(S3) => quoted(&without_passwords(&text())),
+        Kind::Store => path(&text()),
         // Shown field by field.
         Kind::FieldMap => String::new(),
     }

@@ -138,7 +138,7 @@ fn of_key(key: &Key) -> Value {
             let [text, number] = size();
             json!({"anyOf": [share, text, number]})
         }
-        Kind::Address | Kind::Path => some_text(),
+        Kind::Address | Kind::Path | Kind::Store => some_text(),
         Kind::Text => text(),
         Kind::Paths => json!({"anyOf": [some_text(), {"type": "array", "items": some_text()}]}),
         Kind::Texts => json!({"anyOf": [text(), {"type": "array", "items": text(), "maxItems": TEXTS_MAX}]}),

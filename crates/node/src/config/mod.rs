@@ -31,6 +31,7 @@ pub mod check;
 pub mod effective;
 pub mod init;
 pub mod json_schema;
+mod kafka;
 mod layers;
 mod lookup;
 mod map;
@@ -59,8 +60,9 @@ use crate::assets;
 pub use ::lookup::Secret;
 pub use effective::Effective;
 pub use model::{
-    Assets, Bot, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Keep, Lookup,
-    LookupKind, NETWORK_LISTS, Network, OnMany, Referrer, Source, SourceKind, Status, TableFormat, Time,
+    Assets, Bot, Bucket, Campaign, ClientAddress, Config, Data, Dedup, Device, Durability, Enrich, Geo, Http, Kafka,
+    Keep, Lookup, LookupKind, NETWORK_LISTS, Network, OnMany, Referrer, Source, SourceKind, Status, Store, TableFormat,
+    Time,
 };
 pub use problem::{ConfigErrors, Place, Problem, ProblemKind};
 pub use reference::reference;

@@ -11,11 +11,14 @@ use session::SessionsConfig;
 use wire::{ClockMode, DecoderConfig, FieldMap, Limits, Preset};
 
 use super::remote::{Cache, Remote};
+use super::secret::{MaybeSecret, SecretRef};
 use super::units::Space;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     pub data: Data,
+    /// Where it is there, the log is Kafka.
+    pub kafka: Option<Kafka>,
     pub http: Http,
     pub limits: Limits,
     /// At least one, and where a port is opened exactly one by HTTP. Names are unique, and at most one is the standard
@@ -73,6 +76,23 @@ pub struct Keep {
     pub dlq: Duration,
     pub sessions: Duration,
     pub late: Duration,
+}
+
+/// `[kafka]`. How topics are is said by [`Data`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct Kafka {
+    /// `host:port,host:port`.
+    pub brokers: String,
+    /// Of the names of topics, groups and transactions.
+    pub prefix: String,
+    /// For topics that are made.
+    pub replication: u16,
+    pub commit_age: Duration,
+    pub session_timeout: Duration,
+    /// Shorter than `session_timeout`.
+    pub transaction_timeout: Duration,
+    /// Of librdkafka, none of which is decided by the program itself.
+    pub properties: Vec<(String, MaybeSecret)>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -266,6 +286,27 @@ pub struct State {
     pub snapshot_every: Duration,
     /// Bytes, of all stages.
     pub memory: u64,
+    /// `None`: in the data directory. Only on Kafka.
+    pub store: Option<Store>,
+}
+
+/// Where snapshots lie that several processes share.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Store {
+    Directory(PathBuf),
+    Bucket(Box<Bucket>),
+}
+
+/// Object storage.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Bucket {
+    /// `s3://bucket/prefix`.
+    pub url: String,
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub path_style: bool,
+    /// (id, key); `None`: as the environment says.
+    pub keys: Option<(SecretRef, SecretRef)>,
 }
 
 impl Config {

@@ -402,6 +402,29 @@ impl Reader {
         self.value(at, name, |_, node| path(node, &base))
     }
 
+    /// `s3://bucket/prefix` as it stands, or a path.
+    pub fn store(&mut self, at: &At<'_>, name: &str) -> Option<String> {
+        let base = at.member(name).map(|m| self.base(m.node.spot)).unwrap_or_default();
+        self.value(at, name, |_, node| {
+            let written = text(node)?;
+            let Some(place) = written.strip_prefix(S3) else {
+                if let Some((scheme, _)) = written.split_once("://") {
+                    return Err(Wrong::Value(format!("it is a path or begins with {S3}, not with {scheme}://")));
+                }
+                return path(node, &base).map(|path| path.display().to_string());
+            };
+            if !mask::passwords_in(&written).is_empty() {
+                let message = "`state.store` has a password in it, and is a secret".to_owned();
+                let help = "the keys have keys of their own: `state.access_key`, `state.secret_key`".to_owned();
+                return Err(Wrong::Other(ProblemKind::SecretInPlace, message, help));
+            }
+            if place.is_empty() || place.starts_with('/') {
+                return Err(Wrong::Value(format!("the bucket is missing: {S3}BUCKET/PREFIX")));
+            }
+            Ok(written)
+        })
+    }
+
     /// Each path with where it stands.
     pub fn paths(&mut self, at: &At<'_>, name: &str) -> Vec<(PathBuf, Option<Spot>)> {
         let base = at.member(name).map(|m| self.base(m.node.spot)).unwrap_or_default();
@@ -454,6 +477,10 @@ impl Reader {
             members.sort_by_key(|(_, m)| (m.key.text, m.key.start));
             let member = |(name, m): (&String, &Member)| {
                 let shown = format!("{}.{name}", key.path.replace("[]", ""));
+                if let Some(dotted) = dotted(name, &m.node) {
+                    let message = format!("`{shown}` cannot be a table: a name with dots stands in quotes");
+                    return Err(Wrong::Other(ProblemKind::WrongType, message, format!("\"{dotted}\" = ...")));
+                }
                 let is_secret = matches!(m.node.value, Value::Table(_)) || mask::sounds_secret(name);
                 let value = match is_secret {
                     true => MaybeSecret::Secret(secret(&shown, &m.node, &base)?),
@@ -464,6 +491,14 @@ impl Reader {
             members.into_iter().map(member).collect()
         })
     }
+}
+
+/// The name that was meant where TOML reads a table in a table.
+fn dotted(name: &str, node: &Node) -> Option<String> {
+    let Value::Table(table) = &node.value else { return None };
+    let (inner, member) = table.members.iter().next().filter(|_| !mask::is_reference(node))?;
+    let whole = format!("{name}.{inner}");
+    Some(dotted(&whole, &member.node).unwrap_or(whole))
 }
 
 /// Where a secret is to be found; `shown` is the key.
@@ -492,6 +527,9 @@ pub(crate) fn below(url: &str, base: &std::path::Path) -> String {
         _ => url.to_owned(),
     }
 }
+
+/// What the place of object storage begins with.
+pub(crate) const S3: &str = "s3://";
 
 const SECRET_HELP: &str = "a secret comes from the environment or a file: { env = \"NAME\" } or { file = \"path\" }";
 
@@ -577,6 +615,7 @@ pub(crate) fn wanted(kind: Kind) -> &'static str {
         Kind::Secret => "a secret's place",
         Kind::Url => "a URL or a secret's place",
         Kind::SecretMap => "a table of texts and of secrets' places",
+        Kind::Store => "a path, or a URL that begins with s3://",
         Kind::FieldMap => "a table of fields",
     }
 }

@@ -209,6 +209,7 @@ pub(crate) fn kind(key: &Key) -> String {
         Kind::Secret => "the place of a secret: `{ env = \"NAME\" }` or `{ file = \"path\" }`".into(),
         Kind::Url => "a URL, or the place of a secret: `{ env = \"NAME\" }` or `{ file = \"path\" }`".into(),
         Kind::SecretMap => "a table of texts and of places of secrets".into(),
+        Kind::Store => "`s3://bucket/prefix`, or a path".into(),
         Kind::FieldMap => "a table of fields".into(),
     }
 }

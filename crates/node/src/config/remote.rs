@@ -459,7 +459,7 @@ impl Named<'_> {
         }
     }
 
-    fn secret(&mut self, key: &'static str, secret: &SecretRef, at: &At<'_>, name: &str, member: Option<&str>) {
+    pub fn secret(&mut self, key: &'static str, secret: &SecretRef, at: &At<'_>, name: &str, member: Option<&str>) {
         let within = at.section(name);
         let spot = member.and_then(|member| within.key_spot(member)).or(at.spot_of(name));
         self.secrets.push(NamedSecret { key, secret: secret.clone(), spot });

@@ -48,6 +48,10 @@ pub enum Kind {
     Url,
     /// A table of texts and of secrets' places.
     SecretMap,
+    /// `s3://bucket/prefix`, or a [`Path`].
+    ///
+    /// [`Path`]: Kind::Path
+    Store,
     /// Field name -> pointer, list of pointers, or table.
     FieldMap,
 }
@@ -128,6 +132,10 @@ pub static SECTIONS: &[Section] = &[
     Section {
         path: "data.keep",
         meaning: "How long each topic is kept. What is older is removed in whole segments, so a little more is there.",
+    },
+    Section {
+        path: "kafka",
+        meaning: "Kafka in place of the journal: topics, positions and groups lie there, and any number of processes share the work (`ouzel run --roles`). `ouzel topics apply` makes the topics; `data.partitions` and `data.keep` say how.",
     },
     Section {
         path: "http",
@@ -290,6 +298,64 @@ pub static KEYS: &[Key] = &[
         "\"256MiB\"",
         &["cache_size", "tail_cache"],
         "Memory for the newest records, so that stages that keep up never read from disk.",
+    ),
+    // [kafka]
+    key(
+        "kafka.brokers",
+        Text,
+        Means("events are kept in the journal, in `data.dir`"),
+        "\"kafka-1:9092,kafka-2:9092\"",
+        &["bootstrap_servers", "bootstrap.servers", "servers", "url", "hosts"],
+        "Brokers to begin with, `host:port`, with commas between them. With it the log is Kafka.",
+    ),
+    key(
+        "kafka.prefix",
+        Text,
+        Is("\"ouzel.\""),
+        "\"shop.\"",
+        &["topic_prefix", "namespace"],
+        "What the names of topics, groups and transactions begin with, so that several pipelines may share a cluster: `ouzel.raw`, `ouzel.enrich`.",
+    ),
+    key(
+        "kafka.replication",
+        Count { min: 1, max: 32_767 },
+        Is("3"),
+        "1",
+        &["replication_factor", "replicas"],
+        "Copies of each partition, for topics that `ouzel topics apply` makes. Never more than there are brokers.",
+    )
+    .counts("copies"),
+    key(
+        "kafka.commit_age",
+        Duration { min_ms: 1, max_ms: 10 * SECOND },
+        Is("\"10ms\""),
+        "\"50ms\"",
+        &["commit_interval", "linger"],
+        "How old a transaction gets before it is committed. Readers see what it holds after that; each costs the brokers a few writes.",
+    ),
+    key(
+        "kafka.session_timeout",
+        Duration { min_ms: SECOND, max_ms: HOUR },
+        Is("\"6s\""),
+        "\"10s\"",
+        &["session_timeout_ms"],
+        "How long a worker may be silent before its partitions go to others. The brokers have a least value (`group.min.session.timeout.ms`).",
+    ),
+    key(
+        "kafka.transaction_timeout",
+        Duration { min_ms: SECOND, max_ms: 900 * SECOND },
+        Is("\"5s\""),
+        "\"3s\"",
+        &["transaction_timeout_ms"],
+        "How long the brokers wait for the end of a transaction whose worker is gone; readers wait as long. Below `session_timeout`, so that it has ended when the partition's next owner begins.",
+    ),
+    key(
+        "kafka.properties",
+        SecretMap,
+        Is("{}"),
+        "{ \"security.protocol\" = \"sasl_ssl\", \"sasl.password\" = { env = \"KAFKA_PASSWORD\" } }",
+        &["options", "config", "librdkafka"],
+        "Any other property of librdkafka, by its own name in quotes: texts, or secrets by their places.",
     ),
     // [http]
     key(
@@ -1350,11 +1416,11 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         "sessions.links",
-        Size { min: MIB, max: TIB },
+        Size { min: 0, max: TIB },
         Is("\"64MiB\""),
         "\"256MiB\"",
         &["link_cache"],
-        "Memory for who was last seen with which user: an event that names a user alone joins the session of that visitor. Who was seen longest ago is forgotten first.",
+        "Memory for who was last seen with which user: an event that names a user alone joins the session of that visitor. Who was seen longest ago is forgotten first. 0: none is linked. On Kafka every process that enriches reads all of `raw` for it.",
     ),
     // [state]
     key(
@@ -1372,6 +1438,54 @@ pub static KEYS: &[Key] = &[
         "\"8GiB\"",
         &["max_memory", "limit"],
         "Memory for the state of all stages. At the bound they wait, and `/readyz` says so.",
+    ),
+    key(
+        "state.store",
+        Store,
+        Means("`state` in `data.dir`"),
+        "\"s3://snapshots/ouzel\"",
+        &["bucket", "snapshots", "url", "object_store"],
+        "Where snapshots of state lie, on Kafka: object storage (`s3://bucket/prefix`), or a directory that all processes share. Whoever takes a partition over finds its state there.",
+    ),
+    key(
+        "state.endpoint",
+        Text,
+        Means("that of AWS for the region"),
+        "\"http://127.0.0.1:9000\"",
+        &["endpoint_url", "host"],
+        "Where the object storage is, if it is not AWS's.",
+    ),
+    key(
+        "state.region",
+        Text,
+        Means("that of the environment (`AWS_REGION`), else `us-east-1`"),
+        "\"eu-central-1\"",
+        &["aws_region"],
+        "The region of the bucket.",
+    ),
+    key(
+        "state.path_style",
+        Switch,
+        Is("false"),
+        "true",
+        &["force_path_style"],
+        "Whether the bucket's name stands in the path and not in the host's name, as most stores beside AWS want it.",
+    ),
+    key(
+        "state.access_key",
+        Secret,
+        Means("as AWS's own variables, files and roles say"),
+        "{ env = \"SNAPSHOTS_KEY\" }",
+        &["access_key_id", "key_id", "user"],
+        "The id of the key for the bucket.",
+    ),
+    key(
+        "state.secret_key",
+        Secret,
+        Means("as AWS's own variables, files and roles say"),
+        "{ file = \"/run/secrets/snapshots\" }",
+        &["secret_access_key", "password"],
+        "The key itself.",
     ),
 ];
 

@@ -2,9 +2,10 @@
 
 use session::{Preset, SessionsConfig};
 
-use super::model::{Config, Sessions, State};
+use super::model::{Bucket, Config, Sessions, State, Store};
 use super::problem::{Found, ProblemKind};
-use super::read::{At, Reader};
+use super::read::{At, Reader, S3};
+use super::remote::Named;
 
 const DEFAULT: &str = "the key has a default";
 
@@ -37,11 +38,44 @@ pub(super) fn read(r: &mut Reader, at: &At<'_>) -> Sessions {
     Sessions { enabled, rules, links }
 }
 
-pub(super) fn state(r: &mut Reader, at: &At<'_>) -> State {
+pub(super) fn state(r: &mut Reader, at: &At<'_>, named: Named<'_>) -> State {
     State {
         snapshot_every: r.duration(at, "snapshot_every").expect(DEFAULT),
         memory: r.size(at, "memory").expect(DEFAULT),
+        store: store(r, at, named),
     }
+}
+
+fn store(r: &mut Reader, at: &At<'_>, mut named: Named<'_>) -> Option<Store> {
+    let place = r.store(at, "store");
+    let (endpoint, region) = (r.text(at, "endpoint"), r.text(at, "region"));
+    let path_style = r.switch(at, "path_style").expect(DEFAULT);
+    let mut secret = |r: &mut Reader, key: &'static str, name: &str| {
+        let secret = r.secret(at, name)?;
+        named.secret(key, &secret, at, name, None);
+        Some(secret)
+    };
+    let id = secret(r, "state.access_key", "access_key");
+    let key = secret(r, "state.secret_key", "secret_key");
+    let is_bucket = place.as_deref().is_some_and(|place| place.starts_with(S3));
+    for name in ["endpoint", "region", "path_style", "access_key", "secret_key"] {
+        if at.member(name).is_some() && !is_bucket && (name != "path_style" || path_style) {
+            let message = format!("`state.{name}` is for object storage, and `state.store` names none");
+            let found = Found::new(ProblemKind::Conflict, at.key_spot(name), message);
+            r.found.push(found.help("for example: store = \"s3://snapshots/ouzel\""));
+        }
+    }
+    for (given, other, name) in [(&id, &key, "access_key"), (&key, &id, "secret_key")] {
+        if is_bucket && given.is_some() && other.is_none() {
+            let message = "`state.access_key` and `state.secret_key` go together, and one is missing";
+            r.found.push(Found::new(ProblemKind::Conflict, at.key_spot(name), message));
+        }
+    }
+    let place = place?;
+    Some(match is_bucket {
+        false => Store::Directory(place.into()),
+        true => Store::Bucket(Box::new(Bucket { url: place, endpoint, region, path_style, keys: id.zip(key) })),
+    })
 }
 
 impl Config {

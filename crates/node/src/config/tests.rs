@@ -89,13 +89,32 @@ fn file_with(key: &Key, value: &str) -> String {
         }
         "geo" if key.name() != "database" => "database = \"x\"\n".into(),
         "cache.shared" if key.name() != "url" => "url = { env = \"X\" }\n".into(),
+        "kafka" if key.name() != "brokers" => "brokers = \"x:1\"\n".into(),
+        "state" if is_of_store(key) => {
+            let beside =
+                [("store", "\"s3://x\""), ("access_key", "{ env = \"X\" }"), ("secret_key", "{ env = \"X\" }")];
+            let beside = beside.iter().filter(|(name, _)| *name != key.name());
+            let beside: String = beside.map(|(name, value)| format!("{name} = {value}\n")).collect();
+            return format!("version = 1\n[kafka]\nbrokers = \"x:1\"\n[state]\n{beside}{} = {value}\n", key.name());
+        }
         _ => String::new(),
     };
     format!("version = 1\n{}\n{lines}{} = {value}\n", schema::show_section(key.section()), key.name())
 }
 
-/// Without the feature `remote`, kinds over a connection are refused.
+/// Keys of `[state]` that say where snapshots lie.
+fn is_of_store(key: &Key) -> bool {
+    key.section() == "state" && !["snapshot_every", "memory"].contains(&key.name())
+}
+
+/// Without the feature `remote`, kinds over a connection are refused; without `kafka`, and `s3`, what is about them.
 fn is_built_in(key: &Key) -> bool {
+    if key.section() == "kafka" {
+        return cfg!(feature = "kafka");
+    }
+    if is_of_store(key) {
+        return cfg!(all(feature = "kafka", feature = "s3"));
+    }
     cfg!(feature = "remote") || key.only.is_empty() || key.only.iter().any(|kind| !schema::REMOTE.contains(kind))
 }
 

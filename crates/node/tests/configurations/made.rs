@@ -39,6 +39,7 @@ struct Place {
 const PLACES: &[Place] = &[
     Place { section: "data", element: None },
     Place { section: "data.keep", element: None },
+    Place { section: "kafka", element: None },
     Place { section: "http", element: None },
     Place { section: "limits", element: None },
     Place { section: "source[]", element: Some(("web-shop", "http")) },
@@ -91,7 +92,7 @@ pub fn made() -> impl Strategy<Value = Made> {
             if place.section.ends_with("[]") {
                 element = there && is_built_in(*place);
             }
-            if place.element.is_none() || element {
+            if place.element.is_none() && is_built_in(*place) || element {
                 put(&mut made, *place, keys);
             }
         }
@@ -115,6 +116,12 @@ fn keys(place: Place) -> BoxedStrategy<Chosen> {
 
 /// Whether a key can stand there. Name and kind always do, and are written apart.
 fn belongs(key: &Key, place: Place) -> bool {
+    // There are rules between these.
+    const TIMES: [&str; 3] = ["kafka.commit_age", "kafka.session_timeout", "kafka.transaction_timeout"];
+    const OF_BOTH: [&str; 2] = ["state.snapshot_every", "state.memory"];
+    if TIMES.contains(&key.path) || place.section == "state" && !OF_BOTH.contains(&key.path) {
+        return false;
+    }
     let Some((_, kind)) = place.element else { return true };
     let of_kind = key.only.is_empty() || key.only.contains(&kind);
     // A connection's address is only where there is a connection; the others have rules between them.
@@ -127,8 +134,11 @@ fn belongs(key: &Key, place: Place) -> bool {
     !["name", "kind"].contains(&key.name()) && of_kind && allowed
 }
 
-/// Without the feature `remote`, kinds over a connection are refused.
+/// Without the feature `remote`, kinds over a connection are refused, and without `kafka` what is about it.
 fn is_built_in(place: Place) -> bool {
+    if place.section == "kafka" {
+        return cfg!(feature = "kafka");
+    }
     cfg!(feature = "remote") || place.element.is_none_or(|(_, kind)| !REMOTE.contains(&kind))
 }
 
@@ -142,7 +152,8 @@ fn put(made: &mut Made, place: Place, keys: Chosen) {
     for (key, layer, value) in keys {
         let needed = matches!((place.element, key.path), (Some((_, "file")), "source[].path"))
             || matches!((place.element, key.path), (Some((_, kind)), "lookup[].key") if kind != "mmdb")
-            || ["lookup[].path", "lookup[].url", "lookup[].query", "cache.shared.url"].contains(&key.path);
+            || ["lookup[].path", "lookup[].url", "lookup[].query", "cache.shared.url", "kafka.brokers"]
+                .contains(&key.path);
         let path = match place.element {
             Some((name, _)) => key.path.replacen("[]", &format!(".{name}"), 1),
             None => key.path.to_owned(),
@@ -199,7 +210,9 @@ fn value(key: &'static Key, place: Place) -> BoxedStrategy<String> {
         // So do zones.
         _ if key.path == "lookup[].key" => Just(key.example.to_owned()).boxed(),
         _ if key.path == "cache.shared.timeout" => Just("\"1ms\"".to_owned()).boxed(),
-        Kind::Text if matches!(place.section, "lookup[]" | "sessions") => Just(key.example.to_owned()).boxed(),
+        Kind::Text if matches!(place.section, "lookup[]" | "sessions" | "kafka") => {
+            Just(key.example.to_owned()).boxed()
+        }
         Kind::Text => text().boxed(),
         Kind::Texts => {
             let several = prop::collection::vec(text(), 0..3).prop_map(|texts| format!("[{}]", texts.join(", ")));
@@ -213,7 +226,7 @@ fn value(key: &'static Key, place: Place) -> BoxedStrategy<String> {
                 format!("{{{}}}", members.join(", "))
             })
             .boxed(),
-        Kind::Secret | Kind::Url | Kind::SecretMap => Just(key.example.to_owned()).boxed(),
+        Kind::Secret | Kind::Url | Kind::SecretMap | Kind::Store => Just(key.example.to_owned()).boxed(),
         Kind::FieldMap => {
             const ENTRIES: &[&str] = &[
                 "time = { pointer = \"/created_at\", format = \"epoch_ms\" }",

@@ -36,6 +36,8 @@ pub struct Setting {
     pub rng: Arc<dyn Rng>,
     pub source: SimSource,
     pub rules: Rules,
+    /// Whether others write snapshots to the store too.
+    pub shared: bool,
 }
 
 /// Which of a process's stages.
@@ -102,7 +104,7 @@ impl Process {
     /// # Errors
     /// Why it cannot start.
     pub fn start(with: Setting) -> Result<Process, String> {
-        let Setting { log, fs, data, store, clock, rng, source, rules } = with;
+        let Setting { log, fs, data, store, clock, rng, source, rules, shared } = with;
         let partitions = log.partitions(RAW);
         let mut sources = Sources::default();
         let links = Links::new(rules.sessions.gap_us, 1 << 20);
@@ -168,7 +170,12 @@ impl Process {
             store,
             parts: parts.clone(),
             status: Arc::new(StageStatus::new(partitions)),
-            settings: Settings { snapshot_every: rules.snapshot_every, memory: u64::MAX, accept_divergence: false },
+            settings: Settings {
+                snapshot_every: rules.snapshot_every,
+                memory: u64::MAX,
+                accept_divergence: false,
+                shared,
+            },
             background: Background::Turns,
         });
         let seat = |which: Which| log.join(which.name(), which.input());

@@ -234,7 +234,7 @@ impl Mark {
             sent: sent.events.load(Relaxed),
             read: reader.events.load(Relaxed),
             cpu: super::cpu_seconds(),
-            bytes: engine.status.journal.stats().bytes,
+            bytes: engine.status.carrier.journal().map_or(0, |journal| journal.stats().bytes),
         }
     }
 

@@ -54,6 +54,7 @@ impl World {
             rng: Arc::new(SimRng::new(self.rng.next_u64())),
             source: self.source.clone(),
             rules: self.scenario.rules.clone(),
+            shared: self.scenario.shape == Shape::Kafka,
         })?;
         let members = (before + 1..=broker.last_member()).zip(Which::ALL);
         machine.members = members.map(|(member, which)| (member, which.name(), which.input())).collect();
