@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::step::{self, Steps};
-use crate::{Stop, demo, workspace};
+use crate::{Stop, demo, services, workspace};
 
 const PAGE: &str = "docs/benchmarks.md";
 const BEGIN: &str = "<!-- By `cargo xtask bench`. -->\n";
@@ -48,13 +48,18 @@ pub fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::new();
     steps.step("build (release)", demo::build)?;
     steps.attempt("reference data (once)", || demo::fetch_assets(&demo::program()))?;
+    let mut kafka = Vec::new();
+    steps.attempt("Kafka (once)", || {
+        // Only the benches that start brokers need it, and they say so.
+        Ok(services::kafka::variables().map(|found| kafka = found).err().map(|why| format!("{why:#}")))
+    })?;
     let before = load();
     let mut sections = Vec::new();
     for (bench, most) in BENCHES {
         let mut runs = Vec::new();
         for n in 1..=options.runs {
             steps.step(&format!("bench {bench}, run {n} of {}", options.runs), || {
-                runs.push(measure(bench, options.secs.min(most))?);
+                runs.push(measure(bench, options.secs.min(most), &kafka)?);
                 Ok(())
             })?;
         }
@@ -73,7 +78,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(bench: &str, secs: u64) -> Result<Value> {
+fn measure(bench: &str, secs: u64, variables: &[(String, String)]) -> Result<Value> {
     // Benches keep what they write in a directory that is theirs, on the disk that is measured.
     let dir = workspace::root().join("target/bench");
     if dir.exists() {
@@ -82,6 +87,7 @@ fn measure(bench: &str, secs: u64) -> Result<Value> {
     std::fs::create_dir_all(&dir)?;
     let mut command = Command::new(demo::program());
     command.args(["bench", bench, "--json", "--secs", &secs.to_string(), "--data"]).arg(dir.join("data"));
+    command.envs(variables.iter().cloned());
     let text = step::output(command.current_dir(workspace::root()))?;
     let _ = std::fs::remove_dir_all(&dir);
     serde_json::from_str(&text).with_context(|| format!("`ouzel bench {bench} --json` did not print one JSON object"))

@@ -6,6 +6,7 @@
 //! * [`tidy`]: the rules a compiler does not know: layers, names, links, pages
 //! * [`demo`]: builds the program and runs it on the committed examples
 //! * [`bench`]: measures, and writes the figures to `docs/benchmarks.md`
+//! * [`peers`]: builds the programs that Ouzel is measured against
 //! * [`sim`]: simulated worlds by their seeds, and the story of one
 //! * [`prove`]: the long forms of the tests
 //!
@@ -14,6 +15,7 @@
 mod bench;
 mod demo;
 mod deny;
+mod peers;
 mod prove;
 mod services;
 mod sim;
@@ -33,8 +35,9 @@ cargo xtask <command>
   bench [--runs N]   measure `ouzel bench`, medians of N runs (3), into docs/benchmarks.md
       [--secs N]     length of each run (60)
       [--dry]        print only
+  peers              build the programs of bench/peers (Maven, Java 17), print the command for `--peer`
   sim [options]      simulated worlds by their seeds; --seed S tells the story of one, --help lists the rest
-  services           PostgreSQL, MariaDB and Redis for tests that are run by hand, until Ctrl-C
+  services           PostgreSQL, MariaDB and Redis for tests that are run by hand, until Ctrl-C, and the jars of Kafka
       [-- COMMAND]   for one command, as `cargo xtask services -- cargo test --profile ci -p ouzel-lookup`
   prove              the long tests: 200 kill cycles, power loss, many seeds (an hour or more)
 
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         ["tidy", "--fix"] => tidy::run(true),
         ["demo"] => demo::run(),
         ["bench", options @ ..] => bench::Options::parse(options).and_then(|options| bench::run(&options)),
+        ["peers"] => peers::run(),
         ["sim", options @ ..] => sim::run(options),
         ["services"] => services::run(),
         ["services", "--", command @ ..] => services::run_command(command),

@@ -11,6 +11,7 @@ pub fn run() -> Result<()> {
     let features = test::features()?;
     let mut steps = Steps::new();
     steps.step("servers for tests are installed", services::install::all)?;
+    steps.step("Kafka for tests is there", || services::kafka::libs().map(drop))?;
     let tests = || {
         let mut command = test::tests(&features);
         command.env("OUZEL_PROVE", "1").env("OUZEL_TEST_DATA", &data);

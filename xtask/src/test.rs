@@ -22,6 +22,7 @@ pub fn run() -> Result<()> {
     }
     // Started only for the tests, but what is missing is said before minutes of building.
     steps.step("servers for tests are installed", services::install::all)?;
+    steps.step("Kafka for tests is there", || services::kafka::libs().map(drop))?;
     let features = features()?;
     steps.step("clippy", || {
         step::run(cargo().args([
@@ -56,7 +57,7 @@ pub fn tests(features: &str) -> Command {
     command
 }
 
-/// PostgreSQL, MariaDB and Redis, until what is given back is dropped.
+/// PostgreSQL, MariaDB and Redis, until what is given back is dropped; and where the jars of Kafka are.
 pub fn start_services(steps: &mut Steps) -> Result<Services> {
     let mut started = None;
     steps.step("servers for tests", || {
@@ -67,9 +68,9 @@ pub fn start_services(steps: &mut Steps) -> Result<Services> {
 }
 
 /// The features with which everything is tested: the fault points of every crate that has them, which exist in test builds
-/// only, and sources that are asked over a connection.
+/// only, sources that are asked over a connection, snapshots in object storage, and Kafka.
 pub fn features() -> Result<String> {
-    let mut features = vec!["ouzel-lookup/remote".to_owned()];
+    let mut features = ["ouzel-lookup/remote", "ouzel-state/s3", "ouzel-cli/kafka"].map(str::to_owned).to_vec();
     for member in workspace::members()? {
         if member.features.contains("faults") {
             features.push(format!("{}/faults", member.package));

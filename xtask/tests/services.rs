@@ -1,4 +1,4 @@
-//! `cargo xtask services` as it is run: all three servers answer, to their password only and on loopback only, and nothing
+//! `cargo xtask services` as it is run: all four servers answer, to their password only and on loopback only, and nothing
 //! of them is left, however they end.
 
 #![cfg(target_os = "linux")]
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const VARIABLES: [&str; 3] = ["OUZEL_TEST_POSTGRES", "OUZEL_TEST_MARIADB", "OUZEL_TEST_REDIS"];
+const VARIABLES: [&str; 4] = ["OUZEL_TEST_POSTGRES", "OUZEL_TEST_MARIADB", "OUZEL_TEST_REDIS", "OUZEL_TEST_S3"];
 
 /// Ends take a fraction of a second; this is for a machine that has others to serve.
 const GONE_MAX: Duration = Duration::from_secs(20);
@@ -29,7 +29,7 @@ impl Temporary {
     /// `xtask services` here, with no server but these.
     fn xtask(&self, only: &[&str], args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.arg("services").args(args).env("TMPDIR", &self.0);
+        command.arg("services").args(args).env("TMPDIR", &self.0).env("OUZEL_KAFKA_LIBS", kafka());
         for variable in VARIABLES {
             match only.contains(&variable) {
                 true => command.env_remove(variable),
@@ -74,6 +74,14 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A directory that passes for Kafka's jars: nothing here starts a broker, so none is fetched.
+fn kafka() -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kafka");
+    std::fs::create_dir_all(&dir).expect("make it");
+    std::fs::write(dir.join("kafka_2.13-0.jar"), "").expect("write");
+    dir
 }
 
 /// A running `xtask services`; killed if the test fails.
@@ -146,9 +154,28 @@ fn ask(url: &str) -> String {
             command.env("REDISCLI_AUTH", password);
             command
         }
+        Some("http") => return s3(port, user, password),
         _ => panic!("{url}"),
     };
     let out = command.stdin(Stdio::null()).output().expect("its client starts");
+    let (answer, why) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    format!("{answer}{why}").trim().to_owned()
+}
+
+/// What S3 says to its user, by moto's own client.
+fn s3(port: u16, user: &str, password: &str) -> String {
+    let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools");
+    let mut tools = std::fs::read_dir(tools).expect("installed").flatten().map(|e| e.path());
+    let moto = tools.find(|path| path.to_string_lossy().contains("/moto-")).expect("moto was installed");
+    let script = "import sys, botocore.session as b\n\
+                  s = b.get_session().create_client('s3', endpoint_url='http://127.0.0.1:'+sys.argv[1],\
+                  region_name='us-east-1', aws_access_key_id=sys.argv[2], aws_secret_access_key=sys.argv[3])\n\
+                  s.create_bucket(Bucket='sum')\n\
+                  s.put_object(Bucket='sum', Key='t', Body=b'42')\n\
+                  print(s.get_object(Bucket='sum', Key='t')['Body'].read().decode())";
+    let mut command = Command::new(moto.join("bin/python"));
+    command.args(["-I", "-c", script, &port.to_string(), user, password]);
+    let out = command.stdin(Stdio::null()).output().expect("python starts");
     let (answer, why) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     format!("{answer}{why}").trim().to_owned()
 }
@@ -182,17 +209,17 @@ fn is_reached(url: &str) -> bool {
 }
 
 #[test]
-fn all_three_answer_and_nothing_is_left_of_them() {
+fn all_four_answer_and_nothing_is_left_of_them() {
     let temporary = Temporary::new("answers");
     let mut servers = temporary.start(&VARIABLES);
-    for (url, scheme) in servers.urls.iter().zip(["postgres://", "mysql://", "redis://"]) {
+    for (url, scheme) in servers.urls.iter().zip(["postgres://", "mysql://", "redis://", "http://"]) {
         assert!(url.starts_with(scheme), "{url}");
         assert_eq!(ask(url), "42");
         let wrong = url.replace(parts(url).1, "guessed");
         assert_ne!(ask(&wrong), "42", "{scheme} takes any password");
         assert_eq!(listens(parts(url).2), ["0100007F"], "{scheme} is for 127.0.0.1 only");
     }
-    assert!(temporary.processes().len() >= 3, "the test sees their processes");
+    assert!(temporary.processes().len() >= 4, "the test sees their processes");
     servers.signal(libc::SIGTERM);
     assert!(servers.xtask.wait().expect("its end").success());
     // It waits for the keeper, so nothing is waited for here.
@@ -244,6 +271,22 @@ fn servers_end_with_their_keeper_and_the_next_one_removes_its_files() {
     let next = temporary.xtask(&["OUZEL_TEST_REDIS"], &["--", "true"]).status().expect("xtask starts");
     assert!(next.success());
     assert_eq!(temporary.files(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_jars_of_kafka_are_checked_before_a_server_is_started() {
+    let temporary = Temporary::new("jars");
+    let shown = |libs: PathBuf| {
+        let script = "echo $OUZEL_KAFKA_LIBS";
+        let out = temporary.xtask(&[], &["--", "sh", "-c", script]).env("OUZEL_KAFKA_LIBS", libs).output();
+        let out = out.expect("xtask starts");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (out.status.code(), text(out.stdout), text(out.stderr))
+    };
+    assert_eq!(shown(kafka()).1, format!("{}\n", kafka().display()));
+    let (code, said, why) = shown(temporary.0.clone());
+    assert_eq!((code, said.as_str()), (Some(5), ""));
+    assert!(why.contains("there is no kafka_2.13-*.jar: name a directory"), "{why}");
 }
 
 #[test]

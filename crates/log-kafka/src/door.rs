@@ -10,6 +10,7 @@ use rdkafka::types::RDKafkaRespErr as Code;
 
 use crate::delivery::Pending;
 use crate::kafka::Shared;
+use crate::native::words;
 use crate::producer::{Producer, Refused};
 
 /// How long a thread with nothing to do waits for news.
@@ -96,7 +97,17 @@ fn outcome(pending: &Pending) -> Outcome {
             "a record is larger than the topic takes: raise its max.message.bytes".to_owned(),
         )),
         // Never sent.
-        Some(Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE) => Outcome::Aborted(Aborted::Retriable),
-        Some(_) => Outcome::Unknown,
+        Some(
+            code @ (Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION),
+        ) => {
+            tracing::warn!(target: "kafka", "a record was not stored: {}", words(code));
+            Outcome::Aborted(Aborted::Retriable)
+        }
+        Some(code) => {
+            tracing::warn!(target: "kafka", "whether a record was stored is not known: {}", words(code));
+            Outcome::Unknown
+        }
     }
 }

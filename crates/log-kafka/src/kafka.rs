@@ -9,6 +9,7 @@ use event::{Offset, TopicId, TopicPartition};
 use log::contract::METADATA_MAX;
 use log::{Aborted, Commit, Fetch, Input, Log, LogError, Membership, Outcome, StoredPosition, Ticket};
 use rdkafka::types::RDKafkaRespErr as Code;
+use seam::fault::{Bug, planted};
 use tokio::sync::watch;
 
 use crate::config::KafkaConfig;
@@ -138,6 +139,10 @@ impl KafkaLog {
 
     pub fn config(&self) -> &KafkaConfig {
         &self.shared.config
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Nothing is taken in any more; who waits is told. Members leave when they are dropped.
@@ -398,9 +403,10 @@ impl Shared {
         let begun = Instant::now();
         let mut looked: Option<Instant> = None;
         let doing = format!("ask for the position of {group}");
+        let stable = !planted(Bug::ProducerReused);
         loop {
             let answer =
-                self.asked(&doing, || match position::read(*self.client, &name, &topic, at.partition, true, ASK) {
+                self.asked(&doing, || match position::read(*self.client, &name, &topic, at.partition, stable, ASK) {
                     Ok(stored) => Ok(Some(stored)),
                     Err(Unread::Unstable) => Ok(None),
                     Err(Unread::Failed(code)) => Err(code),

@@ -76,6 +76,15 @@ impl Seat {
         client.as_ref().expect("a member commits, so it has joined").group_metadata()
     }
 
+    /// The bug: positions that are no part of any transaction.
+    pub fn commit_apart(&self, list: &List) {
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = client.as_ref() {
+            // SAFETY: a live consumer and list.
+            unsafe { rd::rd_kafka_commit(client.rk(), list.raw(), 0) };
+        }
+    }
+
     /// Takes partitions away, when no commit is being made or it takes too long.
     fn give_up(&self, partitions: &[TopicPartition], wait: bool) {
         let begun = Instant::now();

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Requests of Kafka's protocol, by their number.
 pub mod api {
@@ -33,8 +33,8 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Shared {
-    /// (request, what is done, how many more of them)
-    rules: Mutex<Vec<(i16, Fault, u64)>>,
+    /// What is done to the next request of a kind.
+    rules: Mutex<Vec<(i16, Fault)>>,
     /// Connections are refused, and those there are cut.
     down: AtomicBool,
     done: AtomicU64,
@@ -67,9 +67,14 @@ impl Proxy {
         self.addr
     }
 
-    /// The next `count` requests of this kind have this done to them.
-    pub fn break_next(&self, api: i16, fault: Fault, count: u64) {
-        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).push((api, fault, count));
+    /// The next request of this kind has this done to it; returns when one had, or none came for long.
+    pub fn break_one(&self, api: i16, fault: Fault) {
+        let before = self.broken();
+        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).push((api, fault));
+        let begun = Instant::now();
+        while self.broken() == before && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// How many requests had something done to them.
@@ -86,10 +91,9 @@ impl Proxy {
 impl Shared {
     fn fault(&self, api: i16) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let rule = rules.iter_mut().find(|(of, _, left)| *of == api && *left > 0)?;
-        rule.2 -= 1;
+        let at = rules.iter().position(|(of, _)| *of == api)?;
         self.done.fetch_add(1, Relaxed);
-        Some(rule.1)
+        Some(rules.remove(at).1)
     }
 }
 

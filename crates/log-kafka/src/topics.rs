@@ -135,6 +135,9 @@ pub fn apply(config: &KafkaConfig, changes: &[Change]) -> Result<(), LogError> {
             }
         }
     }
+    let all_made: Vec<&String> =
+        changes.iter().filter_map(|c| if let Change::Make { topic, .. } = c { Some(topic) } else { None }).collect();
+    wait_until_there(config, &admin, &all_made)?;
     for (topic, wanted) in sets {
         // What is altered is the whole of what is set: what others set stays.
         let mut all = own_settings_of(&admin, topic)?;
@@ -150,6 +153,45 @@ pub fn apply(config: &KafkaConfig, changes: &[Change]) -> Result<(), LogError> {
         }
     }
     Ok(())
+}
+
+/// Makes a topic that is not one of ours, for tests.
+///
+/// # Errors
+/// It is there, or a broker refuses.
+#[cfg(feature = "broker")]
+pub fn make(config: &KafkaConfig, topic: &str, partitions: u32) -> Result<(), LogError> {
+    let admin = admin(config)?;
+    let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
+    let new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(1));
+    for result in wait(admin.create_topics([&new], &options)).map_err(|e| refused("make a topic", &e))? {
+        result.map_err(|(_, code)| refused("make a topic", &code))?;
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    Ok(())
+}
+
+/// Brokers make topics one by one, and tell each other.
+fn wait_until_there(
+    config: &KafkaConfig,
+    admin: &AdminClient<DefaultClientContext>,
+    made: &[&String],
+) -> Result<(), LogError> {
+    let (client, begun) = (Handle::of(admin.inner().native_ptr()), Instant::now());
+    loop {
+        let found = partitions(client, config, |begun| {
+            (begun.elapsed() > ASK).then(|| unreachable_cluster(config, "ask for the topics"))
+        })?;
+        let missing = found.iter().find(|(id, count)| count.is_none() && made.contains(&&config.topic(*id)));
+        match missing {
+            None => return Ok(()),
+            Some((id, _)) if begun.elapsed() > Duration::from_secs(30) => {
+                let name = config.topic(*id);
+                return Err(LogError::Stopped(format!("{name} was made, but no broker leads it after 30 s")));
+            }
+            Some(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
 }
 
 /// The number of partitions of each topic that we have; `None`: it is not there.
@@ -170,7 +212,7 @@ pub(crate) fn partitions(
                     let count = |name: &str| {
                         let is =
                             |t: &&rd::rd_kafka_metadata_topic| CStr::from_ptr(t.topic).to_bytes() == name.as_bytes();
-                        topics.iter().find(is).filter(|t| t.partition_cnt > 0).map(|t| t.partition_cnt as u32)
+                        topics.iter().find(is).filter(|t| t.partition_cnt > 0 && led(t)).map(|t| t.partition_cnt as u32)
                     };
                     let found = TOPICS.iter().map(|t| (t.id, count(&config.topic(t.id)))).collect();
                     rd::rd_kafka_metadata_destroy(metadata);
@@ -184,6 +226,15 @@ pub(crate) fn partitions(
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Whether every partition of it has a leader.
+///
+/// # Safety
+/// Metadata that lives.
+unsafe fn led(topic: &rd::rd_kafka_metadata_topic) -> bool {
+    // SAFETY: by the caller's word.
+    unsafe { native::slice(topic.partitions, topic.partition_cnt) }.iter().all(|p| p.leader >= 0)
 }
 
 fn admin(config: &KafkaConfig) -> Result<AdminClient<DefaultClientContext>, LogError> {

@@ -67,7 +67,10 @@ pub fn local_dir(config: &Config, who: &Who) -> PathBuf {
 pub fn store(config: &Config, world: &World) -> Result<Arc<dyn Store>, String> {
     match &config.state.store {
         None => Ok(Arc::new(Directory::new(world.fs.clone(), &config.data.dir.join(STATE_DIR)))),
-        Some(config::Store::Directory(dir)) => Ok(Arc::new(Directory::new(world.fs.clone(), dir))),
+        Some(config::Store::Directory(dir)) => {
+            let mine = world.rng.next_u128() as u64;
+            Ok(Arc::new(Directory::shared(world.fs.clone(), dir, world.clock.clone(), mine)))
+        }
         Some(config::Store::Bucket(bucket)) => crate::bucket::open(bucket, world),
     }
 }

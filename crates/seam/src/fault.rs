@@ -86,12 +86,16 @@ pub enum Bug {
     PermitLeaked,
     /// Whoever cancels an ask takes all others with him who wait for the same key (simulation, life of an ask).
     FollowerCancelledWithLeader,
+    /// Positions are committed beside the transaction that their outputs are in (Kafka stories).
+    PositionsOutside,
+    /// After a commit whose outcome is not known the same producer goes on, and nothing is settled (Kafka stories).
+    ProducerReused,
     /// The sessions stage fails on events of the type `poison` (no bug to be found: to see it set aside).
     PanicsOnEvent,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 24] = [
         Bug::AckBeforeFsync,
         Bug::DirectorySyncSkipped,
         Bug::PositionApart,
@@ -113,6 +117,8 @@ impl Bug {
         Bug::LateReplyWritten,
         Bug::PermitLeaked,
         Bug::FollowerCancelledWithLeader,
+        Bug::PositionsOutside,
+        Bug::ProducerReused,
         Bug::PanicsOnEvent,
     ];
 
@@ -138,6 +144,8 @@ impl Bug {
             Bug::FinishedForgotten => "finished_forgotten",
             Bug::LateReplyWritten => "late_reply_written",
             Bug::PermitLeaked => "permit_leaked",
+            Bug::PositionsOutside => "positions_outside",
+            Bug::ProducerReused => "producer_reused",
             Bug::FollowerCancelledWithLeader => "follower_cancelled_with_leader",
             Bug::PanicsOnEvent => "panics_on_event",
         }

@@ -17,6 +17,7 @@ use seam::fault::{Bug, planted, point};
 use seam::{Background, Clock, Fs};
 
 use crate::facts::Sources;
+use crate::gap::Gap;
 use crate::inquiry::{Inquiries, Mailbox};
 use crate::lookahead::Lookahead;
 use crate::runs::{Runs, Sealer};
@@ -75,6 +76,7 @@ struct Part {
     received: Vec<Micros>,
     /// What was read and is not handed to the driver yet.
     fetched: Option<Fetched>,
+    gap: Gap,
     /// There was nothing to read.
     at_end: bool,
     /// Partitions of `enriched` that the open batch wrote to.
@@ -261,9 +263,10 @@ impl EnrichParts {
                         return Ok(());
                     }
                     let fetch = self.fetch(part.driver.input(), from)?;
-                    if fetch.chunks.is_empty() && fetch.next <= from {
+                    let replaying = part.driver.phase() == Phase::Replaying;
+                    if part.gap.is_nothing(&fetch, from, self.clock.elapsed(), replaying) {
                         part.driver.read_nothing();
-                        part.at_end = true;
+                        part.at_end = fetch.next >= fetch.end;
                         return Ok(());
                     }
                     part.fetched = Some(Fetched { from, fetch });
@@ -283,7 +286,7 @@ impl EnrichParts {
     fn waiting(&self, parts: &[Part]) -> Vec<u32> {
         let read = |p: u32| parts.iter().any(|part| part.partition() == p && part.fetched.is_some());
         let punctuation = self.punctuation();
-        let waits = |p: u32, next| self.log.bounds(RAW.partition(p)).is_ok_and(|(_, end)| end > next);
+        let waits = |p: u32, next| self.log.waits_above(RAW.partition(p), next);
         (0..)
             .zip(self.status.partitions())
             .filter(|(p, at)| read(*p) || punctuation.is_resting(*p) && waits(*p, at.next))
@@ -461,6 +464,7 @@ impl EnrichParts {
             inquiries: Inquiries::new(mailbox.clone()),
             received: Vec::new(),
             fetched: None,
+            gap: Gap::default(),
             at_end: false,
             wrote: Vec::new(),
         })

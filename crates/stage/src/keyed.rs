@@ -15,6 +15,7 @@ use seam::{Background, Clock, Rng};
 use state::writer::{Hurry, Writing};
 use state::{Begin, Snapshots, Store, Writer};
 
+use crate::gap::Gap;
 use crate::hold::{Asking, Hold, Snapped};
 use crate::status::{Committed, StageStatus, Trouble};
 use crate::turn::{Stage, Then, Turn};
@@ -84,6 +85,7 @@ struct Part<O: Operator> {
     begun: (Duration, Offset),
     /// Positions from here on are needed to come back: what `enriched` must keep.
     held: Option<Offset>,
+    gap: Gap,
     received: Vec<Micros>,
 }
 
@@ -304,12 +306,12 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
                 }
                 Action::Read { from } => {
                     let fetch = self.fetch(input, from)?;
-                    if fetch.chunks.is_empty() && fetch.next <= from {
+                    let replaying = part.driver.phase() == Phase::Replaying;
+                    if part.gap.is_nothing(&fetch, from, self.clock.elapsed(), replaying) {
                         part.driver.read_nothing();
                         break;
                     }
                     busy = true;
-                    let replaying = part.driver.phase() == Phase::Replaying;
                     if fetch.chunks.is_empty() {
                         part.driver.handle(Input::Gap { next: fetch.next });
                     } else {
@@ -392,6 +394,9 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
     fn hold(&self, part: &mut Part<O>, completed: Offset) {
         part.held = Some(completed);
         part.driver.snapshot_done(completed);
+        if !self.log.keeps_by_position() {
+            return;
+        }
         let group = format!("{}.snapshot", self.operator.group()).into();
         let input = log::Input::Topic(part.driver.input());
         let position = Position { group, input, next: completed, metadata: Bytes::new() };
@@ -549,6 +554,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
             taking: false,
             begun: (self.clock.elapsed(), position),
             held: None,
+            gap: Gap::default(),
             received: Vec::new(),
         };
         *self.part(partition) = Some(part);

@@ -5,6 +5,7 @@
 //! * [`enrich`]: the recording stage; [`facts`]: answers what a batch asks; [`runs`]: dedup's older pairs on disk
 //! * `inquiry`: what is waited for, and the box that answers come into
 //! * [`lookahead`]: reads `raw` ahead for links between users and visitors
+//! * `gap`: positions that hold nothing
 //! * [`keyed`]: a deterministic stage, with its state and snapshots; [`hold`]: holds it still
 //! * [`status`]: what others may know of a running stage
 //!
@@ -12,6 +13,7 @@
 
 pub mod enrich;
 pub mod facts;
+mod gap;
 pub mod hold;
 mod inquiry;
 pub mod keyed;

@@ -1,4 +1,4 @@
-//! Finds the servers' programs on this machine, else installs Debian's packages.
+//! Finds the servers' programs on this machine, else installs them: most are packages of Debian's.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::{Stop, step};
 /// Installs what is not there yet; says what to do where it cannot.
 pub fn all() -> Result<()> {
     for kind in wanted().filter(|kind| (kind.find)().is_none()) {
-        install(kind)?;
+        (kind.install)(kind)?;
         if (kind.find)().is_none() {
             let packages = kind.packages.join(" ");
             return Err(Stop::missing(format!("{packages} brought no program of {} that we know", kind.name)).into());
@@ -40,7 +40,8 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-fn install(kind: &Kind) -> Result<()> {
+/// Installs its packages, as root and where there is `apt-get`.
+pub fn debian(kind: &Kind) -> Result<()> {
     let packages = kind.packages.join(" ");
     let else_set = format!("or set {} to the URL of a server for tests", kind.variable);
     let missing = |what_to_do: String| Stop::missing(format!("{} is not installed: {what_to_do}", kind.name));

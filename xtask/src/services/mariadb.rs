@@ -14,6 +14,7 @@ pub const KIND: Kind = Kind {
     variable: "OUZEL_TEST_MARIADB",
     // Without Debian's service, its cluster and its Perl.
     packages: &["mariadb-server-core", "mariadb-client-core"],
+    install: install::debian,
     users: &["mysql", "nobody"],
     // It has no children; asked to end, it would first write what is thrown away.
     end: libc::SIGKILL,

@@ -1,13 +1,14 @@
-//! Real servers for tests: PostgreSQL, MariaDB and Redis, on loopback, made for one run and gone after it.
+//! Real servers for tests: PostgreSQL, MariaDB, Redis and S3, on loopback, made for one run and gone after it.
 //!
-//! * [`install`]: finds their programs, else installs Debian's packages
+//! * [`install`]: finds their programs, else installs them
 //! * [`keeper`]: the process that has them, and ends them when whoever asked for them is gone
 //! * [`place`]: the directory they are in
 //! * [`server`]: one of them: its user, its port, its first answer, its end
-//! * [`postgres`], [`mariadb`], [`redis`]: what differs, the same functions in the same order
+//! * [`postgres`], [`mariadb`], [`redis`], [`s3`]: what differs, the same functions in the same order
+//! * [`kafka`]: the jars of Apache Kafka, whose brokers tests start themselves
 //!
 //! ```text
-//! xtask ──pipe──> keeper ──> postgres, mariadbd, redis-server
+//! xtask ──pipe──> keeper ──> postgres, mariadbd, redis-server, moto
 //! ```
 //!
 //! The pipe is the lease: the kernel closes it when xtask ends, by a signal, a panic or SIGKILL too. The keeper then ends
@@ -15,11 +16,13 @@
 //! removes the directory.
 
 pub mod install;
+pub mod kafka;
 pub mod keeper;
 mod mariadb;
 mod place;
 mod postgres;
 mod redis;
+mod s3;
 mod server;
 
 use std::io::{BufRead, BufReader};
@@ -35,7 +38,7 @@ use server::Kind;
 use crate::step;
 use crate::{Stop, workspace};
 
-const KINDS: [&Kind; 3] = [&postgres::KIND, &mariadb::KIND, &redis::KIND];
+const KINDS: [&Kind; 4] = [&postgres::KIND, &mariadb::KIND, &redis::KIND, &s3::KIND];
 
 /// How often a process that waits looks up.
 const TICK: Duration = Duration::from_millis(20);
@@ -50,8 +53,9 @@ pub struct Services {
 }
 
 impl Services {
-    /// Starts those that the environment does not name yet; takes seconds.
+    /// Starts those that the environment does not name yet; takes seconds, and the first time longer.
     pub fn start() -> Result<Services> {
+        let kafka = kafka::variables()?;
         let mut command = Command::new(std::env::current_exe().context("where xtask is")?);
         command.args(["services", "--keep"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         // A group of its own: Ctrl-C is for xtask, and its end for the keeper.
@@ -62,7 +66,10 @@ impl Services {
         for line in BufReader::new(said).lines() {
             match line.context("reading what the keeper says")?.split_once('=') {
                 Some((name, value)) => services.variables.push((name.to_owned(), value.to_owned())),
-                None => return Ok(services),
+                None => {
+                    services.variables.extend(kafka);
+                    return Ok(services);
+                }
             }
         }
         Err(Stop::failed("the servers for tests did not start; the reason is above").into())

@@ -12,6 +12,7 @@ pub const KIND: Kind = Kind {
     name: "postgres",
     variable: "OUZEL_TEST_POSTGRES",
     packages: &["postgresql"],
+    install: install::debian,
     users: &["postgres", "nobody"],
     // "Immediate shutdown": it waits for its children, which SIGKILL would leave to notice by themselves.
     end: libc::SIGQUIT,

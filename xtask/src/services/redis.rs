@@ -12,6 +12,7 @@ pub const KIND: Kind = Kind {
     name: "redis",
     variable: "OUZEL_TEST_REDIS",
     packages: &["redis-server", "redis-tools"],
+    install: install::debian,
     users: &["redis", "valkey", "nobody"],
     // It has no children, and nothing to write.
     end: libc::SIGKILL,

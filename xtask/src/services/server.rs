@@ -34,6 +34,8 @@ pub struct Kind {
     pub variable: &'static str,
     /// Debian's.
     pub packages: &'static [&'static str],
+    /// Gets them, or what else it is made of; says what to do where it cannot.
+    pub install: fn(&Kind) -> Result<()>,
     /// Where we are root it runs as the first of these that exists, for servers refuse root.
     pub users: &'static [&'static str],
     /// The signal that ends it at once and its children with it. Nothing in it is kept, so none needs to be polite.
@@ -222,7 +224,7 @@ fn answers(server: &dyn Server, home: &Home, group: &mut Group, port: u16) -> Re
         home.keep_on()?;
         if let Some(status) = group.ended()? {
             let said = home.said();
-            // PostgreSQL, MariaDB and Redis all add the system's own words.
+            // All of them add the system's own words.
             if said.contains("Address already in use") {
                 return Ok(false);
             }

@@ -40,6 +40,7 @@ const KIND: Kind = Kind {
     name: "script",
     variable: "OUZEL_TEST_SCRIPT",
     packages: &[],
+    install: install::debian,
     users: &["no-such-user", "nobody"],
     end: libc::SIGTERM,
     find: || None,

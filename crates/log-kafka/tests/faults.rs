@@ -1,0 +1,150 @@
+//! What brokers, connections and other members do to those who commit: a copy of a topic, made by several members while
+//! things break, holds each record once and in order, and a reader beside it sees the same.
+
+mod copy;
+
+use std::time::{Duration, Instant};
+
+use copy::{Copiers, Feed, expect_copied};
+use log_kafka::broker::{Cluster, ClusterConfig};
+use log_kafka::proxy::{Fault, api};
+use ouzel_log_kafka as log_kafka;
+
+/// The names of the stories in which planted bugs must be found.
+const UNKNOWN: &str = "connections_that_are_cut_after_the_request";
+const TIMEOUT: &str = "transactions_that_the_broker_aborts";
+
+fn proxied() -> Cluster {
+    Cluster::start(ClusterConfig { proxied: true, ..ClusterConfig::default() }).expect("a broker")
+}
+
+#[test]
+fn connections_that_are_cut_after_the_request() {
+    let cluster = proxied();
+    let config = cluster.fresh(3);
+    let feed = Feed::start(&config);
+    let copiers = Copiers::start(&config, 2);
+    let proxy = cluster.proxy(0);
+    copiers.wait_for_progress();
+    for round in 0..8 {
+        for api in [api::END_TXN, api::TXN_OFFSET_COMMIT, api::ADD_PARTITIONS_TO_TXN, api::PRODUCE] {
+            proxy.break_one(api, if round % 2 == 0 { Fault::CutAfter } else { Fault::CutBefore });
+        }
+        if round % 3 == 0 {
+            // Longer than anybody waits before looking again.
+            proxy.break_one(api::END_TXN, Fault::Delay(1500));
+        }
+    }
+    assert_eq!(proxy.broken(), 35);
+    expect_copied(&config, feed, copiers);
+}
+
+#[test]
+fn transactions_that_the_broker_aborts() {
+    let cluster = proxied();
+    let mut config = cluster.fresh(2);
+    config.transaction_timeout = Duration::from_secs(1);
+    let feed = Feed::start(&config);
+    let copiers = Copiers::start(&config, 2);
+    // The broker looks for transactions that took too long every ten seconds.
+    for _ in 0..2 {
+        cluster.proxy(0).break_one(api::END_TXN, Fault::Delay(12_000));
+        std::thread::sleep(Duration::from_secs(12));
+    }
+    expect_copied(&config, feed, copiers);
+}
+
+#[test]
+fn members_that_come_and_go_inside_a_batch() {
+    let cluster = Cluster::start(ClusterConfig::default()).expect("a broker");
+    let config = log_kafka::KafkaConfig { static_members: false, ..cluster.fresh(5) };
+    let feed = Feed::start(&config);
+    let mut copiers = Copiers::start(&config, 1);
+    for round in 0..10 {
+        match round % 5 {
+            2 => copiers.one_less(),
+            4 => copiers.kill_one(),
+            _ => copiers.one_more(),
+        }
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    expect_copied(&config, feed, copiers);
+}
+
+#[test]
+fn a_broker_that_is_killed_stopped_and_still() {
+    let mut cluster = Cluster::start(ClusterConfig::default()).expect("a broker");
+    let config = cluster.fresh(3);
+    let feed = Feed::start(&config);
+    let copiers = Copiers::start(&config, 2);
+    std::thread::sleep(Duration::from_secs(1));
+    cluster.kill(0);
+    cluster.start_broker(0).expect("starts");
+    cluster.wait_ready().expect("ready");
+    std::thread::sleep(Duration::from_secs(2));
+    cluster.pause(0);
+    std::thread::sleep(Duration::from_secs(8));
+    cluster.resume(0);
+    std::thread::sleep(Duration::from_secs(1));
+    cluster.stop(0);
+    cluster.start_broker(0).expect("starts");
+    cluster.wait_ready().expect("ready");
+    std::thread::sleep(Duration::from_secs(1));
+    expect_copied(&config, feed, copiers);
+}
+
+/// What a dead member left open is ended by who takes its partitions over, long before the broker would.
+#[test]
+fn what_the_dead_left_open_is_ended() {
+    let cluster = proxied();
+    let config = cluster.fresh(2);
+    let feed = Feed::start(&config);
+    let mut copiers = Copiers::start(&config, 1);
+    copiers.wait_for_all();
+    copiers.one_more();
+    std::thread::sleep(Duration::from_secs(1));
+    // Its transaction is open, and will be for long: the request for its end does not come through.
+    cluster.proxy(0).break_one(api::END_TXN, Fault::Delay(60_000));
+    copiers.kill_one();
+    let begun = Instant::now();
+    copiers.wait_for_all();
+    println!("the dead one's partitions went on after {:?}", begun.elapsed());
+    expect_copied(&config, feed, copiers);
+}
+
+/// A member that stands still for so long that others take its partitions over, and then goes on as if nothing had been.
+#[test]
+fn the_dead_that_walk() {
+    let cluster = Cluster::start(ClusterConfig::default()).expect("a broker");
+    let config = cluster.fresh(3);
+    let feed = Feed::start(&config);
+    let mut copiers = Copiers::start(&config, 2);
+    copiers.wait_for_all();
+    for _ in 0..2 {
+        copiers.pause_one(Duration::from_secs(9));
+        copiers.wait_for_all();
+    }
+    expect_copied(&config, feed, copiers);
+}
+
+#[test]
+#[ignore = "a process of the other stories"]
+fn copier() {
+    copy::be_a_copier();
+}
+
+/// Bugs that a story must find, in processes of their own.
+#[cfg(feature = "faults")]
+#[test]
+fn planted_bugs_are_found() {
+    for (bug, story) in [("positions_outside", TIMEOUT), ("producer_reused", UNKNOWN)] {
+        let out = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", story, "--nocapture"])
+            .env("OUZEL_PLANT", bug)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success(), "{bug} was not found by {story}");
+        assert!(said.contains("the copy is wrong"), "{bug} was found by something else: {said}");
+    }
+}
