@@ -47,6 +47,11 @@ impl<'a> Place<'a> {
     pub fn open(global: &'a Global, args: &'a KafkaArgs) -> Result<Place<'a>> {
         let dir = bench_dir(global)?;
         let config = look::load(global, false, RunArgs::default())?.config;
+        let (_, _, without) =
+            node::parts::sources(&config).map_err(|e| Failed::new(Exit::Environment, e.to_string()))?;
+        if let Some(without) = without.into_iter().next() {
+            return Err(Failed::new(Exit::Environment, without));
+        }
         let decoder = node::parts::decoder(&config, &config.sources[0]).map_err(crate::command::run::start_failed)?;
         std::fs::create_dir_all(&dir).map_err(|e| Failed::environment(&format!("making {}", dir.display()), &e))?;
         let dir = dir.canonicalize().map_err(|e| Failed::environment("the directory of the bench", &e))?;
