@@ -232,7 +232,7 @@ fn roles_that_cannot_be_are_refused() {
     };
     for (args, says) in [
         (&["lookups"][..], "there is no role `lookups`"),
-        (&["enrich"], "the role `enrich` cannot run by itself yet"),
+        (&["enrich"], "--roles enrich needs a log that several processes share"),
         (&["lookup", "--until-idle"], "--until-idle is nothing for --roles lookup"),
     ] {
         let (code, said) = run(args);

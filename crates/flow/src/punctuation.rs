@@ -168,8 +168,8 @@ impl Punctuation {
     /// only, the inputs whose owner asks.
     pub fn due(&mut self, mine: impl Iterator<Item = u32>, now: Micros) -> Controls {
         let mut controls = Controls::new();
-        // As long as nobody ever had a record, nobody waits for a watermark.
-        if self.inputs.iter().all(|i| i.watermark == Micros::MIN) {
+        // As long as nobody ever had a record, nobody waits for a watermark. Of what others have nothing is known here.
+        if self.inputs.iter().all(|i| i.watermark == Micros::MIN && !i.released) {
             return controls;
         }
         for partition in mine {
@@ -236,6 +236,15 @@ mod tests {
         let mut p = punctuation();
         p.at_end(0, Micros(0));
         assert!(p.due(0..2, Micros(S)).is_empty());
+    }
+
+    #[test]
+    fn beside_others_an_empty_input_is_told_at_once() {
+        let mut p = punctuation();
+        p.release(1);
+        let due = p.due(0..1, Micros(0));
+        assert_eq!((says(&due, 0), says(&due, 1)), (vec![(0, Says::Empty)], vec![(0, Says::Empty)]));
+        assert!(p.due(0..1, Micros(S)).is_empty(), "once");
     }
 
     #[test]

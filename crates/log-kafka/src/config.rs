@@ -88,7 +88,7 @@ impl KafkaConfig {
         config.set("client.id", id);
         // Loopback and data centres both: a connection that is dead is found soon, and tried again soon.
         config.set("socket.keepalive.enable", "true");
-        config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "1000");
+        config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
         config.set("topic.metadata.refresh.interval.ms", "30000");
         config.set("allow.auto.create.topics", "false");
         for (name, value) in &self.properties {

@@ -141,6 +141,10 @@ impl KafkaLog {
         &self.shared.config
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Nothing is taken in any more; who waits is told. Members leave when they are dropped.
     pub fn close(&self) {
         self.shared.closed.store(true, Relaxed);

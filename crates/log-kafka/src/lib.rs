@@ -4,6 +4,7 @@
 //! * [`config`]: how the cluster is reached, and who this process is there
 //! * [`kafka`]: the log; `transactor`: commits as transactions; `door`: records without; `reader`: reads from anywhere;
 //!   `membership`: a place in a group; `position`: what was committed
+//! * [`foreign`]: topics of other people's
 //! * [`topics`]: topics that are wanted and those that are there; [`lag`]: how far groups are behind
 //! * `native`: librdkafka, as far as it is used here; `producer`, `delivery`: records on their way, and what became of them
 //! * [`broker`]: real brokers on this machine, [`proxy`], which breaks connections to them, and [`watch`], which times what is
@@ -16,6 +17,7 @@ pub mod broker;
 pub mod config;
 mod delivery;
 mod door;
+pub mod foreign;
 pub mod kafka;
 pub mod lag;
 mod membership;

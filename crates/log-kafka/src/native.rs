@@ -331,41 +331,42 @@ impl Drop for Topic {
     }
 }
 
-/// What all polled events of a consumer come out of, many at a time.
+/// What all polled events of a consumer come out of.
 pub(crate) struct Queue {
     queue: *mut rd::rd_kafka_queue_t,
-    messages: Vec<*mut rd::rd_kafka_message_t>,
+    most: usize,
 }
 
-// SAFETY: queues are thread-safe; the messages are empty between calls.
+// SAFETY: queues are thread-safe.
 unsafe impl Send for Queue {}
 
 impl Queue {
     /// Of at most `most` records a call.
     pub fn new(client: Handle, most: usize) -> Queue {
         // SAFETY: a live consumer.
-        let queue = unsafe { rd::rd_kafka_queue_get_consumer(client.rk) };
-        Queue { queue, messages: vec![std::ptr::null_mut(); most] }
+        Queue { queue: unsafe { rd::rd_kafka_queue_get_consumer(client.rk) }, most }
     }
 
-    /// Hands all that is there to `each`, after waiting for the first for at most `wait`.
+    /// Hands all that is there to `each`, after waiting for the first for at most `wait`; says how many.
+    ///
+    /// IMPORTANT: one by one. The call that gives many at once takes the end of a partition for a record, so that a client which
+    /// fetches anew (after a rebalance, or a pause) goes on one position too far: a record would be missing.
     pub fn read(&mut self, wait: Duration, mut each: impl FnMut(Message<'_>)) -> usize {
-        let mut read = |size: usize, ms: c_int, messages: &mut [*mut rd::rd_kafka_message_t]| {
-            // SAFETY: a live queue, and room for `size` messages.
-            let n = unsafe { rd::rd_kafka_consume_batch_queue(self.queue, ms, messages.as_mut_ptr(), size) };
-            for message in &messages[..n.max(0) as usize] {
-                // SAFETY: librdkafka gave it just now, and it is freed here and not used after.
-                unsafe {
-                    each(Message(&**message));
-                    rd::rd_kafka_message_destroy(*message);
-                }
+        let mut ms = wait.as_millis() as c_int;
+        for n in 0..self.most {
+            // SAFETY: a live queue.
+            let message = unsafe { rd::rd_kafka_consume_queue(self.queue, ms) };
+            if message.is_null() {
+                return n;
             }
-            n.max(0) as usize
-        };
-        // It waits until it has as many as it may give: first for one, then for none.
-        let first = read(1, wait.as_millis() as c_int, &mut self.messages);
-        let most = self.messages.len();
-        if first == 0 { 0 } else { first + read(most, 0, &mut self.messages) }
+            // SAFETY: librdkafka gave it just now, and it is freed here and not used after.
+            unsafe {
+                each(Message(&*message));
+                rd::rd_kafka_message_destroy(message);
+            }
+            ms = 0;
+        }
+        self.most
     }
 }
 
@@ -421,6 +422,16 @@ impl<'a> Message<'a> {
             ok(rd::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut size)).ok()?;
             (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast(), size))
         }
+    }
+}
+
+impl Message<'_> {
+    /// When it was made, or stored, in milliseconds since 1970.
+    pub fn timestamp(&self) -> Option<i64> {
+        let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: a live message.
+        let at = unsafe { rd::rd_kafka_message_timestamp(self.0, &mut kind) };
+        (at >= 0).then_some(at)
     }
 }
 

@@ -171,6 +171,22 @@ pub(crate) fn remove(config: &KafkaConfig) -> Result<(), LogError> {
     Ok(())
 }
 
+/// Makes a topic that is not one of ours, for tests.
+///
+/// # Errors
+/// It is there, or a broker refuses.
+#[cfg(feature = "broker")]
+pub fn make(config: &KafkaConfig, topic: &str, partitions: u32) -> Result<(), LogError> {
+    let admin = admin(config)?;
+    let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
+    let new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(1));
+    for result in wait(admin.create_topics([&new], &options)).map_err(|e| refused("make a topic", &e))? {
+        result.map_err(|(_, code)| refused("make a topic", &code))?;
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    Ok(())
+}
+
 /// Brokers make topics one by one, and tell each other.
 fn wait_until_there(
     config: &KafkaConfig,

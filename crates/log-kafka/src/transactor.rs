@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use event::Block;
 use log::{Aborted, Commit, Committed, Input, Outcome, Ticket};
 use rdkafka::types::RDKafkaRespErr as Code;
 use seam::fault::{Bug, planted};
@@ -46,6 +47,8 @@ struct Task {
 pub(crate) enum Owner {
     /// A member of a group, which owns what it reads.
     Member(Arc<Seat>),
+    /// A consumer that reads by its own membership.
+    Consumer(Arc<native::Client>),
     /// Nobody: taken while the group has no members.
     Nobody,
 }
@@ -55,7 +58,7 @@ impl Transactor {
         let (tasks, queue) = channel();
         let shared = Arc::downgrade(shared);
         let thread = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(move || {
-            let mut worker = Worker { shared, id, owner, producer: None, ended: None };
+            let mut worker = Worker { shared, owner, maker: Maker::new(id) };
             worker.run(&queue);
         })?;
         Ok(Transactor { tasks, thread: Some(thread) })
@@ -81,11 +84,8 @@ impl Drop for Transactor {
 
 struct Worker {
     shared: Weak<Shared>,
-    id: String,
     owner: Owner,
-    producer: Option<Producer>,
-    /// When the transaction before ended.
-    ended: Option<Instant>,
+    maker: Maker,
 }
 
 /// How a transaction ended that did not go well.
@@ -121,8 +121,35 @@ impl Worker {
             },
             // The broker takes a transaction's positions from who says that it is nobody, members or not.
             Owner::Nobody if shared.has_members(commit) => return Outcome::Aborted(Aborted::Fenced),
-            Owner::Nobody => None,
+            Owner::Nobody | Owner::Consumer(_) => None,
         };
+        let outcome = self.maker.make(shared, &self.owner, &commit.blocks, &positions(shared, &self.maker.id, commit));
+        drop(busy);
+        outcome
+    }
+}
+
+/// Makes transactions under one id, one after another.
+pub(crate) struct Maker {
+    pub id: String,
+    producer: Option<Producer>,
+    /// When the transaction before ended.
+    ended: Option<Instant>,
+}
+
+impl Maker {
+    pub fn new(id: String) -> Maker {
+        Maker { id, producer: None, ended: None }
+    }
+
+    /// Blocks and positions, by the name of their group in the cluster, in one transaction.
+    pub fn make(
+        &mut self,
+        shared: &Shared,
+        owner: &Owner,
+        blocks: &[Block],
+        positions: &BTreeMap<String, List>,
+    ) -> Outcome {
         if let Err(why) = Self::ready(&mut self.producer, &self.id, shared) {
             return Outcome::Aborted(why);
         }
@@ -131,9 +158,8 @@ impl Worker {
         }
         let producer = self.producer.as_ref().expect("made just now");
         let begun = Instant::now();
-        let result = transaction(shared, producer, &self.id, &self.owner, commit);
+        let result = transaction(shared, producer, &self.id, owner, blocks, positions);
         self.ended = Some(Instant::now());
-        drop(busy);
         match result {
             Ok(committed) => {
                 shared.committed.record(begun.elapsed());
@@ -196,12 +222,13 @@ fn transaction(
     producer: &Producer,
     id: &str,
     owner: &Owner,
-    commit: &Commit,
+    blocks: &[Block],
+    positions: &BTreeMap<String, List>,
 ) -> Result<Committed, End> {
     let client = &producer.client;
-    let pending = Pending::new(commit.blocks.len(), None, |_| Outcome::Unknown);
+    let pending = Pending::new(blocks.len(), None, |_| Outcome::Unknown);
     let result = client.begin().and_then(|()| {
-        match producer.send(&commit.blocks, &pending, true) {
+        match producer.send(blocks, &pending, true) {
             Ok(()) => {}
             Err(Refused::Invalid(what)) => return Ok(Some(Aborted::Invalid(what))),
             Err(Refused::Full) => unreachable!("it waits for room"),
@@ -210,18 +237,19 @@ fn transaction(
                 return Ok(Some(Aborted::Retriable));
             }
         }
-        for (group, list) in positions(shared, id, commit) {
+        for (group, list) in positions {
             let who = match owner {
                 Owner::Member(seat) => seat.group_metadata(),
-                Owner::Nobody => GroupMetadata::of_nobody(&group),
+                Owner::Consumer(client) => client.group_metadata(),
+                Owner::Nobody => GroupMetadata::of_nobody(group),
             };
             if planted(Bug::PositionsOutside)
                 && let Owner::Member(seat) = owner
             {
-                seat.commit_apart(&list);
+                seat.commit_apart(list);
                 continue;
             }
-            until_answered(shared, id, || client.offsets(&list, &who, LOOK_EVERY))?;
+            until_answered(shared, id, || client.offsets(list, &who, LOOK_EVERY))?;
         }
         // A commit with records on their way would wait for 100 ms.
         let begun = Instant::now();
@@ -237,7 +265,7 @@ fn transaction(
     let failed = pending.failed();
     match (result, failed) {
         (Ok(None), None) => commit_it(shared, client, id).map(|()| {
-            shared.stored(commit.blocks.iter().map(|b| b.to).zip(pending.ends()));
+            shared.stored(blocks.iter().map(|b| b.to).zip(pending.ends()));
             Committed { bases: pending.bases() }
         }),
         (Ok(Some(why)), _) => abort(client, why),
@@ -331,7 +359,7 @@ fn meaning(owner: &Owner, why: &Failure) -> Aborted {
     match owner {
         Owner::Nobody if of_group => Aborted::Fenced,
         // Its partitions may stay its own: a balancing that takes some is told of by the membership.
-        Owner::Member(_) if of_group => {
+        Owner::Member(_) | Owner::Consumer(_) if of_group => {
             std::thread::sleep(BALANCING);
             Aborted::Retriable
         }

@@ -24,6 +24,7 @@ use seam::{Clock, Fs, Net, RealClock, RealFs, RealNet, RealRng, Rng};
 use stage::StageStatus;
 use stage::facts::Sources;
 use stage::lookahead::Lookahead;
+use state::Store;
 use wire::Decoder;
 
 use crate::admin::{HTTP_LINE, TOKEN_LINE};
@@ -33,7 +34,7 @@ use crate::enriching::Enriching;
 use crate::lookups::named::Named;
 use crate::lookups::{Clients, Lookups, LookupsError};
 use crate::output::{Output, OutputError, OutputProgress, To};
-use crate::parts::{decoder, input_config, sources_asked};
+use crate::parts::{decoder, input_config, local_dir, sources_asked, store};
 use crate::pipeline::operator;
 use crate::roles::Roles;
 use crate::sessions::{How, Sessions, Worker};
@@ -208,7 +209,11 @@ impl Engine {
     pub fn start_with(config: &Config, output: Option<To>, world: &World, start: &Start) -> Result<Engine, StartError> {
         let who = Who { role: start.roles.to_string(), slot: start.slot.clone() };
         let carrier = Arc::new(Carrier::open(config, world, &who)?);
-        match Engine::start_on(config, output, world, &carrier, start) {
+        let store = store(config, world).map_err(StartError::Store);
+        let mut own = config.clone();
+        own.data.dir = local_dir(config, &who);
+        let started = store.and_then(|store| Engine::start_on(&own, output, world, &carrier, start, &store));
+        match started {
             Ok(engine) => Ok(engine),
             Err(e) => {
                 carrier.close();
@@ -223,6 +228,7 @@ impl Engine {
         world: &World,
         carrier: &Arc<Carrier>,
         start: &Start,
+        store: &Arc<dyn Store>,
     ) -> Result<Engine, StartError> {
         let log = carrier.log();
         let shared = carrier.is_shared();
@@ -290,7 +296,7 @@ impl Engine {
         };
         let (mut workers, mut punctuation) = (Vec::new(), None);
         if shared && roles.enrich {
-            workers = enriching.among_others(&start.slot)?;
+            workers = enriching.among_others()?;
         } else if !shared {
             let (threads, said) = enriching.alone()?;
             (workers, punctuation) = (threads, Some(said));
@@ -299,7 +305,8 @@ impl Engine {
         let mut session_workers = Vec::new();
         if config.sessions.enabled && roles.sessions {
             let accept_divergence = start.accept == Accept::Divergence;
-            let how = How { accept_divergence, shared, commits: status.commits.clone() };
+            let (commits, store) = (status.commits.clone(), store.clone());
+            let how = How { accept_divergence, shared, commits, store };
             let (sessions, workers) = Sessions::start(config, &log, world, &how, &stop_sessions)?;
             session_workers = workers;
             let _ = status.sessions.set(sessions);
@@ -474,19 +481,21 @@ impl Engine {
         for thread in self.watcher.take().into_iter().chain(self.recall.take()) {
             let _ = thread.join();
         }
+        // IMPORTANT: a log on Kafka says nothing once it is closed.
+        let total = self.status.sums();
+        let run = if self.is_shared() { self.status.sums_of_run() } else { total.since(&self.begun) };
+        let late = self.status.late().saturating_sub(self.late_before);
         self.carrier.close();
         if let Condition::Stopped(why) = self.carrier.condition() {
             errors.push(format!("the log stopped: {why}"));
         }
         let inputs = self.status.inputs.lock().expect("no panic while held");
         errors.extend(inputs.iter().filter_map(|i| i.error()));
-        let total = self.status.sums();
-        let run = if self.is_shared() { self.status.sums_of_run() } else { total.since(&self.begun) };
         Summary {
             run,
             total,
             enriched: run.processed,
-            late: self.status.late().saturating_sub(self.late_before),
+            late,
             lines,
             inputs: inputs.iter().map(|i| i.json()).collect(),
             errors,

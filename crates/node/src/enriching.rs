@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::engine::{StartError, World, spawn};
-use crate::parts::{dedup, local_dir, worker_count};
+use crate::parts::{dedup, worker_count};
 use crate::seats::Seats;
 use crate::sessions::Worker;
 use crate::share::share;
@@ -48,7 +48,7 @@ impl Enriching<'_> {
         }
         let punctuation = Arc::new(Mutex::new(punctuation));
         let members = share(self.log.join(self.operator.group(), RAW), worker_count(self.config));
-        let data = local_dir(self.config, None);
+        let data = self.config.data.dir.clone();
         let of = |(number, member)| self.worker(number, data.clone(), punctuation.clone(), Some(member));
         let workers = members.into_iter().enumerate().map(of).collect::<Result<_, _>>()?;
         Ok((workers, punctuation))
@@ -56,12 +56,12 @@ impl Enriching<'_> {
 
     /// On a log that others work on too: every thread is a member of its own, with what it says of time, and takes up what
     /// the one before it said.
-    pub fn among_others(&self, slot: &str) -> Result<Vec<Worker>, StartError> {
+    pub fn among_others(&self) -> Result<Vec<Worker>, StartError> {
         let of = |number| {
             let mut punctuation = self.punctuation();
             (0..self.config.data.partitions).for_each(|p| punctuation.release(p));
             // Partitions come and go: two threads never have the files of one at the same time.
-            let data = local_dir(self.config, Some(slot)).join(format!("enrich-{number}"));
+            let data = self.config.data.dir.join(format!("enrich-{number}"));
             self.worker(number, data, Arc::new(Mutex::new(punctuation)), None)
         };
         (0..worker_count(self.config)).map(of).collect()
@@ -152,3 +152,6 @@ impl Enriching<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use seam::Fs;
 use wire::Decoder;
 
 use crate::assets::{Asset, Installed};
+use crate::carrier::Who;
 use crate::config::{self, Config, LookupKind, SourceKind};
 use crate::engine::{StartError, World};
 use crate::lookups::unasked::Unasked;
@@ -50,10 +51,11 @@ pub fn keep_secs(config: &Config) -> Vec<(TopicId, u64)> {
     ]
 }
 
-/// Where a process keeps what is its own: the data directory, and on a log that others share a directory of its slot in it.
-pub fn local_dir(config: &Config, slot: Option<&str>) -> PathBuf {
-    match slot {
-        Some(slot) => config.data.dir.join(format!("slot-{slot}")),
+/// Where a process keeps what is its own: the data directory, and on a log that others share a directory in it that is named
+/// after what it is there.
+pub fn local_dir(config: &Config, who: &Who) -> PathBuf {
+    match config.kafka {
+        Some(_) => config.data.dir.join(format!("{}-{}", who.role.replace(',', "+"), who.slot)),
         None => config.data.dir.clone(),
     }
 }
@@ -65,7 +67,10 @@ pub fn local_dir(config: &Config, slot: Option<&str>) -> PathBuf {
 pub fn store(config: &Config, world: &World) -> Result<Arc<dyn Store>, String> {
     match &config.state.store {
         None => Ok(Arc::new(Directory::new(world.fs.clone(), &config.data.dir.join(STATE_DIR)))),
-        Some(config::Store::Directory(dir)) => Ok(Arc::new(Directory::new(world.fs.clone(), dir))),
+        Some(config::Store::Directory(dir)) => {
+            let mine = world.rng.next_u128() as u64;
+            Ok(Arc::new(Directory::shared(world.fs.clone(), dir, world.clock.clone(), mine)))
+        }
         Some(config::Store::Bucket(bucket)) => crate::bucket::open(bucket, world),
     }
 }

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::engine::{StartError, World, spawn};
-use crate::parts::{store, worker_count};
+use crate::parts::worker_count;
 use crate::seats::Seats;
 use crate::share::share;
 use crate::worker::{self, Post, Work};
@@ -46,6 +46,8 @@ pub struct How {
     pub shared: bool,
     /// How long commits take.
     pub commits: Arc<Histogram>,
+    /// Where its snapshots lie.
+    pub store: Arc<dyn Store>,
 }
 
 /// The state is being restored.
@@ -82,30 +84,27 @@ impl Sessions {
             partitions,
             shared: how.shared,
         });
-        let store = store(config, world).map_err(StartError::Store)?;
         let count = worker_count(config);
         let mut members = match how.shared {
             true => Vec::new(),
             false => share(log.join(GROUP, ENRICHED), count),
         };
         members.reverse();
-        let worker = |number| sessions.worker(config, world, how, &store, number, members.pop(), stop);
+        let worker = |number| sessions.worker(config, world, how, number, members.pop(), stop);
         let workers = (0..count).map(worker).collect::<Result<_, _>>()?;
         Ok((sessions, workers))
     }
 
-    #[allow(clippy::too_many_arguments)] // what a thread needs, each once
     fn worker(
         &self,
         config: &Config,
         world: &World,
         how: &How,
-        store: &Arc<dyn Store>,
         number: usize,
         mut member: Option<Box<dyn Membership>>,
         stop: &Arc<AtomicBool>,
     ) -> Result<Worker, StartError> {
-        let (operator, store, parts) = (self.operator.clone(), store.clone(), self.parts.clone());
+        let (operator, store, parts) = (self.operator.clone(), how.store.clone(), self.parts.clone());
         let (log, clock, rng) = (self.log.clone(), world.clock.clone(), world.rng.clone());
         let (status, seats, commits) = (self.status.clone(), self.seats.clone(), how.commits.clone());
         let (stop, shared, sources) = (stop.clone(), how.shared, self.partitions);

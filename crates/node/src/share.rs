@@ -46,3 +46,34 @@ impl Membership for Share {
         std::mem::take(&mut shared.news[worker]).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use event::topic::RAW;
+    use log::Generation;
+
+    use super::*;
+
+    struct Told(VecDeque<Vec<Assignment>>);
+
+    impl Membership for Told {
+        fn poll(&mut self) -> Vec<Assignment> {
+            self.0.pop_front().unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn each_worker_hears_of_its_share_whoever_asks_first() {
+        let all = |of: [u32; 4]| of.map(|p| RAW.partition(p)).to_vec();
+        let generation = Generation(7);
+        let granted = |partitions| Assignment::Granted { partitions, generation };
+        let news = vec![granted(all([0, 1, 2, 3])), Assignment::Revoked { partitions: all([0, 1, 2, 3]) }];
+        let mut workers = share(Box::new(Told([news].into())), 2);
+        let half = |first: u32| vec![RAW.partition(first), RAW.partition(first + 2)];
+        for (worker, first) in [(1, 1), (0, 0)] {
+            let expected = vec![granted(half(first)), Assignment::Revoked { partitions: half(first) }];
+            assert_eq!(workers[worker].poll(), expected);
+            assert_eq!(workers[worker].poll(), []);
+        }
+    }
+}

@@ -374,17 +374,27 @@ impl Site for Status {
     }
 
     fn metrics(&self, out: &mut String) {
-        let sums = self.sums();
+        let shared = self.carrier.is_shared();
+        // On a log that others work on too, what this process did: what all did is the sum over them.
+        let sums = match shared {
+            true => Sums { accepted: self.collected().0, ..self.sums_of_run() },
+            false => self.sums(),
+        };
+        let since = if shared { "by this process since its start" } else { "ever" };
         let mut metric = |name: &str, kind: &str, help: &str, value: f64| {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         };
+        metric("ouzel_events_received_total", "counter", "accepted + refused", sums.received() as f64);
+        for (name, what, value) in [
+            ("ouzel_events_accepted_total", "Events durable in raw", sums.accepted),
+            ("ouzel_events_refused_total", "Events refused, with their dead letter in dlq", sums.refused),
+            ("ouzel_events_processed_total", "Events passed on to enriched", sums.processed),
+            ("ouzel_events_quarantined_total", "Events accepted and set aside in dlq", sums.quarantined),
+            ("ouzel_events_deduplicated_total", "Events that were there before", sums.deduplicated),
+        ] {
+            metric(name, "counter", &format!("{what}, {since}."), value as f64);
+        }
         for (name, help, value) in [
-            ("ouzel_events_received_total", "accepted + refused", sums.received()),
-            ("ouzel_events_accepted_total", "Events durable in raw, ever.", sums.accepted),
-            ("ouzel_events_refused_total", "Events refused, with their dead letter in dlq, ever.", sums.refused),
-            ("ouzel_events_processed_total", "Events passed on to enriched, ever.", sums.processed),
-            ("ouzel_events_quarantined_total", "Events accepted and set aside in dlq, ever.", sums.quarantined),
-            ("ouzel_events_deduplicated_total", "Events that were there before, ever.", sums.deduplicated),
             ("ouzel_events_expired_total", "Events removed by retention before they were processed.", sums.expired),
             ("ouzel_commits_total", "Commits of the enrich stage since the start.", self.enrich.commits.load(Relaxed)),
         ] {
@@ -454,6 +464,7 @@ impl Site for Status {
     fn status(&self) -> Value {
         let sums = self.sums();
         let (p50, p99) = self.latency();
+        let collected = self.collected();
         let ms = |d: Option<Duration>| d.map(|d| d.as_secs_f64() * 1e3);
         let inputs: Vec<Value> = self.inputs.lock().expect("no panic while held").iter().map(|i| i.json()).collect();
         json!({
@@ -464,6 +475,7 @@ impl Site for Status {
             "p99_ms": ms(p99),
             "lag": sums.in_flight,
             "sums": sums.json(),
+            "collected": {"accepted": collected.0, "refused": collected.1},
             "topics": self.topics(),
             "roles": self.roles.to_string(),
             "partitions": self.partitions(),

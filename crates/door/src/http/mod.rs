@@ -196,7 +196,8 @@ impl Front {
             return turn_away(request, answer).await;
         }
         if route.needs_events() && self.events.is_none() {
-            let message = format!("{path} is not here: this process answers lookups alone (`--roles lookup`)");
+            let message =
+                format!("{path} is not here: this process takes no events in, and shows no topics (`--roles`)");
             return turn_away(request, answer::error(StatusCode::NOT_FOUND, "not_here", &message)).await;
         }
         match route {

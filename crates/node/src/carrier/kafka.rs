@@ -24,7 +24,7 @@ impl Kafka {
     /// # Errors
     /// No broker answers, or does not let us in; another process of this slot runs on this machine.
     pub fn connect(config: &Config, world: &World, who: &Who) -> Result<Kafka, CarrierError> {
-        let dir = local_dir(config, Some(&who.slot));
+        let dir = local_dir(config, who);
         let made = world.fs.create_dir_all(&dir);
         made.map_err(|source| LogError::Io { doing: format!("making {}", dir.display()), source })?;
         let lock = Lock::acquire(&*world.fs, &dir)?;

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::model::{
     Assets, Campaign, ClientAddress, Config, Durability, Lookup, LookupKind, NETWORK_LISTS, Network, Referrer, Source,
-    SourceKind,
+    SourceKind, Store,
 };
 use super::problem::{ConfigErrors, Problem, ProblemKind};
 use super::units::{show_duration, show_size, show_space};
 use super::{Loaded, NamedFile};
 use crate::paragraph::{WIDTH, wrap};
+use crate::sessions::STATE_DIR;
 
 /// Whether the files that the configuration names are there. Those the run cannot start without are problems; the others
 /// are warnings.
@@ -138,21 +139,34 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         Durability::Fsync => "fsync before every answer",
         Durability::Os => "NO fsync (durability = \"os\")",
     };
-    let mut lines = vec![
-        ("data", format!("{}, {} partitions per topic, {durability}", data.dir.display(), data.partitions)),
-        (
-            "keep",
-            format!(
-                "raw {}, enriched {}, dlq {}, sessions {}; at most {} per topic, {} of the disk stays free",
-                show_duration(data.keep.raw),
-                show_duration(data.keep.enriched),
-                show_duration(data.keep.dlq),
-                show_duration(data.keep.sessions),
-                show_size(data.max_bytes),
-                show_space(data.min_free),
+    let keep = format!(
+        "raw {}, enriched {}, dlq {}, sessions {}",
+        show_duration(data.keep.raw),
+        show_duration(data.keep.enriched),
+        show_duration(data.keep.dlq),
+        show_duration(data.keep.sessions),
+    );
+    let mut lines = match &config.kafka {
+        None => {
+            let (most, free) = (show_size(data.max_bytes), show_space(data.min_free));
+            vec![
+                ("data", format!("{}, {} partitions per topic, {durability}", data.dir.display(), data.partitions)),
+                ("keep", format!("{keep}; at most {most} per topic, {free} of the disk stays free")),
+            ]
+        }
+        Some(kafka) => vec![
+            (
+                "kafka",
+                format!(
+                    "{}, topics {}raw and so on, {} partitions each, copies: {}",
+                    kafka.brokers, kafka.prefix, data.partitions, kafka.replication
+                ),
             ),
-        ),
-    ];
+            ("keep", keep),
+            ("state", snapshots(config)),
+            ("data", format!("{}, for what each process keeps for itself", data.dir.display())),
+        ],
+    };
     lines.push(match config.http.listen {
         Some(address) => ("http", format!("http://{address}")),
         None => ("http", "no port (--listen opens one)".into()),
@@ -180,6 +194,15 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         Assets { dir: Some(dir), .. } => ("assets", format!("those in {}", dir.display())),
     });
     lines
+}
+
+/// Where snapshots lie.
+fn snapshots(config: &Config) -> String {
+    match &config.state.store {
+        None => format!("snapshots in {}, on this machine", config.data.dir.join(STATE_DIR).display()),
+        Some(Store::Directory(dir)) => format!("snapshots in {}", dir.display()),
+        Some(Store::Bucket(bucket)) => format!("snapshots in {}", bucket.url),
+    }
 }
 
 fn paths(files: &[PathBuf], between: &str) -> String {

@@ -1,0 +1,297 @@
+//! The program on real Kafka: several workers, killed and stopped in turn with the brokers, make of what was sent what one
+//! worker would have that nothing ever happened to. The long form runs with `OUZEL_PROVE=1` (`cargo xtask prove`).
+
+#![cfg(all(feature = "kafka", feature = "faults"))]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use log_kafka::broker::{Cluster, ClusterConfig};
+use log_kafka::{KafkaConfig, KafkaLog};
+use seam::{Clock, RealClock};
+use sim::http::Client;
+use sim::laws::sessions::{self as law, SessionRules};
+use sim::laws::{self, World};
+use sim::ledger::{Answer, Ledger, Producer, ProducerConfig};
+use sim::model::Model;
+use sim::outputs::{ALL_TOPICS, Outputs};
+use sim::storm::process::{Program, Running};
+
+const RULES: SessionRules = SessionRules { gap_us: 1_000_000, allowed_lateness_us: 10_000_000 };
+const PARTITIONS: u32 = 4;
+/// Once nothing breaks any more, all must be done within this.
+const QUIET: Duration = Duration::from_secs(120);
+
+fn long() -> bool {
+    std::env::var_os("OUZEL_PROVE").is_some()
+}
+
+/// Processes on a cluster, and what they are started with.
+struct Fleet {
+    dir: PathBuf,
+    collect: Running,
+    workers: Vec<(Program, Option<Running>)>,
+}
+
+impl Fleet {
+    fn start(kafka: &KafkaConfig, dir: &Path, workers: usize, env: &[(&str, &str)]) -> Fleet {
+        let file = dir.join("kafka.toml");
+        let text = format!(
+            "version = 1\n\
+             data.partitions = {PARTITIONS}\n\
+             sessions.gap = \"1s\"\n\
+             sessions.allowed_lateness = \"10s\"\n\
+             sessions.update_every = \"1s\"\n\
+             time.out_of_order = \"1s\"\n\
+             time.idle_after = \"500ms\"\n\
+             state.snapshot_every = \"1s\"\n\
+             state.store = \"{}\"\n\
+             enrich.workers = 1\n\
+             [kafka]\n\
+             brokers = \"{}\"\n\
+             prefix = \"{}\"\n\
+             replication = {}\n",
+            dir.join("store").display(),
+            kafka.brokers,
+            kafka.prefix,
+            kafka.replication,
+        );
+        std::fs::write(&file, text).expect("written");
+        std::fs::create_dir_all(dir.join("store")).expect("made");
+        let program = |role: &str, slot: String| {
+            let args = ["-c", &file.display().to_string(), "--roles", role, "--slot", &slot].map(str::to_owned);
+            Program {
+                binary: env!("CARGO_BIN_EXE_ouzel").into(),
+                args: args.to_vec(),
+                env: env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+                data: dir.join(format!("data-{slot}")),
+                log: dir.join(format!("printed-{slot}.log")),
+            }
+        };
+        let collect = program("collect", "door".to_owned());
+        let collect = collect.start(&[]).unwrap_or_else(|e| panic!("collect: {e:?}\n{}", collect.printed()));
+        let mut fleet = Fleet { dir: dir.to_owned(), collect, workers: Vec::new() };
+        for n in 0..workers {
+            fleet.workers.push((program("enrich,sessions", n.to_string()), None));
+            fleet.start_worker(n);
+        }
+        fleet
+    }
+
+    fn start_worker(&mut self, n: usize) {
+        let (program, running) = &mut self.workers[n];
+        let started = program.start(&[]).unwrap_or_else(|e| panic!("worker {n}: {e:?}\n{}", program.printed()));
+        *running = Some(started);
+    }
+
+    fn kill_worker(&mut self, n: usize) {
+        if let Some(mut running) = self.workers[n].1.take() {
+            assert!(running.kill().is_none(), "worker {n} had ended by itself:\n{}", self.workers[n].0.printed());
+        }
+    }
+
+    fn signal(&self, n: usize, signal: i32) {
+        if let Some(running) = &self.workers[n].1 {
+            // SAFETY: a process of ours that was not waited for.
+            unsafe { libc::kill(running.pid() as i32, signal) };
+        }
+    }
+
+    /// Nobody ended by itself; SIGTERM ends all well.
+    fn stop(mut self) {
+        for (n, (program, running)) in self.workers.iter_mut().enumerate() {
+            let Some(running) = running else { continue };
+            assert!(running.ended().is_none(), "worker {n} ended by itself:\n{}", program.printed());
+            let status = running.stop();
+            assert!(status.is_some_and(|s| s.success()), "worker {n}: {status:?}\n{}", program.printed());
+        }
+        let status = self.collect.stop();
+        assert!(status.is_some_and(|s| s.success()), "collect: {status:?}, {}", self.dir.display());
+    }
+}
+
+/// Sends what a ledger knows of, at a few hundred events a second, and again what was not answered.
+struct Senders {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Senders {
+    fn start(dir: &Path, fleet: &Fleet, count: u64) -> Senders {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = (0..count)
+            .map(|n| {
+                let mut producer = Producer::create(dir, ProducerConfig::new(n + 1)).expect("a ledger");
+                let (addr, stop) = (fleet.collect.addr, stop.clone());
+                std::thread::spawn(move || {
+                    let (mut client, clock) = (Client::new(addr), RealClock::new());
+                    while !stop.load(Relaxed) || producer.has_pending() {
+                        let prepared = producer.next(10, clock.now()).expect("written");
+                        let answer = client.post("/v1/events", prepared.content_type, &prepared.body);
+                        match answer {
+                            Ok(r) if r.status == 200 || r.status == 400 => {
+                                let answer: Answer = serde_json::from_slice(&r.body).expect("an answer");
+                                producer.acknowledge(&answer).expect("written").expect("a right answer");
+                            }
+                            Ok(r) => assert!(matches!(r.status, 429 | 503), "status {}: {}", r.status, r.text()),
+                            Err(_) => client = Client::new(addr),
+                        }
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                })
+            })
+            .collect();
+        Senders { stop, threads }
+    }
+
+    fn end(self) {
+        self.stop.store(true, Relaxed);
+        self.threads.into_iter().for_each(|t| t.join().expect("a sender"));
+    }
+}
+
+/// Reads all topics while they are written.
+struct Watcher {
+    stop: Arc<AtomicBool>,
+    outputs: Arc<Mutex<Outputs>>,
+    /// The longest time in which nothing came into `enriched`.
+    thread: JoinHandle<Duration>,
+}
+
+impl Watcher {
+    fn start(kafka: &KafkaConfig) -> Watcher {
+        let (stop, outputs) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Outputs::default())));
+        let (stopped, shared) = (stop.clone(), outputs.clone());
+        let log = KafkaLog::connect(KafkaConfig { slot: "watch".into(), ..kafka.clone() }).expect("connects");
+        let thread = std::thread::spawn(move || {
+            let (mut longest, mut last, mut seen) = (Duration::ZERO, Instant::now(), 0);
+            while !stopped.load(Relaxed) {
+                let mut outputs = shared.lock().expect("no panic while held");
+                outputs.read(&*log).unwrap_or_else(|what| panic!("the reader: {what}"));
+                let now = outputs.enriched.len();
+                drop(outputs);
+                if seen > 0 {
+                    longest = longest.max(last.elapsed());
+                }
+                if now > seen {
+                    if seen > 0 && last.elapsed() > Duration::from_secs(4) {
+                        eprintln!("nothing was enriched for {:?}", last.elapsed());
+                    }
+                    (seen, last) = (now, Instant::now());
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            longest
+        });
+        Watcher { stop, outputs, thread }
+    }
+}
+
+/// What was made of what was sent, once all is quiet; panics with the laws that are broken.
+fn judge(kafka: &KafkaConfig, ledger_dir: &Path, watcher: Watcher) {
+    let begun = Instant::now();
+    let mut last = Vec::new();
+    loop {
+        let outputs = watcher.outputs.lock().expect("no panic while held").clone();
+        let model = Model::of(&outputs.raw);
+        let mut ledger = Ledger::open(ledger_dir).expect("a ledger");
+        ledger.refresh().expect("readable");
+        let world = World { ledger: &ledger, outputs: &outputs, model: &model, sessions: Some(RULES) };
+        let mut violations = laws::check(&world);
+        violations.extend(law::l8_sessions_equal_the_model(&world, RULES));
+        if violations.is_empty() && outputs.enriched.len() >= model.enriched {
+            eprintln!(
+                "raw {}, enriched {}, sessions {}, late {}, dead letters {}; quiet after {:?}",
+                outputs.raw.len(),
+                outputs.enriched.len(),
+                law::ends(&world).sessions().len(),
+                outputs.late.len(),
+                outputs.dlq.len(),
+                begun.elapsed()
+            );
+            break;
+        }
+        last = violations;
+        if begun.elapsed() > QUIET {
+            let said: Vec<_> = last.iter().map(ToString::to_string).collect();
+            panic!("laws are broken:\n{}\nenriched {} of {}", said.join("\n"), outputs.enriched.len(), model.enriched);
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    drop(last);
+    // Anything that comes twice would come by now.
+    std::thread::sleep(Duration::from_millis(500));
+    watcher.stop.store(true, Relaxed);
+    let longest = watcher.thread.join().expect("the reader");
+    eprintln!("the longest time in which nothing was enriched: {longest:?}");
+    let log = KafkaLog::connect(KafkaConfig { slot: "again".into(), ..kafka.clone() }).expect("connects");
+    let mut again = Outputs::default();
+    again.read(&*log).expect("readable");
+    let watched = watcher.outputs.lock().expect("no panic while held");
+    for name in ALL_TOPICS {
+        assert_eq!(watched.topic(name).rows, again.topic(name).rows, "who read {name} meanwhile saw something else");
+    }
+}
+
+/// Members are killed and stopped, then the broker, over and over.
+#[test]
+fn workers_and_brokers_are_killed_and_stopped_in_turn() {
+    let brokers = if long() { 3 } else { 1 };
+    let mut cluster = Cluster::start(ClusterConfig { brokers, ..ClusterConfig::default() }).expect("brokers");
+    let kafka = cluster.fresh(PARTITIONS);
+    let dir = tempfile::Builder::new().prefix("ouzel-kafka").tempdir().expect("a directory");
+    let ledger = dir.path().join("ledger");
+    std::fs::create_dir_all(&ledger).expect("made");
+    let mut fleet = Fleet::start(&kafka, dir.path(), 3, &[]);
+    let senders = Senders::start(&ledger, &fleet, 2);
+    let watcher = Watcher::start(&kafka);
+    let (begun, time) = (Instant::now(), Duration::from_secs(if long() { 600 } else { 60 }));
+    std::thread::sleep(Duration::from_secs(3));
+    let mut turn = 0;
+    while begun.elapsed() < time {
+        let worker = turn % 3;
+        let broker = turn % brokers as usize;
+        match turn % 5 {
+            0 => {
+                eprintln!("{:?} worker {worker} is killed", begun.elapsed());
+                fleet.kill_worker(worker);
+                std::thread::sleep(Duration::from_secs(1));
+                fleet.start_worker(worker);
+            }
+            1 => {
+                eprintln!("{:?} worker {worker} stands still", begun.elapsed());
+                fleet.signal(worker, libc::SIGSTOP);
+                std::thread::sleep(Duration::from_secs(9));
+                fleet.signal(worker, libc::SIGCONT);
+            }
+            2 => {
+                eprintln!("{:?} broker {broker} is killed", begun.elapsed());
+                cluster.kill(broker);
+                cluster.start_broker(broker).expect("starts");
+                cluster.wait_ready().expect("ready");
+            }
+            3 => {
+                eprintln!("{:?} worker {worker} is killed for long", begun.elapsed());
+                fleet.kill_worker(worker);
+                std::thread::sleep(Duration::from_secs(8));
+                fleet.start_worker(worker);
+            }
+            _ => {
+                eprintln!("{:?} broker {broker} is stopped", begun.elapsed());
+                cluster.stop(broker);
+                cluster.start_broker(broker).expect("starts");
+                cluster.wait_ready().expect("ready");
+            }
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        turn += 1;
+    }
+    senders.end();
+    judge(&kafka, &ledger, watcher);
+    fleet.stop();
+}
