@@ -205,6 +205,28 @@ impl Cursor {
     }
 }
 
+impl State {
+    /// Where too much is read ahead, what nobody used for long is given up; and where somebody waits for records, what was not
+    /// used since he came: he would wait for good. Whoever comes back for it is placed anew.
+    fn make_room(&mut self) {
+        while self.bytes > AHEAD_MAX {
+            let waits = self.cursors.values().filter(|c| c.chunks.is_empty() && !c.at_end && c.failed.is_none());
+            let since = waits.map(|c| c.used.elapsed()).filter(|since| *since < IDLE).max();
+            let (at, idle) =
+                match self.cursors.iter().filter(|(_, c)| !c.chunks.is_empty()).max_by_key(|(_, c)| c.used.elapsed()) {
+                    Some((at, longest)) => (*at, longest.used.elapsed()),
+                    None => return,
+                };
+            if idle <= IDLE && since.is_none_or(|since| idle <= since) {
+                return;
+            }
+            let gone = self.cursors.remove(&at).expect("it was there");
+            self.bytes -= gone.bytes();
+            self.moves.push((at, None));
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -327,7 +349,8 @@ impl Poll {
         while !self.shared.stop.load(Relaxed) {
             self.move_cursors();
             {
-                let state = self.shared.lock();
+                let mut state = self.shared.lock();
+                state.make_room();
                 if state.bytes > AHEAD_MAX {
                     let _ = self.shared.changed.wait_timeout(state, POLL);
                     continue;
@@ -378,15 +401,6 @@ impl Poll {
                 cursor.tail = new.tail;
                 cursor.at_end = new.at_end;
                 state.bytes += bytes;
-            }
-        }
-        // Cursors of those who went away.
-        if state.bytes > AHEAD_MAX {
-            let idle = state.cursors.iter().filter(|(_, c)| c.used.elapsed() > IDLE).map(|(at, _)| *at);
-            for at in idle.collect::<Vec<_>>() {
-                let gone = state.cursors.remove(&at).expect("it was there");
-                state.bytes -= gone.bytes();
-                state.moves.push((at, None));
             }
         }
         drop(state);

@@ -297,7 +297,10 @@ pub fn expect_copied(config: &KafkaConfig, feed: Feed, copiers: Copiers) {
     std::thread::sleep(Duration::from_millis(300));
     reader.stop.store(true, Relaxed);
     let stalled = reader.thread.join().expect("the reader");
-    println!("{all} records; the reader's longest wait {stalled:?}; all was there {:?} after the last", begun.elapsed());
+    println!(
+        "{all} records; the reader's longest wait {stalled:?}; all was there {:?} after the last",
+        begun.elapsed()
+    );
     let log = KafkaLog::connect(KafkaConfig { slot: "check".into(), ..config.clone() }).expect("connects");
     let watched = reader.seen.lock().expect("no panic while held").clone();
     for (p, fed) in fed.iter().enumerate() {
