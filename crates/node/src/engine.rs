@@ -209,7 +209,14 @@ impl Engine {
     pub fn start_with(config: &Config, output: Option<To>, world: &World, start: &Start) -> Result<Engine, StartError> {
         let who = Who { role: start.roles.to_string(), slot: start.slot.clone() };
         let carrier = Arc::new(Carrier::open(config, world, &who)?);
-        let store = store(config, world).map_err(StartError::Store);
+        let store = store(config, world).and_then(|store| {
+            // Before there is anything to lose.
+            if carrier.is_shared() && config.sessions.enabled && start.roles.sessions {
+                state::place::probe(&*store, &*world.rng).map_err(|e| e.to_string())?;
+            }
+            Ok(store)
+        });
+        let store = store.map_err(StartError::Store);
         let mut own = config.clone();
         own.data.dir = local_dir(config, &who);
         let started = store.and_then(|store| Engine::start_on(&own, output, world, &carrier, start, &store));

@@ -27,7 +27,7 @@ use crate::engine::{StartError, World};
 use crate::lookups::unasked::Unasked;
 use crate::sessions::STATE_DIR;
 use stage::facts::Sources;
-use state::{Directory, Store};
+use state::{Directory, Place, Store};
 
 /// What the process may spend on telling duplicates.
 pub fn dedup(config: &Config) -> DedupConfig {
@@ -65,14 +65,19 @@ pub fn local_dir(config: &Config, who: &Who) -> PathBuf {
 /// # Errors
 /// What is wrong with the place, or that this program cannot use it.
 pub fn store(config: &Config, world: &World) -> Result<Arc<dyn Store>, String> {
+    let dir = config.data.dir.join(STATE_DIR);
     match &config.state.store {
-        None => Ok(Arc::new(Directory::new(world.fs.clone(), &config.data.dir.join(STATE_DIR)))),
-        Some(config::Store::Directory(dir)) => {
-            let mine = world.rng.next_u128() as u64;
-            Ok(Arc::new(Directory::shared(world.fs.clone(), dir, world.clock.clone(), mine)))
-        }
+        None if config.kafka.is_none() => Ok(Arc::new(Directory::new(world.fs.clone(), &dir))),
+        None => shared(dir, world),
+        Some(config::Store::Directory(dir)) => shared(dir.clone(), world),
         Some(config::Store::Bucket(bucket)) => crate::bucket::open(bucket, world),
     }
+}
+
+/// A directory that several processes write to.
+fn shared(dir: PathBuf, world: &World) -> Result<Arc<dyn Store>, String> {
+    let store = Place::Directory(dir).open(world.fs.clone(), world.clock.clone(), world.rng.clone());
+    store.map_err(|e| e.to_string())
 }
 
 /// The journal's part of the configuration.

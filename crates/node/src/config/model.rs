@@ -8,6 +8,7 @@ use enrich::condition::Condition;
 use enrich::path::{Base, Path};
 use event::Field;
 use session::SessionsConfig;
+use state::PlaceConfig;
 use wire::{ClockMode, DecoderConfig, FieldMap, Limits, Preset};
 
 use super::remote::{Cache, Remote};
@@ -304,9 +305,22 @@ pub struct Bucket {
     pub url: String,
     pub endpoint: Option<String>,
     pub region: Option<String>,
-    pub path_style: bool,
+    /// `None`: with an endpoint.
+    pub path_style: Option<bool>,
     /// (id, key); `None`: as the environment says.
     pub keys: Option<(SecretRef, SecretRef)>,
+}
+
+impl Bucket {
+    /// The place, without its keys.
+    pub fn place(&self) -> PlaceConfig {
+        PlaceConfig {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            ..PlaceConfig::new(&self.url)
+        }
+    }
 }
 
 impl Config {

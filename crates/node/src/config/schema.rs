@@ -1466,7 +1466,7 @@ pub static KEYS: &[Key] = &[
     key(
         "state.path_style",
         Switch,
-        Is("false"),
+        Means("true where there is a `state.endpoint`"),
         "true",
         &["force_path_style"],
         "Whether the bucket's name stands in the path and not in the host's name, as most stores beside AWS want it.",

@@ -49,7 +49,7 @@ pub(super) fn state(r: &mut Reader, at: &At<'_>, named: Named<'_>) -> State {
 fn store(r: &mut Reader, at: &At<'_>, mut named: Named<'_>) -> Option<Store> {
     let place = r.store(at, "store");
     let (endpoint, region) = (r.text(at, "endpoint"), r.text(at, "region"));
-    let path_style = r.switch(at, "path_style").expect(DEFAULT);
+    let path_style = r.switch(at, "path_style");
     let mut secret = |r: &mut Reader, key: &'static str, name: &str| {
         let secret = r.secret(at, name)?;
         named.secret(key, &secret, at, name, None);
@@ -59,7 +59,7 @@ fn store(r: &mut Reader, at: &At<'_>, mut named: Named<'_>) -> Option<Store> {
     let key = secret(r, "state.secret_key", "secret_key");
     let is_bucket = place.as_deref().is_some_and(|place| place.starts_with(S3));
     for name in ["endpoint", "region", "path_style", "access_key", "secret_key"] {
-        if at.member(name).is_some() && !is_bucket && (name != "path_style" || path_style) {
+        if at.member(name).is_some() && !is_bucket {
             let message = format!("`state.{name}` is for object storage, and `state.store` names none");
             let found = Found::new(ProblemKind::Conflict, at.key_spot(name), message);
             r.found.push(found.help("for example: store = \"s3://snapshots/ouzel\""));
@@ -72,10 +72,16 @@ fn store(r: &mut Reader, at: &At<'_>, mut named: Named<'_>) -> Option<Store> {
         }
     }
     let place = place?;
-    Some(match is_bucket {
-        false => Store::Directory(place.into()),
-        true => Store::Bucket(Box::new(Bucket { url: place, endpoint, region, path_style, keys: id.zip(key) })),
-    })
+    if !is_bucket {
+        return Some(Store::Directory(place.into()));
+    }
+    let bucket = Bucket { url: place, endpoint, region, path_style, keys: id.zip(key) };
+    if let Err(e) = bucket.place().build() {
+        let name = if matches!(e, state::PlaceError::Endpoint { .. }) { "endpoint" } else { "store" };
+        let message = format!("`state.{name}` cannot be used: {e}");
+        r.found.push(Found::new(ProblemKind::BadValue, at.spot_of(name), message));
+    }
+    Some(Store::Bucket(Box::new(bucket)))
 }
 
 impl Config {
