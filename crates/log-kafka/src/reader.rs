@@ -473,3 +473,59 @@ impl Incoming {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use event::topic::RAW;
+
+    use super::*;
+
+    fn cursor(bytes: usize, used_ago: Duration) -> Cursor {
+        let chunk = Chunk { base: 0, count: 1, bytes: vec![0; bytes].into() };
+        let chunks = (bytes > 0).then_some(chunk).into_iter().collect();
+        let used = Instant::now().checked_sub(used_ago).expect("the machine has run for some seconds");
+        Cursor { chunks, next: 0, tail: u64::from(bytes > 0), at_end: false, failed: None, used }
+    }
+
+    fn left(cursors: &[(usize, u64)]) -> Vec<u32> {
+        let cursors = (0..)
+            .zip(cursors)
+            .map(|(p, (mib, ago_ms))| (RAW.partition(p), cursor(mib << 20, Duration::from_millis(*ago_ms))));
+        let cursors: HashMap<_, _> = cursors.collect();
+        let bytes = cursors.values().map(Cursor::bytes).sum();
+        let mut state = State { cursors, moves: Vec::new(), bytes };
+        state.make_room();
+        assert_eq!(state.bytes, state.cursors.values().map(Cursor::bytes).sum::<usize>());
+        let mut left: Vec<u32> = state.cursors.keys().map(|at| at.partition).collect();
+        left.sort_unstable();
+        let mut gone: Vec<u32> = state
+            .moves
+            .iter()
+            .map(|(at, to)| (at.partition, to))
+            .map(|(p, to)| {
+                assert_eq!(*to, None);
+                p
+            })
+            .collect();
+        gone.extend(&left);
+        gone.sort_unstable();
+        assert_eq!(gone, (0..gone.len() as u32).collect::<Vec<_>>(), "what is given up is moved away, once");
+        left
+    }
+
+    /// Somebody looked into one partition after the other, and waits in the last.
+    #[test]
+    fn who_waits_is_not_kept_waiting_by_what_was_read_ahead_for_nobody() {
+        assert_eq!(left(&[(30, 400), (30, 300), (30, 200), (0, 0)]), [1, 2, 3]);
+        assert_eq!(left(&[(70, 300), (0, 0)]), [1]);
+    }
+
+    #[test]
+    fn what_is_in_use_stays_while_nobody_waits() {
+        assert_eq!(left(&[(40, 400), (40, 0)]), [0, 1]);
+        assert_eq!(left(&[(40, 6_000), (40, 0)]), [1], "nobody came back for it");
+        assert_eq!(left(&[(10, 60_000), (10, 0), (0, 0)]), [0, 1, 2], "there is room");
+        // He went away himself.
+        assert_eq!(left(&[(40, 400), (40, 0), (0, 60_000)]), [0, 1, 2]);
+    }
+}
