@@ -13,6 +13,7 @@
 //!
 //! It is no part of the product and knows nothing about events.
 
+mod alone;
 mod bench;
 mod demo;
 mod deny;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::services::{self, Services};
 use crate::step::{self, Steps};
-use crate::{Stop, deny, manifests, tidy, workspace};
+use crate::{Stop, alone, deny, manifests, tidy, workspace};
 
 pub fn run() -> Result<()> {
     let data = workspace::test_data()?;
@@ -42,6 +42,7 @@ pub fn run() -> Result<()> {
     })?;
     // Building is a step of its own, so that the time of the tests is theirs.
     steps.step("build", || step::run(tests(&features).arg("--no-run").env("OUZEL_TEST_DATA", &data)))?;
+    steps.step("the embedded default alone", alone::run)?;
     let services = start_services(&mut steps)?;
     let variables = services.variables().iter().cloned();
     steps.step("tests", || step::run(tests(&features).env("OUZEL_TEST_DATA", &data).envs(variables)))?;
