@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use log_kafka::broker::{Cluster, ClusterConfig};
 use log::Log;
+use log_kafka::broker::{Cluster, ClusterConfig};
 use log_kafka::{KafkaConfig, KafkaLog};
 use seam::{Clock, RealClock};
 use sim::http::Client;

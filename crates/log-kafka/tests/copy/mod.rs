@@ -137,7 +137,11 @@ impl Copiers {
         let counts = || self.reader.seen.lock().expect("no panic while held").iter().map(Vec::len).collect::<Vec<_>>();
         let (before, begun) = (counts(), Instant::now());
         while counts().iter().zip(&before).any(|(now, before)| now <= before) {
-            assert!(begun.elapsed() < quiet(), "the copy is wrong: some partition is not copied: {before:?}, {:?}", counts());
+            assert!(
+                begun.elapsed() < quiet(),
+                "the copy is wrong: some partition is not copied: {before:?}, {:?}",
+                counts()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
