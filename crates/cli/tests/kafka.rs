@@ -304,3 +304,64 @@ fn workers_and_brokers_are_killed_and_stopped_in_turn() {
     judge(&kafka, &ledger, watcher);
     fleet.stop();
 }
+
+/// All records of a topic that are there by now: (key, value).
+fn records(log: &dyn Log, topic: event::TopicId) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut all = Vec::new();
+    for at in (0..PARTITIONS).map(|p| topic.partition(p)) {
+        let (mut next, end) = log.bounds(at).expect("bounds");
+        while next < end {
+            let fetch = log.fetch(at, next, 1 << 20).expect("readable");
+            for (_, r) in fetch.chunks.iter().flat_map(|c| c.records()).flatten() {
+                all.push((r.key.to_vec(), r.value.unwrap_or_default().to_vec()));
+            }
+            next = fetch.next;
+        }
+    }
+    all
+}
+
+/// Another program writes into topics that are ours: what it wrote is set aside, byte for byte, and nobody stops.
+#[test]
+fn what_others_write_into_our_topics_is_set_aside() {
+    let cluster = Cluster::start(ClusterConfig::default()).expect("a broker");
+    let kafka = cluster.fresh(PARTITIONS);
+    let dir = tempfile::Builder::new().prefix("ouzel-kafka").tempdir().expect("a directory");
+    let fleet = Fleet::start(&kafka, dir.path(), 1, &[]);
+    let log = KafkaLog::connect(KafkaConfig { slot: "other".into(), ..kafka.clone() }).expect("connects");
+    let mut client = Client::new(fleet.collect.addr);
+    let event =
+        |n: u32| format!("{{\"type\":\"track\",\"event\":\"seen\",\"messageId\":\"e{n}\",\"anonymousId\":\"v{n}\"}}\n");
+    let mut sent = 0;
+    for round in 0..10u32 {
+        for topic in [event::topic::RAW, event::topic::ENRICHED] {
+            let mut block = event::BlockBuilder::new(topic.partition(round % PARTITIONS));
+            block.push(b"", b"", Some(&[format!("garbage {round}\0\u{fffd}").as_bytes()]));
+            block.push(b"key", b"\x07no header", Some(&[&[0xff, 0xfe, round as u8]]));
+            block.push(b"{}", b"", None);
+            let commit = log::Commit { blocks: vec![block.finish()], ..log::Commit::default() };
+            assert!(matches!(log.submit(commit).wait(), log::Outcome::Committed(_)));
+        }
+        let body: String = (sent..sent + 20).map(event).collect();
+        let answer = client.post("/v1/events", "application/x-ndjson", body.as_bytes()).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        sent += 20;
+    }
+    let begun = Instant::now();
+    let foreign = || {
+        let letters = records(&*log, event::topic::DLQ).into_iter();
+        letters.filter(|(_, value)| String::from_utf8_lossy(value).contains("\"foreign_record\"")).collect::<Vec<_>>()
+    };
+    let enriched = || {
+        let all = records(&*log, event::topic::ENRICHED).into_iter();
+        all.filter(|(_, value)| String::from_utf8_lossy(value).contains("\"enriched\":")).count()
+    };
+    while (foreign().len() < 60 || enriched() < sent as usize) && begun.elapsed() < QUIET {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let letters = foreign();
+    assert_eq!((letters.len(), enriched()), (60, sent as usize));
+    let has = |text: &str| letters.iter().any(|(_, value)| String::from_utf8_lossy(value).contains(text));
+    assert!(has("garbage 3"), "its bytes are kept");
+    fleet.stop();
+}

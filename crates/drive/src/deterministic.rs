@@ -95,6 +95,10 @@ impl<O: Operator> Driver<O> {
     fn step(&mut self, batch: &Batch, n: usize, out: &mut Effects) {
         let (operator, state) = (&*self.operator, &mut self.state);
         let entry = batch.entry(n);
+        if entry.verdict == Verdict::Foreign {
+            // It says nothing of time.
+            return set_aside(operator, batch, n, out);
+        }
         out.position = Source::of(batch.input.topic, batch.input.partition, entry.offset);
         if entry.verdict == Verdict::Control {
             out.progress.control += 1;

@@ -211,7 +211,9 @@ impl Window {
 
     /// When the event of a record was received.
     pub fn received(&self, pick: Pick) -> Micros {
-        self.flights[pick.flight].batch.entry(pick.n as usize).header.received_time()
+        let batch = &self.flights[pick.flight].batch;
+        let entry = batch.entry(pick.n as usize);
+        if entry.verdict == Verdict::Foreign { batch.at } else { entry.header.received_time() }
     }
 
     pub fn offset(&self, pick: Pick) -> Offset {

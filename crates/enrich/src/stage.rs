@@ -341,6 +341,7 @@ impl Operator for Enrich {
                     self.set_aside(batch, &entry, Code::ConflictingDuplicate, message, out);
                 }
                 Verdict::Control => out.progress.control += 1,
+                Verdict::Foreign => self.quarantine(batch, n, out),
             }
         }
     }
@@ -355,8 +356,11 @@ impl Operator for Enrich {
 
     fn quarantine(&self, batch: &Batch, n: usize, out: &mut Effects) {
         let entry = batch.entry(n);
-        let message = "an enricher failed on this event; its neighbours went on";
-        self.set_aside(batch, &entry, Code::OperatorPanic, message, out);
+        let (code, message) = match entry.verdict {
+            Verdict::Foreign => (Code::ForeignRecord, "it was written into `raw` by another program than Ouzel"),
+            _ => (Code::OperatorPanic, "an enricher failed on this event; its neighbours went on"),
+        };
+        self.set_aside(batch, &entry, code, message, out);
     }
 }
 

@@ -45,6 +45,7 @@ codes! {
     BadLine = 12, "bad_line", Refused, "The line does not have the shape of its format (access log, CSV).";
     ConflictingDuplicate = 20, "conflicting_duplicate", Quarantined, "The id was used before by another payload.";
     OperatorPanic = 21, "operator_panic", Quarantined, "An operator failed on this event; its neighbours went on.";
+    ForeignRecord = 22, "foreign_record", Quarantined, "The record was written into the topic by another program.";
     Future = 30, "future", Flagged, "The event's time is more than `max_future` ahead of its receipt.";
     Derived = 31, "derived", Flagged, "The event had no id; one was derived from its position.";
     AtLeastOnce = 32, "at_least_once", Flagged, "The event had no id and no position; a resend would be a new event.";

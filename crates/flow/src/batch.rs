@@ -1,6 +1,8 @@
 //! Records of one input partition, in order. A batch is a unit of I/O only: any cutting gives the same result (L11).
 
-use event::header::HeaderRef;
+use std::sync::LazyLock;
+
+use event::header::{Header, HeaderRef};
 use event::record::{Chunk, RecordRef, records};
 use event::{Micros, Offset, TopicPartition};
 
@@ -12,11 +14,17 @@ pub struct Batch {
     /// The driver's time when the batch was read: a fact for recording stages, not to be used by deterministic ones.
     pub at: Micros,
     chunks: Vec<Chunk>,
-    /// One per record that has a header; control records are not among them.
     entries: Vec<Place>,
     /// The offset after the last record.
     pub next: Offset,
 }
+
+/// That of a record that has none.
+static NO_HEADER: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut bytes = Vec::new();
+    Header::default().encode(&mut bytes);
+    bytes
+});
 
 struct Place {
     chunk: u32,
@@ -35,7 +43,8 @@ pub struct Entry<'a> {
 }
 
 impl Batch {
-    /// Makes a batch of the records below `until`, calling `judge` once for each in order.
+    /// Makes a batch of the records below `until`, calling `judge` once for each in order; not for those that somebody else
+    /// wrote, which have an empty header here.
     ///
     /// # Errors
     /// The offset of the first record that cannot be read: the log's checksums held, so it was written wrong.
@@ -55,11 +64,10 @@ impl Batch {
                 let start = all.position() as u32;
                 let Some(record) = all.next() else { break };
                 let record = record.map_err(|_| offset)?;
-                let header = record.header().ok_or(offset)?;
                 if until.is_some_and(|until| offset >= until) {
                     break 'chunks;
                 }
-                let verdict = judge(offset, &record, header);
+                let verdict = record.header().map_or(Verdict::Foreign, |header| judge(offset, &record, header));
                 entries.push(Place { chunk: c as u32, start, offset, verdict });
                 offset += 1;
                 next = offset;
@@ -95,7 +103,7 @@ impl Batch {
         let place = &self.entries[n];
         let bytes = &self.chunks[place.chunk as usize].bytes[place.start as usize..];
         let record = records(bytes).next().expect("read before").expect("read before");
-        let header = record.header().expect("read before");
+        let header = record.header().or_else(|| HeaderRef::new(&NO_HEADER)).expect("an empty header is one");
         Entry { offset: place.offset, record, header, verdict: place.verdict }
     }
 

@@ -25,6 +25,8 @@ pub enum Verdict {
     Conflict,
     /// A control record.
     Control,
+    /// It has no header of ours: somebody else wrote it. To be quarantined.
+    Foreign,
 }
 
 /// Whether a stage may ask the world.

@@ -141,6 +141,15 @@ impl Cluster {
         self.nodes[n].child.as_ref().map(Child::id)
     }
 
+    /// Whether the broker's process is there.
+    pub fn is_running(&mut self, n: usize) -> bool {
+        let child = &mut self.nodes[n].child;
+        if child.as_mut().is_some_and(|c| !matches!(c.try_wait(), Ok(None))) {
+            *child = None;
+        }
+        child.is_some()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self, n: usize) {
         if let Some(mut child) = self.nodes[n].child.take() {

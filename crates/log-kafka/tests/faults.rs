@@ -131,6 +131,64 @@ fn the_dead_that_walk() {
     expect_copied(&config, feed, copiers);
 }
 
+/// The broker's disk is full: what it cannot write it does not acknowledge, and it ends itself. With room it goes on.
+#[test]
+fn a_broker_whose_disk_is_full() {
+    let Some(disk) = Disk::mount(300) else { return };
+    let config = ClusterConfig { dir: Some(disk.0.join("kafka")), ..ClusterConfig::default() };
+    let mut cluster = Cluster::start(config).expect("a broker");
+    let config = cluster.fresh(2);
+    let feed = Feed::start(&config);
+    let copiers = Copiers::start(&config, 1);
+    copiers.wait_for_all();
+    let filler = disk.0.join("filler");
+    let full = std::fs::File::create(&filler).and_then(|mut file| {
+        loop {
+            std::io::Write::write_all(&mut file, &[0; 1 << 16])?;
+        }
+    });
+    let why: Result<(), std::io::Error> = full;
+    println!("the disk: {}", why.expect_err("it is full"));
+    let begun = Instant::now();
+    while cluster.is_running(0) && begun.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("the broker has ended itself: {} after {:?}", !cluster.is_running(0), begun.elapsed());
+    std::fs::remove_file(&filler).expect("removed");
+    if !cluster.is_running(0) {
+        cluster.start_broker(0).expect("starts");
+        cluster.wait_ready().expect("ready");
+    }
+    copiers.wait_for_all();
+    expect_copied(&config, feed, copiers);
+}
+
+/// A disk in memory of so many mebibytes, until it is dropped.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    /// `None`: this user may not, which is said, and is no answer where a machine judges.
+    fn mount(mebibytes: u32) -> Option<Disk> {
+        let dir = std::env::temp_dir().join(format!("ouzel-disk-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("made");
+        let size = format!("size={mebibytes}m");
+        let done = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(&dir).status();
+        if done.is_ok_and(|status| status.success()) {
+            return Some(Disk(dir));
+        }
+        assert!(std::env::var_os("CI").is_none(), "a small disk cannot be mounted: run this as root");
+        eprintln!("SKIPPED: a small disk cannot be mounted: only root may");
+        None
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
 /// A process of the other stories; by itself it does nothing.
 #[test]
 fn copier() {

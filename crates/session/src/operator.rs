@@ -124,11 +124,15 @@ impl Operator for SessionStage {
         let id = entry.header.json(Field::ID, value).or(entry.header.inherited_value(Field::ID)).unwrap_or_default();
         let id = id.strip_prefix(b"\"").and_then(|i| i.strip_suffix(b"\"")).unwrap_or(id);
         let position = format!("{}@{}", batch.input, entry.offset);
+        let (code, message) = match entry.verdict {
+            Verdict::Foreign => (Code::ForeignRecord, "it was written into `enriched` by another program than Ouzel"),
+            _ => (Code::OperatorPanic, "the sessions stage failed on this event; its neighbours went on"),
+        };
         let mut dead = Vec::new();
         DeadLetter {
-            code: Code::OperatorPanic,
+            code,
             pointer: "",
-            message: "the sessions stage failed on this event; its neighbours went on",
+            message,
             source: &String::from_utf8_lossy(entry.header.inherited_value(Field::SOURCE).unwrap_or_default()),
             position: &position,
             received: entry.header.received_time(),
