@@ -8,7 +8,10 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 COPY xtask xtask
-RUN cargo build --locked --release --package ouzel-cli
+# With Kafka: its client and OpenSSL are compiled in, which takes a compiler for C++, make and Perl. Without: an empty one.
+ARG FEATURES=kafka
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ make perl && rm -rf /var/lib/apt/lists/*
+RUN cargo build --locked --release --package ouzel-cli --features "$FEATURES"
 
 FROM debian:trixie-slim
 # A user of its own, who owns one directory and cannot log in.

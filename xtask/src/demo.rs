@@ -37,13 +37,17 @@ pub fn run() -> Result<()> {
 }
 
 pub fn build() -> Result<()> {
-    step::run(step::cargo().current_dir(workspace::root()).args([
-        "build",
-        "--locked",
-        "--release",
-        "--package",
-        "ouzel-cli",
-    ]))
+    build_with(&[])
+}
+
+/// The same with features beside the default ones.
+pub fn build_with(features: &[&str]) -> Result<()> {
+    let mut cargo = step::cargo();
+    cargo.current_dir(workspace::root()).args(["build", "--locked", "--release", "--package", "ouzel-cli"]);
+    if !features.is_empty() {
+        cargo.args(["--features", &features.join(",")]);
+    }
+    step::run(&mut cargo)
 }
 
 /// The binary that [`build`] made.

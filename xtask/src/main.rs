@@ -6,17 +6,21 @@
 //! * [`tidy`]: the rules a compiler does not know: layers, names, links, pages
 //! * [`demo`]: builds the program and runs it on the committed examples
 //! * [`bench`]: measures, and writes the figures to `docs/benchmarks.md`
+//! * [`manifests`]: the manifests for Kubernetes, by its schemas
 //! * [`peers`]: builds the programs that Ouzel is measured against
 //! * [`sim`]: simulated worlds by their seeds, and the story of one
 //! * [`prove`]: the long forms of the tests
 //!
 //! It is no part of the product and knows nothing about events.
 
+mod alone;
 mod bench;
 mod demo;
 mod deny;
+mod manifests;
 mod peers;
 mod prove;
+mod python;
 mod services;
 mod sim;
 mod step;
@@ -37,6 +41,7 @@ cargo xtask <command>
       [--dry]        print only
   peers              build the programs of bench/peers (Maven, Java 17), print the command for `--peer`
   sim [options]      simulated worlds by their seeds; --seed S tells the story of one, --help lists the rest
+  manifests          examples/kubernetes, judged by the schemas of Kubernetes (pip, once)
   services           PostgreSQL, MariaDB and Redis for tests that are run by hand, until Ctrl-C, and the jars of Kafka
       [-- COMMAND]   for one command, as `cargo xtask services -- cargo test --profile ci -p ouzel-lookup`
   prove              the long tests: 200 kill cycles, power loss, many seeds (an hour or more)
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["bench", options @ ..] => bench::Options::parse(options).and_then(|options| bench::run(&options)),
         ["peers"] => peers::run(),
+        ["manifests"] => manifests::run(),
         ["sim", options @ ..] => sim::run(options),
         ["services"] => services::run(),
         ["services", "--", command @ ..] => services::run_command(command),

@@ -1,7 +1,7 @@
 //! The programs that Ouzel is measured against: built from `bench/peers`, tested, and told as the command that
 //! `ouzel bench kafka --peer` takes. Nothing is written into the source tree.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -35,10 +35,8 @@ pub fn run() -> Result<()> {
 
 /// The command of the Kafka Streams job that was built there; the job's own arguments follow it.
 fn streams(java: &Path, built: &Path) -> String {
-    let jars: [PathBuf; 2] = [built.join("kafka-streams-peer.jar"), built.join("libs/*")];
-    let path = jars.map(|jar| jar.display().to_string()).join(":");
-    // Quoted for a shell: it must not read the star.
-    format!("{} {} -cp '{path}' ouzel.peer.Main", java.display(), JVM.join(" "))
+    let jar = built.join("kafka-streams-peer.jar");
+    format!("{} {} -jar {}", java.display(), JVM.join(" "), jar.display())
 }
 
 #[cfg(test)]
@@ -46,11 +44,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_is_one_line_that_a_shell_takes() {
-        let command = streams(Path::new("/usr/bin/java"), Path::new("/a b"));
-        let jvm = JVM.join(" ");
-        let want = format!("/usr/bin/java {jvm} -cp '/a b/kafka-streams-peer.jar:/a b/libs/*' ouzel.peer.Main");
-        assert_eq!(command, want);
+    fn the_command_is_one_line() {
+        let command = streams(Path::new("/usr/bin/java"), Path::new("/a"));
+        assert_eq!(command, "/usr/bin/java -Xms1g -Xmx1g -XX:+UseParallelGC -jar /a/kafka-streams-peer.jar");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::services::{self, Services};
 use crate::step::{self, Steps};
-use crate::{Stop, deny, tidy, workspace};
+use crate::{Stop, alone, deny, manifests, tidy, workspace};
 
 pub fn run() -> Result<()> {
     let data = workspace::test_data()?;
@@ -23,6 +23,7 @@ pub fn run() -> Result<()> {
     // Started only for the tests, but what is missing is said before minutes of building.
     steps.step("servers for tests are installed", services::install::all)?;
     steps.step("Kafka for tests is there", || services::kafka::libs().map(drop))?;
+    steps.step("manifests", manifests::run)?;
     let features = features()?;
     steps.step("clippy", || {
         step::run(cargo().args([
@@ -41,6 +42,7 @@ pub fn run() -> Result<()> {
     })?;
     // Building is a step of its own, so that the time of the tests is theirs.
     steps.step("build", || step::run(tests(&features).arg("--no-run").env("OUZEL_TEST_DATA", &data)))?;
+    steps.step("the embedded default alone", alone::run)?;
     let services = start_services(&mut steps)?;
     let variables = services.variables().iter().cloned();
     steps.step("tests", || step::run(tests(&features).env("OUZEL_TEST_DATA", &data).envs(variables)))?;

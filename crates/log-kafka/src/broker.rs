@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use log::LogError;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::config::KafkaConfig;
@@ -115,6 +116,14 @@ impl Cluster {
         }
     }
 
+    /// Removes the topics of a configuration, so that their disk and memory are free for others.
+    ///
+    /// # Errors
+    /// What the brokers refuse.
+    pub fn remove(&self, config: &KafkaConfig) -> Result<(), LogError> {
+        topics::remove(config)
+    }
+
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -165,7 +174,9 @@ impl Cluster {
         let log = std::fs::File::options().create(true).append(true).open(self.log(n));
         let log = log.map_err(|e| e.to_string())?;
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(|e| e.to_string())?).stderr(log);
-        self.nodes[n].child = Some(spawn(command)?);
+        let child = spawn(command);
+        self.nodes[n].child =
+            Some(child.map_err(|e| format!("java does not start: {e}; Kafka needs Java 17 or newer"))?);
         Ok(())
     }
 
@@ -307,7 +318,10 @@ impl Node {
 }
 
 /// Starts a process that is killed when this one ends, however it ends.
-fn spawn(mut command: Command) -> Result<Child, String> {
+///
+/// # Errors
+/// Why it does not start.
+pub fn spawn(mut command: Command) -> Result<Child, String> {
     // SAFETY: one call, which allocates nothing, between fork and exec.
     unsafe {
         command.pre_exec(|| {
@@ -318,7 +332,7 @@ fn spawn(mut command: Command) -> Result<Child, String> {
     // IMPORTANT: by a thread that never ends: the signal comes when the thread ends that forked.
     let (started, child) = channel();
     std::thread::Builder::new()
-        .name("kafka-broker".to_owned())
+        .name("spawn".to_owned())
         .spawn(move || {
             let _ = started.send(command.spawn());
             loop {
@@ -327,7 +341,7 @@ fn spawn(mut command: Command) -> Result<Child, String> {
         })
         .map_err(|e| e.to_string())?;
     let child = child.recv().map_err(|e| e.to_string())?;
-    child.map_err(|e| format!("java does not start: {e}; Kafka needs Java 17 or newer"))
+    child.map_err(|e| e.to_string())
 }
 
 fn free_ports() -> Result<[u16; 3], String> {

@@ -16,7 +16,7 @@ use crate::config::KafkaConfig;
 use crate::door::Door;
 use crate::membership::Member;
 use crate::native::{Client, Kind, Quiet, name, words};
-use crate::position::{self, Stored, Unread};
+use crate::position::{self, Stored};
 use crate::producer::Producer;
 use crate::reader::Readers;
 use crate::transactor::{Owner, Transactor, has_topics};
@@ -27,8 +27,6 @@ const ASK: Duration = Duration::from_secs(5);
 const UNSTABLE: Duration = Duration::from_millis(500);
 /// Within this a committed transaction is marked in all its partitions, but for brokers that are away.
 const MARKED: Duration = Duration::from_secs(2);
-/// Between two looks at such a position.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The log on Kafka.
 pub struct KafkaLog {
@@ -43,6 +41,8 @@ pub(crate) struct Shared {
     pub config: KafkaConfig,
     /// Asks; reads nothing and produces nothing.
     client: Client,
+    /// Ask for the positions of a group, for those that no open transaction may change, or for what they are at present.
+    groups: Mutex<HashMap<(String, bool), Arc<Client>>>,
     readers: Readers,
     news: watch::Sender<u64>,
     closed: AtomicBool,
@@ -106,6 +106,7 @@ impl KafkaLog {
         let news = watch::Sender::new(0);
         let shared = Shared {
             client,
+            groups: Mutex::default(),
             readers: Readers::new(config.clone(), news.clone()),
             config,
             news,
@@ -401,34 +402,57 @@ impl Shared {
         let (name, at) = position::place(&self.config, group, input);
         let topic = self.config.topic(at.topic);
         let begun = Instant::now();
-        let mut looked: Option<Instant> = None;
         let doing = format!("ask for the position of {group}");
         let stable = !planted(Bug::ProducerReused);
         loop {
             let answer =
-                self.asked(&doing, || match position::read(*self.client, &name, &topic, at.partition, stable, ASK) {
+                self.asked(&doing, || match self.position_of(&name, &topic, at.partition, stable, UNSTABLE) {
                     Ok(stored) => Ok(Some(stored)),
-                    Err(Unread::Unstable) => Ok(None),
-                    Err(Unread::Failed(code)) => Err(code),
+                    // Either a transaction is open that has this position in it, or nobody answers.
+                    Err(_) => self.position_of(&name, &topic, at.partition, false, ASK).map(|_| None),
                 })?;
             if let Some(stored) = answer {
                 self.waits(&doing, None);
                 return Ok(stored);
             }
-            let waited = begun.elapsed();
-            if settle && waited > UNSTABLE && looked.is_none_or(|at| at.elapsed() > UNSTABLE) {
-                looked = Some(Instant::now());
-                self.waits(
-                    &doing,
-                    Some(format!("a transaction on {group}'s position is open since {} s", waited.as_secs())),
-                );
+            let since = begun.elapsed().as_secs_f64();
+            self.waits(&doing, Some(format!("a transaction with {group}'s position in it is open since {since:.1} s")));
+            if settle {
                 self.end_orphan_at(&name, &topic, at.partition, "");
             }
             if let Some(e) = self.give_up(begun, || doing.clone()) {
                 return Err(e);
             }
-            std::thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    fn position_of(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: u32,
+        stable: bool,
+        wait: Duration,
+    ) -> Result<Option<Stored>, Code> {
+        let client = {
+            let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            match groups.get(&(group.to_owned(), stable)) {
+                Some(client) => client.clone(),
+                None => {
+                    let mut config =
+                        self.config.consumer(&format!("{}positions-{}", self.config.prefix, self.config.slot), "");
+                    config.set("group.id", group);
+                    config.set("isolation.level", if stable { "read_committed" } else { "read_uncommitted" });
+                    let client = Client::new(&config, Kind::Consumer, Quiet);
+                    let client = client.map_err(|_| Code::RD_KAFKA_RESP_ERR__INVALID_ARG)?;
+                    let client = Arc::new(client);
+                    groups.insert((group.to_owned(), stable), client.clone());
+                    client
+                }
+            }
+        };
+        // Only the first has to find the group's coordinator.
+        position::read(**client, topic, partition, wait)
     }
 
     /// Ends what the last owners of these partitions left open, if they are gone.
@@ -444,7 +468,7 @@ impl Shared {
 
     /// IMPORTANT: only of a committer that is no member any more: the producer of one that is would be fenced.
     fn end_orphan_at(&self, group: &str, topic: &str, partition: u32, mine: &str) {
-        let Ok(Some(stored)) = position::read(*self.client, group, topic, partition, false, ASK) else { return };
+        let Ok(Some(stored)) = self.position_of(group, topic, partition, false, ASK) else { return };
         let Some(committer) = stored.committer.filter(|c| c != mine) else { return };
         if self.is_seated(&committer) {
             return;

@@ -51,6 +51,9 @@ pub fn read(config: &KafkaConfig, groups: &[(&str, TopicId)]) -> Result<Vec<Lag>
     let mut lags = Vec::new();
     for (group, topic) in groups {
         let (name, in_cluster) = (config.group(group), config.topic(*topic));
+        let mut of_group = config.consumer(&format!("{}tools", config.prefix), group);
+        of_group.set("isolation.level", "read_uncommitted");
+        let of_group = Client::new(&of_group, Kind::Consumer, Quiet).map_err(|why| failed("make a client", &why))?;
         let members = loop {
             match position::members(*stable, &name, ASK) {
                 Ok(members) => break members,
@@ -67,8 +70,8 @@ pub fn read(config: &KafkaConfig, groups: &[(&str, TopicId)]) -> Result<Vec<Lag>
             };
             let (_, until) = ends(&stable)?;
             let (_, end) = ends(&all)?;
-            let stored = position::read(*stable, &name, &in_cluster, partition, false, ASK);
-            let stored = stored.map_err(|why| failed(&doing, &format!("{why:?}")))?;
+            let stored = position::read(*of_group, &in_cluster, partition, ASK);
+            let stored = stored.map_err(|code| failed(&doing, &words(code)))?;
             let committer = stored.as_ref().and_then(|s| s.committer.clone());
             lags.push(Lag {
                 group: (*group).to_owned(),

@@ -7,7 +7,8 @@
 //! * [`foreign`]: topics of other people's
 //! * [`topics`]: topics that are wanted and those that are there; [`lag`]: how far groups are behind
 //! * `native`: librdkafka, as far as it is used here; `producer`, `delivery`: records on their way, and what became of them
-//! * [`broker`]: real brokers on this machine, and [`proxy`], which breaks connections to them (feature `broker`)
+//! * [`broker`]: real brokers on this machine, [`proxy`], which breaks connections to them, and [`watch`], which times what is
+//!   read (feature `broker`)
 //!
 //! It does not know what is in a record, keep state, or decide what to work on: the group's coordinator does.
 
@@ -28,6 +29,8 @@ pub mod proxy;
 mod reader;
 pub mod topics;
 mod transactor;
+#[cfg(feature = "broker")]
+pub mod watch;
 
 pub use config::KafkaConfig;
 pub use kafka::{Counts, KafkaLog};

@@ -5,7 +5,7 @@
 //! ```
 //! A position in something that is no topic is that of a group of its own, at the first partition of `raw`.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use base64::Engine;
@@ -48,92 +48,21 @@ pub(crate) struct Stored {
     pub committer: Option<String>,
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) enum Unread {
-    /// A transaction that has this position in it is open.
-    Unstable,
-    Failed(Code),
-}
-
-/// What a group committed for a partition. `stable`: an answer only if no open transaction may still change it.
-pub(crate) fn read(
-    client: Handle,
-    group: &str,
-    topic: &str,
-    partition: u32,
-    stable: bool,
-    wait: Duration,
-) -> Result<Option<Stored>, Unread> {
+/// What the client's group committed for a partition. A client that reads what is committed waits for as long as an open
+/// transaction may still change it.
+pub(crate) fn read(client: Handle, topic: &str, partition: u32, wait: Duration) -> Result<Option<Stored>, Code> {
     let mut list = List::new();
     list.add(topic, partition as i32, rd::RD_KAFKA_OFFSET_INVALID.into());
-    let group = CString::new(group).map_err(|_| Unread::Failed(Code::RD_KAFKA_RESP_ERR__INVALID_ARG))?;
-    let rk = client.rk();
-    // SAFETY: a live client; everything that is made here is freed here, after its last use.
+    // SAFETY: a live consumer and list; what is borrowed from the list is not kept.
     unsafe {
-        let queue = rd::rd_kafka_queue_new(rk);
-        let options =
-            rd::rd_kafka_AdminOptions_new(rk, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-        let mut why = [0 as c_char; 256];
-        let ms = wait.as_millis() as i32;
-        rd::rd_kafka_AdminOptions_set_request_timeout(options, ms, why.as_mut_ptr(), why.len());
-        let _ = native::failure(rd::rd_kafka_AdminOptions_set_require_stable_offsets(options, i32::from(stable)));
-        let mut asked = rd::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), list.raw());
-        rd::rd_kafka_ListConsumerGroupOffsets(rk, &mut asked, 1, options, queue);
-        let event = rd::rd_kafka_queue_poll(queue, ms + 1000);
-        let answer = if event.is_null() {
-            Err(Unread::Failed(Code::RD_KAFKA_RESP_ERR__TIMED_OUT))
-        } else {
-            let answer = answer(event);
-            rd::rd_kafka_event_destroy(event);
-            answer
-        };
-        rd::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
-        rd::rd_kafka_AdminOptions_destroy(options);
-        rd::rd_kafka_queue_destroy(queue);
-        answer
-    }
-}
-
-/// # Safety
-/// A live event that answers such a request.
-unsafe fn answer(event: *mut rd::rd_kafka_event_t) -> Result<Option<Stored>, Unread> {
-    let failed = |code| match code {
-        Code::RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT => Unread::Unstable,
-        code => Unread::Failed(code),
-    };
-    // SAFETY: by the caller's word; what is borrowed from the event is not kept.
-    unsafe {
-        native::ok(rd::rd_kafka_event_error(event)).map_err(failed)?;
-        let result = rd::rd_kafka_event_ListConsumerGroupOffsets_result(event);
-        let mut count = 0;
-        let groups = rd::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
-        if result.is_null() || count == 0 {
-            return Err(Unread::Failed(Code::RD_KAFKA_RESP_ERR__BAD_MSG));
-        }
-        let group = *groups;
-        let error = rd::rd_kafka_group_result_error(group);
-        if !error.is_null() {
-            match rd::rd_kafka_error_code(error) {
-                // A group that nobody ever committed in.
-                Code::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND => return Ok(None),
-                code => return Err(failed(code)),
-            }
-        }
-        let list = rd::rd_kafka_group_result_partitions(group);
-        if list.is_null() || (*list).cnt < 1 {
-            return Ok(None);
-        }
-        let element = &*(*list).elems;
-        native::ok(element.err).map_err(failed)?;
+        native::ok(rd::rd_kafka_committed(client.rk(), list.raw(), wait.as_millis() as i32))?;
+        let element = native::slice((*list.raw()).elems, (*list.raw()).cnt).first();
+        let element = element.ok_or(Code::RD_KAFKA_RESP_ERR__BAD_MSG)?;
+        native::ok(element.err)?;
         if element.offset < 0 {
             return Ok(None);
         }
-        let metadata = if element.metadata.is_null() {
-            &[][..]
-        } else {
-            std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size)
-        };
+        let metadata = native::slice(element.metadata.cast::<u8>(), element.metadata_size as i32);
         let (ours, committer) = match decode(metadata) {
             Some((ours, committer)) => (ours, Some(committer)),
             None => (Vec::new(), None),

@@ -14,8 +14,9 @@ use crate::delivery::{Deliveries, Pending, Slot};
 use crate::native::{Client, Kind, Record, Topic};
 
 pub(crate) struct Producer {
-    pub client: Client,
+    /// IMPORTANT: before the client, which waits in its end for what is still open of it.
     topics: HashMap<TopicId, Topic>,
+    pub client: Client,
 }
 
 /// Why the records of a commit are not with the client.
@@ -32,7 +33,7 @@ impl Producer {
         let client = Client::new(client, Kind::Producer, Deliveries)?;
         let topics = event::topic::TOPICS.iter().map(|t| Ok((t.id, client.topic(&config.topic(t.id))?)));
         let topics = topics.collect::<Result<_, String>>()?;
-        Ok(Producer { client, topics })
+        Ok(Producer { topics, client })
     }
 
     /// Hands in all records of these blocks. `wait`: for room, as long as it takes; else it is refused when the buffer is full,

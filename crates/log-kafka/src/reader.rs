@@ -205,6 +205,28 @@ impl Cursor {
     }
 }
 
+impl State {
+    /// Where too much is read ahead, what nobody used for long is given up; and where somebody waits for records, what was not
+    /// used since he came: he would wait for good. Whoever comes back for it is placed anew.
+    fn make_room(&mut self) {
+        while self.bytes > AHEAD_MAX {
+            let waits = self.cursors.values().filter(|c| c.chunks.is_empty() && !c.at_end && c.failed.is_none());
+            let since = waits.map(|c| c.used.elapsed()).filter(|since| *since < IDLE).max();
+            let (at, idle) =
+                match self.cursors.iter().filter(|(_, c)| !c.chunks.is_empty()).max_by_key(|(_, c)| c.used.elapsed()) {
+                    Some((at, longest)) => (*at, longest.used.elapsed()),
+                    None => return,
+                };
+            if idle <= IDLE && since.is_none_or(|since| idle <= since) {
+                return;
+            }
+            let gone = self.cursors.remove(&at).expect("it was there");
+            self.bytes -= gone.bytes();
+            self.moves.push((at, None));
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -327,7 +349,8 @@ impl Poll {
         while !self.shared.stop.load(Relaxed) {
             self.move_cursors();
             {
-                let state = self.shared.lock();
+                let mut state = self.shared.lock();
+                state.make_room();
                 if state.bytes > AHEAD_MAX {
                     let _ = self.shared.changed.wait_timeout(state, POLL);
                     continue;
@@ -378,15 +401,6 @@ impl Poll {
                 cursor.tail = new.tail;
                 cursor.at_end = new.at_end;
                 state.bytes += bytes;
-            }
-        }
-        // Cursors of those who went away.
-        if state.bytes > AHEAD_MAX {
-            let idle = state.cursors.iter().filter(|(_, c)| c.used.elapsed() > IDLE).map(|(at, _)| *at);
-            for at in idle.collect::<Vec<_>>() {
-                let gone = state.cursors.remove(&at).expect("it was there");
-                state.bytes -= gone.bytes();
-                state.moves.push((at, None));
             }
         }
         drop(state);
@@ -457,5 +471,61 @@ impl Incoming {
             let block = block.finish();
             self.chunks.push(Chunk { base: self.base, count: block.count, bytes: block.bytes });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event::topic::RAW;
+
+    use super::*;
+
+    fn cursor(bytes: usize, used_ago: Duration) -> Cursor {
+        let chunk = Chunk { base: 0, count: 1, bytes: vec![0; bytes].into() };
+        let chunks = (bytes > 0).then_some(chunk).into_iter().collect();
+        let used = Instant::now().checked_sub(used_ago).expect("the machine has run for some seconds");
+        Cursor { chunks, next: 0, tail: u64::from(bytes > 0), at_end: false, failed: None, used }
+    }
+
+    fn left(cursors: &[(usize, u64)]) -> Vec<u32> {
+        let cursors = (0..)
+            .zip(cursors)
+            .map(|(p, (mib, ago_ms))| (RAW.partition(p), cursor(mib << 20, Duration::from_millis(*ago_ms))));
+        let cursors: HashMap<_, _> = cursors.collect();
+        let bytes = cursors.values().map(Cursor::bytes).sum();
+        let mut state = State { cursors, moves: Vec::new(), bytes };
+        state.make_room();
+        assert_eq!(state.bytes, state.cursors.values().map(Cursor::bytes).sum::<usize>());
+        let mut left: Vec<u32> = state.cursors.keys().map(|at| at.partition).collect();
+        left.sort_unstable();
+        let mut gone: Vec<u32> = state
+            .moves
+            .iter()
+            .map(|(at, to)| (at.partition, to))
+            .map(|(p, to)| {
+                assert_eq!(*to, None);
+                p
+            })
+            .collect();
+        gone.extend(&left);
+        gone.sort_unstable();
+        assert_eq!(gone, (0..gone.len() as u32).collect::<Vec<_>>(), "what is given up is moved away, once");
+        left
+    }
+
+    /// Somebody looked into one partition after the other, and waits in the last.
+    #[test]
+    fn who_waits_is_not_kept_waiting_by_what_was_read_ahead_for_nobody() {
+        assert_eq!(left(&[(30, 400), (30, 300), (30, 200), (0, 0)]), [1, 2, 3]);
+        assert_eq!(left(&[(70, 300), (0, 0)]), [1]);
+    }
+
+    #[test]
+    fn what_is_in_use_stays_while_nobody_waits() {
+        assert_eq!(left(&[(40, 400), (40, 0)]), [0, 1]);
+        assert_eq!(left(&[(40, 6_000), (40, 0)]), [1], "nobody came back for it");
+        assert_eq!(left(&[(10, 60_000), (10, 0), (0, 0)]), [0, 1, 2], "there is room");
+        // He went away himself.
+        assert_eq!(left(&[(40, 400), (40, 0), (0, 60_000)]), [0, 1, 2]);
     }
 }

@@ -155,6 +155,22 @@ pub fn apply(config: &KafkaConfig, changes: &[Change]) -> Result<(), LogError> {
     Ok(())
 }
 
+/// Removes all topics of this configuration that are there.
+#[cfg(feature = "broker")]
+pub(crate) fn remove(config: &KafkaConfig) -> Result<(), LogError> {
+    let admin = admin(config)?;
+    let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
+    let names: Vec<String> = TOPICS.iter().map(|t| config.topic(t.id)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for result in wait(admin.delete_topics(&names, &options)).map_err(|e| refused("remove topics", &e))? {
+        match result {
+            Ok(_) | Err((_, rdkafka::types::RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+            Err((topic, code)) => return Err(refused(&format!("remove {topic}"), &code)),
+        }
+    }
+    Ok(())
+}
+
 /// Makes a topic that is not one of ours, for tests.
 ///
 /// # Errors

@@ -40,7 +40,11 @@ fn take(config: KafkaConfig, stop: &AtomicBool) {
         let records = foreign.read(Duration::from_millis(20));
         let mut block = BlockBuilder::new(RAW.partition(0));
         for r in &records {
-            block.push(format!("{}/{}", r.partition, r.offset).as_bytes(), b"", r.value.as_deref().as_ref().map(std::slice::from_ref));
+            block.push(
+                format!("{}/{}", r.partition, r.offset).as_bytes(),
+                b"",
+                r.value.as_deref().as_ref().map(std::slice::from_ref),
+            );
         }
         if !block.is_empty() {
             let outcome = foreign.commit(&[block.finish()]);

@@ -324,14 +324,27 @@ impl Engine {
         let stop_inputs = Arc::new(AtomicBool::new(false));
         let mut inputs = Vec::new();
         for (source, decoder) in decoders.iter().filter(|_| roles.collect) {
+            let (carrier, what) = (carrier.clone(), source.kind.clone());
+            let world = input::World {
+                log: log.clone(),
+                decoder: decoder.clone(),
+                clock: world.clock.clone(),
+                rng: world.rng.clone(),
+            };
             if let Some(config) = input_config(source) {
-                let world = input::World {
-                    log: log.clone(),
-                    decoder: decoder.clone(),
-                    clock: world.clock.clone(),
-                    rng: world.rng.clone(),
+                let read = move |progress: &input::Progress, stop: &AtomicBool| {
+                    input::run(config, &world, progress, stop).map(|summary| summary.note)
                 };
-                inputs.push(start_input(source, config, world, &status, &stop_inputs)?);
+                inputs.push(start_input(source, read, &status, &stop_inputs)?);
+            } else if let SourceKind::Kafka { topic, from_start } = what {
+                let name = source.name.clone();
+                let read = move |progress: &input::Progress, stop: &AtomicBool| match &*carrier {
+                    Carrier::Kafka(kafka) => {
+                        kafka.take((&name, &topic, from_start), &world, progress, stop).map(|()| None)
+                    }
+                    Carrier::Journal(_) => Ok(None),
+                };
+                inputs.push(start_input(source, read, &status, &stop_inputs)?);
             }
         }
         let port = match listener {
@@ -546,8 +559,7 @@ fn operator_group(operator: &Enrich) -> &'static str {
 
 fn start_input(
     source: &config::Source,
-    config: input::InputConfig,
-    world: input::World,
+    read: impl FnOnce(&input::Progress, &AtomicBool) -> Result<Option<String>, input::InputError> + Send + 'static,
     status: &Arc<Status>,
     stop: &Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>, StartError> {
@@ -555,6 +567,7 @@ fn start_input(
         name: source.name.clone(),
         what: match &source.kind {
             SourceKind::File { path, .. } => path.display().to_string(),
+            SourceKind::Kafka { topic, .. } => format!("topic {topic}"),
             other => other.name().to_owned(),
         },
         progress: Arc::default(),
@@ -563,8 +576,8 @@ fn start_input(
     });
     status.inputs.lock().expect("no panic while held").push(shown.clone());
     let stop = stop.clone();
-    spawn(&format!("input-{}", source.name), move || match input::run(config, &world, &shown.progress, &stop) {
-        Ok(summary) => *shown.note.lock().expect("no panic while held") = summary.note,
+    spawn(&format!("input-{}", source.name), move || match read(&shown.progress, &stop) {
+        Ok(note) => *shown.note.lock().expect("no panic while held") = note,
         Err(e) => *shown.error.lock().expect("no panic while held") = Some(e),
     })
 }

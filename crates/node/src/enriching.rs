@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::engine::{StartError, World, spawn};
-use crate::parts::{dedup, worker_count};
+use crate::parts::{dedup, pace, worker_count};
 use crate::seats::Seats;
 use crate::sessions::Worker;
 use crate::share::share;
@@ -81,6 +81,7 @@ impl Enriching<'_> {
         let group = self.operator.group();
         let (log, clock, status) = (self.log.clone(), self.world.clock.clone(), self.status.clone());
         let (seats, commits, stop) = (self.seats.clone(), self.commits.clone(), self.stop.clone());
+        let pace = pace(self.config);
         spawn(&format!("enrich-{number}"), move || {
             let begin = || {
                 let stage = EnrichStage::new(parts()).map_err(|e| format!("cannot start a thread: {e}"))?;
@@ -108,6 +109,7 @@ impl Enriching<'_> {
                 bell: &bell,
                 stop: &stop,
                 commits: &commits,
+                pace,
             };
             worker::run(&post, shared, begin, granting)
         })

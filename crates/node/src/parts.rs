@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use door::input;
 use enrich::DedupConfig;
@@ -304,10 +305,10 @@ fn go_on_without(
     Ok(())
 }
 
-/// What reads a source; `None` for the one that is the port.
+/// What reads a source; `None` for the port, and for a topic.
 pub(crate) fn input_config(source: &config::Source) -> Option<input::InputConfig> {
     let (origin, follow) = match &source.kind {
-        SourceKind::Http => return None,
+        SourceKind::Http | SourceKind::Kafka { .. } => return None,
         SourceKind::Stdin => (input::Origin::Stdin, false),
         SourceKind::File { path, follow } => (input::Origin::File(path.clone()), *follow),
     };
@@ -316,6 +317,11 @@ pub(crate) fn input_config(source: &config::Source) -> Option<input::InputConfig
         config.follow = input::Follow::Forever;
     }
     Some(config)
+}
+
+/// The least time from one commit of a stage to its next.
+pub(crate) fn pace(config: &Config) -> Duration {
+    config.kafka.as_ref().map_or(Duration::ZERO, |kafka| kafka.commit_age)
 }
 
 /// Half of the cores, at least one: doors and the log need the others.

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::engine::{StartError, World, spawn};
-use crate::parts::worker_count;
+use crate::parts::{pace, worker_count};
 use crate::seats::Seats;
 use crate::share::share;
 use crate::worker::{self, Post, Work};
@@ -114,6 +114,7 @@ impl Sessions {
             accept_divergence: how.accept_divergence,
             shared,
         };
+        let pace = pace(config);
         spawn(&format!("sessions-{number}"), move || {
             let begin = || {
                 let stage = KeyedStage::new(KeyedWorld {
@@ -147,6 +148,7 @@ impl Sessions {
                 bell: &Notify::new(),
                 stop: &stop,
                 commits: &commits,
+                pace,
             };
             worker::run(&post, shared, begin, granting)
         })

@@ -49,6 +49,8 @@ pub struct Post<'a> {
     pub bell: &'a Notify,
     pub stop: &'a AtomicBool,
     pub commits: &'a Histogram,
+    /// The least time from one commit to the next: each costs a log that is far away more than what is in it.
+    pub pace: Duration,
 }
 
 /// What a worker works with.
@@ -117,9 +119,15 @@ impl<S: Stage, G: FnMut(&[TopicPartition]) -> Result<(), String>> Worker<'_, '_,
             match self.stage.turn(reading)? {
                 Turn::Busy => {}
                 Turn::Submitted(ticket) => {
+                    let begun = self.post.clock.elapsed();
                     let outcome = self.outcome(ticket, &waits)?;
+                    let left = (begun + self.post.pace).saturating_sub(self.post.clock.elapsed());
                     match self.stage.settle(outcome)? {
-                        Then::GoOn => fenced_at = None,
+                        Then::GoOn => {
+                            fenced_at = None;
+                            // What comes meanwhile is in the next one.
+                            std::thread::sleep(left);
+                        }
                         // Told to stop, nobody waits for room: the next start does this batch again.
                         Then::NoRoom if !reading => return Ok(()),
                         Then::NoRoom => std::thread::sleep(FULL_WAIT),

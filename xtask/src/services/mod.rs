@@ -22,7 +22,7 @@ mod mariadb;
 mod place;
 mod postgres;
 mod redis;
-mod s3;
+pub mod s3;
 mod server;
 
 use std::io::{BufRead, BufReader};

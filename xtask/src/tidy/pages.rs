@@ -125,7 +125,8 @@ pub fn keys(files: &[File]) -> Vec<Finding> {
             for span in line.split('`').skip(1).step_by(2) {
                 let plain = span.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');
                 let ours = span.split_once('.').is_some_and(|(section, _)| sections.contains(section));
-                if plain && ours && !is_key(span) {
+                // A file that is called after its section is none.
+                if plain && ours && !is_key(span) && !span.ends_with(".toml") {
                     findings.push(Finding::error(format!(
                         "{}:{}: there is no key `{span}`",
                         file.path.display(),
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn keys_that_are_named_exist() {
-        let text = "`data.dir`, `data.keep`, `event.user`, `data.dirs` and `data`";
+        let text = "`data.dir`, `data.keep`, `data.toml`, `event.user`, `data.dirs` and `data`";
         let files = [file(KEYS, "### `data.dir`\n\n### `data.keep.raw`\n"), file("README.md", text)];
         assert_eq!(keys(&files), vec![Finding::error("README.md:1: there is no key `data.dirs`")]);
     }

@@ -378,6 +378,7 @@ fn endless(config: &Config) -> Option<(String, &'static str)> {
         SourceKind::File { path, follow: true } => {
             Some((format!("{}, which is followed,", path.display()), "--follow (`follow` of the source)"))
         }
+        SourceKind::Kafka { topic, .. } => Some((format!("the topic {topic}"), "a source of kind kafka")),
         _ => None,
     })
 }
@@ -409,6 +410,7 @@ fn banner(config: &Config, origin: &str, engine: &Engine, start: &Start) {
                 eprintln!("reading {}{}", path.display(), if *follow { ", and what comes" } else { "" });
             }
             SourceKind::Stdin => eprintln!("reading standard input"),
+            SourceKind::Kafka { topic, .. } => eprintln!("reading the topic {topic}, and what comes"),
         }
     }
     if let Some(addr) = engine.addr() {

@@ -14,7 +14,10 @@ use ouzel_log_kafka::{KafkaConfig, KafkaLog};
 
 const GROUP: &str = "copy";
 /// How long all that was fed may take to be copied once nothing breaks any more.
-const QUIET: Duration = Duration::from_secs(90);
+fn quiet() -> Duration {
+    // Where a bug is planted it is expected in vain.
+    Duration::from_secs(if std::env::var_os("OUZEL_PLANT").is_some() { 25 } else { 90 })
+}
 
 /// Feeds numbered records into all partitions of `raw`, and says how many each has.
 pub struct Feed {
@@ -90,7 +93,7 @@ impl Copiers {
             c.static_members
         );
         let mut command = Command::new(std::env::current_exe().expect("this test"));
-        command.args(["--exact", "copier", "--nocapture", "--ignored"]).env(COPIER, said);
+        command.args(["--exact", "copier", "--nocapture"]).env(COPIER, said);
         // It ends with its standard input, also when this process is killed.
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
         self.members.push(child.expect("a copier starts"));
@@ -124,7 +127,7 @@ impl Copiers {
     pub fn wait_for_progress(&self) {
         let (before, begun) = (self.reader.count(), Instant::now());
         while self.reader.count() <= before {
-            assert!(begun.elapsed() < QUIET, "nothing is copied");
+            assert!(begun.elapsed() < quiet(), "the copy is wrong: nothing is copied");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -134,7 +137,11 @@ impl Copiers {
         let counts = || self.reader.seen.lock().expect("no panic while held").iter().map(Vec::len).collect::<Vec<_>>();
         let (before, begun) = (counts(), Instant::now());
         while counts().iter().zip(&before).any(|(now, before)| now <= before) {
-            assert!(begun.elapsed() < QUIET, "some partition is not copied: {before:?}, {:?}", counts());
+            assert!(
+                begun.elapsed() < quiet(),
+                "the copy is wrong: some partition is not copied: {before:?}, {:?}",
+                counts()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -151,7 +158,7 @@ const COPIER: &str = "OUZEL_COPIER";
 
 /// A process of [`Copiers`].
 pub fn be_a_copier() {
-    let said = std::env::var(COPIER).expect("only as a process of a story");
+    let Ok(said) = std::env::var(COPIER) else { return };
     let of: Vec<&str> = said.split('|').collect();
     let ms = |text: &str| Duration::from_millis(text.parse().expect("a number"));
     let config = KafkaConfig {
@@ -285,7 +292,7 @@ pub fn expect_copied(config: &KafkaConfig, feed: Feed, copiers: Copiers) {
     let fed = feed.end();
     let all: u64 = fed.iter().sum();
     let begun = Instant::now();
-    while copiers.reader.count() < all && begun.elapsed() < QUIET {
+    while copiers.reader.count() < all && begun.elapsed() < quiet() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let Copiers { members, reader, .. } = copiers;
@@ -294,7 +301,10 @@ pub fn expect_copied(config: &KafkaConfig, feed: Feed, copiers: Copiers) {
     std::thread::sleep(Duration::from_millis(300));
     reader.stop.store(true, Relaxed);
     let stalled = reader.thread.join().expect("the reader");
-    println!("{all} records; the reader's longest wait {stalled:?}; all was there {:?} after the last", begun.elapsed());
+    println!(
+        "{all} records; the reader's longest wait {stalled:?}; all was there {:?} after the last",
+        begun.elapsed()
+    );
     let log = KafkaLog::connect(KafkaConfig { slot: "check".into(), ..config.clone() }).expect("connects");
     let watched = reader.seen.lock().expect("no panic while held").clone();
     for (p, fed) in fed.iter().enumerate() {

@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use door::input;
 use log::Log;
 
 use super::{CarrierError, Lag, Who};
@@ -26,6 +28,16 @@ impl Kafka {
     }
 
     pub fn log(&self) -> Arc<dyn Log> {
+        match self.0 {}
+    }
+
+    pub fn take(
+        &self,
+        _: (&str, &str, bool),
+        _: &input::World,
+        _: &input::Progress,
+        _: &AtomicBool,
+    ) -> Result<(), input::InputError> {
         match self.0 {}
     }
 

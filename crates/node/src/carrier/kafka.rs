@@ -1,9 +1,11 @@
 //! Kafka, as the configuration has it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use door::input;
 use event::TopicId;
 use log::journal::Lock;
 use log::{Log, LogError};
@@ -43,6 +45,21 @@ impl Kafka {
 
     pub fn log(&self) -> Arc<dyn Log> {
         self.log.clone()
+    }
+
+    /// Takes the records of a foreign topic until it is told to stop; `of`: the source's name, its topic, and whether it is read
+    /// from its start.
+    ///
+    /// # Errors
+    /// What no patience helps with.
+    pub fn take(
+        &self,
+        of: (&str, &str, bool),
+        world: &input::World,
+        progress: &input::Progress,
+        stop: &AtomicBool,
+    ) -> Result<(), input::InputError> {
+        super::foreign::take(&self.log, of, world, progress, stop)
     }
 
     /// # Errors

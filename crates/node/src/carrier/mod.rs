@@ -4,6 +4,8 @@
 #[cfg(not(feature = "kafka"))]
 mod absent;
 #[cfg(feature = "kafka")]
+mod foreign;
+#[cfg(feature = "kafka")]
 mod kafka;
 
 use std::sync::Arc;

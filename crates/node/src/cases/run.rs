@@ -157,7 +157,7 @@ impl<'c> Runner<'c> {
                     let taken = take_body(collector, text, &delivery, position, |_, _| {});
                     taken.expect("there is no bound on them");
                 }
-                SourceKind::File { .. } | SourceKind::Stdin => {
+                SourceKind::File { .. } | SourceKind::Stdin | SourceKind::Kafka { .. } => {
                     take_whole(collector, text, source.preset, &name, case.received)
                         .map_err(|f| format!("the first line of `input` is no CSV header: {}", f.message))?;
                 }

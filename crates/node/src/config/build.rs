@@ -192,7 +192,7 @@ impl Building<'_> {
                 None
             } else if sources.iter().any(|s| s.name == source.name) {
                 Some(("name", format!("there is a [[source]] \"{}\" already", source.name), "names are unique"))
-            } else if matches!(source.kind, SourceKind::File { .. }) || !whole {
+            } else if matches!(source.kind, SourceKind::File { .. } | SourceKind::Kafka { .. }) || !whole {
                 None
             } else {
                 sources.iter().filter(|s| !s.name.is_empty()).find(|s| s.kind == source.kind).map(|other| {
@@ -226,6 +226,8 @@ impl Building<'_> {
         let kind = r.word(at, "kind");
         let path = r.path(at, "path");
         let follow = r.switch(at, "follow").expect(DEFAULT);
+        let topic = r.text(at, "topic");
+        let from_start = r.word(at, "from").expect(DEFAULT) == "start";
         let preset = r.word(at, "preset").expect(DEFAULT);
         let preset = Preset::named(&preset).expect("the table of keys has the names of presets");
         let address = r.word(at, "client_address");
@@ -250,6 +252,22 @@ impl Building<'_> {
                                 Found::new(ProblemKind::MissingKey, at.spot, "a source of kind file needs `path`");
                             r.found.push(found.help("for example: path = \"events.ndjson\""));
                         }
+                        whole = false;
+                        SourceKind::Stdin
+                    }
+                }
+            }
+            Some("kafka") => {
+                if matches!(preset, Preset::AccessLog | Preset::Csv) {
+                    let message = format!("a topic has events in JSON, and preset \"{}\" has lines", preset.name());
+                    refuse("preset", message);
+                }
+                match topic.filter(|topic| !topic.is_empty()) {
+                    Some(topic) => SourceKind::Kafka { topic, from_start },
+                    None => {
+                        let found =
+                            Found::new(ProblemKind::MissingKey, at.spot, "a source of kind kafka needs `topic`");
+                        r.found.push(found.help("for example: topic = \"clicks\""));
                         whole = false;
                         SourceKind::Stdin
                     }

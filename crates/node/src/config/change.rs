@@ -183,6 +183,8 @@ pub static RULES: &[Rule] = &[
     any("source[].name", (Restart, "it is another source: ids are unique within a source")),
     any("source[].kind", (Restart, "its events come in another way")),
     any("source[].path", (Restart, "the new file is read from its beginning, unless it is one that was read before")),
+    any("source[].topic", (Restart, "the new topic is read from `from`, unless this source has read it before")),
+    any("source[].from", (Restart, "it counts for a topic that was never read")),
     any("source[].follow", (Restart, "it decides whether the run waits for more at the end of the file")),
     any(
         "source[].preset",

@@ -263,6 +263,7 @@ fn source(source: &Source) -> String {
         SourceKind::Stdin => "the standard input".to_owned(),
         SourceKind::File { path, follow: false } => path.display().to_string(),
         SourceKind::File { path, follow: true } => format!("{}, followed", path.display()),
+        SourceKind::Kafka { topic, .. } => format!("the topic {topic} of Kafka"),
     };
     let address = match source.client_address {
         ClientAddress::Connection => ", addresses from the connection",

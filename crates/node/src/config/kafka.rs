@@ -115,6 +115,14 @@ fn properties(r: &mut Reader, at: &At<'_>, named: &mut Named<'_>) -> Vec<(String
 pub(super) fn between(root: &At<'_>, config: &Config, found: &mut Vec<Found>, warnings: &mut Vec<Found>) {
     let (kafka, state, data) = (root.section("kafka"), root.section("state"), root.section("data"));
     if config.kafka.is_none() {
+        let of_kafka = |s: &&super::Source| matches!(s.kind, super::SourceKind::Kafka { .. });
+        if let Some(source) = config.sources.iter().find(of_kafka) {
+            let at = root.list("source").into_iter().find(|at| at.text("name") == Some(&source.name));
+            let spot = at.and_then(|at| at.spot_of("kind"));
+            let message = format!("[[source]] \"{}\" is a topic, and there is no [kafka]", source.name);
+            let help = "its positions are committed with what was made of its records: [kafka] says where both are";
+            found.push(Found::new(ProblemKind::Conflict, spot, message).help(help));
+        }
         let written = ["prefix", "replication", "properties"].into_iter().find(|name| kafka.member(name).is_some());
         if let (Some(name), None) = (written, kafka.member("brokers")) {
             let message = format!("`kafka.{name}` is written and `kafka.brokers` is not: the log is the journal");

@@ -126,8 +126,16 @@ pub struct Source {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SourceKind {
     Http,
-    File { path: PathBuf, follow: bool },
+    File {
+        path: PathBuf,
+        follow: bool,
+    },
     Stdin,
+    /// A topic of other people's on the same Kafka. `from_start`: where it was never read before.
+    Kafka {
+        topic: String,
+        from_start: bool,
+    },
 }
 
 /// Whose address an event gets that has none of its own.
@@ -389,6 +397,7 @@ impl SourceKind {
             SourceKind::Http => "http",
             SourceKind::File { .. } => "file",
             SourceKind::Stdin => "stdin",
+            SourceKind::Kafka { .. } => "kafka",
         }
     }
 }

@@ -463,11 +463,11 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         "source[].kind",
-        Word(&["http", "file", "stdin"]),
+        Word(&["http", "file", "stdin", "kafka"]),
         Refused,
         "\"http\"",
         &["type"],
-        "`http`: requests to `http.listen`. `file`: a file, plain, gzip or zstd. `stdin`: the standard input.",
+        "`http`: requests to `http.listen`. `file`: a file, plain, gzip or zstd. `stdin`: the standard input. `kafka`: a topic of other people's on the Kafka of `[kafka]`.",
     ),
     key(
         "source[].path",
@@ -487,6 +487,24 @@ pub static KEYS: &[Key] = &[
         "Whether to wait for more at the end of the file (`file` only); renaming and cutting it are noticed.",
     )
     .only(&["file"]),
+    key(
+        "source[].topic",
+        Text,
+        Means("needed for `kafka`; other kinds have none"),
+        "\"clicks\"",
+        &["topics"],
+        "The topic to read, as it is called there, without `kafka.prefix`. Each record's value is one event in JSON.",
+    )
+    .only(&["kafka"]),
+    key(
+        "source[].from",
+        Word(&["start", "end"]),
+        Is("\"start\""),
+        "\"end\"",
+        &["offset", "auto_offset_reset"],
+        "Where reading begins in a topic that this source has never read: at its oldest record, or at what comes from now on.",
+    )
+    .only(&["kafka"]),
     key(
         "source[].preset",
         Word(PRESETS),

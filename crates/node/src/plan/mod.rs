@@ -348,7 +348,7 @@ fn data_state(config: &Config, fs: &dyn Fs) -> DataState {
 fn source(source: &config::Source, files: &Files<'_>) -> Source {
     let (file, follow) = match &source.kind {
         SourceKind::File { path, follow } => (Some(files.file(path, "source.path", true)), *follow),
-        SourceKind::Http | SourceKind::Stdin => (None, false),
+        SourceKind::Http | SourceKind::Stdin | SourceKind::Kafka { .. } => (None, false),
     };
     Source {
         name: source.name.clone(),

@@ -101,6 +101,7 @@ impl Single {
             rng: Arc::new(SimRng::new(1)),
             source: SimSource::new(1),
             rules: Scenario::calm(1, Shape::Embedded).rules,
+            shared: false,
         })
     }
 }

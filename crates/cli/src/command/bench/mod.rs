@@ -4,6 +4,8 @@ mod dedup;
 mod enrich;
 #[cfg(feature = "lookups")]
 mod facts;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod lookup;
 mod river;
 mod sender;
@@ -33,6 +35,9 @@ enum What {
     Sessions(SessionsArgs),
     /// The lookup service over HTTP, its caches warm: as fast as it goes, then at half that rate, for latency
     Lookup(LookupArgs),
+    /// On a Kafka broker of this machine: latency, throughput and cost, after a kill, and beside another program (--peer)
+    #[cfg(feature = "kafka")]
+    Kafka(KafkaArgs),
     /// The whole program: HTTP in batches and a file, as fast as it goes; then at a fixed rate, for latency
     Run(RunArgs),
 }
@@ -134,6 +139,32 @@ pub struct LookupArgs {
     depth: usize,
 }
 
+#[cfg(feature = "kafka")]
+#[derive(clap::Args, Clone)]
+pub struct KafkaArgs {
+    /// Which parts: latency, max, curve, failover
+    #[arg(long, value_delimiter = ',', default_value = "latency,max,curve,failover")]
+    parts: Vec<String>,
+    /// How often each part is measured; the median is told
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// How long each is measured
+    #[arg(long, default_value_t = 20)]
+    secs: u64,
+    /// How long caches fill, and compilers learn, before
+    #[arg(long, default_value_t = 10)]
+    warm_up_secs: u64,
+    /// Events a second, but in `max` and `failover`
+    #[arg(long, default_value_t = 10_000)]
+    rate: u64,
+    /// Live sessions in `failover`
+    #[arg(long, default_value_t = 1_000_000)]
+    sessions: u64,
+    /// Another program with the same work, measured after Ouzel on the same broker: the command that `cargo xtask peers` prints
+    #[arg(long, value_name = "COMMAND")]
+    peer: Option<String>,
+}
+
 #[derive(clap::Args, Clone)]
 pub struct RunArgs {
     /// How long each part is measured
@@ -164,6 +195,8 @@ pub fn run(global: &Global, args: BenchArgs) -> Result {
         What::Enrich(args) => enrich::run(global, &args),
         What::Sessions(args) => sessions::run(global, &args),
         What::Lookup(args) => lookup::run(global, &args),
+        #[cfg(feature = "kafka")]
+        What::Kafka(args) => kafka::run(global, &args),
         What::Run(args) => river::run(global, &args),
     }
 }

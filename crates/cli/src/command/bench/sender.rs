@@ -48,13 +48,13 @@ pub enum Silence {
 }
 
 /// A rendered batch, and where its visitors stand in it.
-struct Rendered {
-    batch: Batch,
+pub struct Rendered {
+    pub batch: Batch,
     visitors: Vec<usize>,
 }
 
 impl Rendered {
-    fn of(batch: Batch) -> Rendered {
+    pub fn of(batch: Batch) -> Rendered {
         const MEMBER: &str = "\"anonymousId\":\"";
         let text = String::from_utf8_lossy(&batch.body);
         let visitors = text.match_indices(MEMBER).map(|(at, member)| at + member.len()).collect();
@@ -62,7 +62,7 @@ impl Rendered {
     }
 
     /// Gives each of its events one of `visitors` visitors, by numbers from `first` on.
-    fn disguise(&mut self, first: u64, visitors: u64) {
+    pub fn disguise(&mut self, first: u64, visitors: u64) {
         let mut text = Vec::with_capacity(64);
         for (n, at) in (first..).zip(&self.visitors) {
             text.clear();

@@ -90,13 +90,13 @@ fn show(part: &str, f: &Value) {
 }
 
 /// The middle one; of an even number the higher of the two.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The median of every figure of some runs.
-fn medians(runs: &[Value]) -> Value {
+pub(super) fn medians(runs: &[Value]) -> Value {
     let first = runs.first().and_then(Value::as_object).into_iter().flatten();
     let of = |name: &str| median(runs.iter().filter_map(|run| run[name].as_f64()).collect());
     first.filter(|(_, value)| value.is_number()).map(|(name, _)| (name.clone(), json!(of(name)))).collect()
