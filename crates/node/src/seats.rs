@@ -57,7 +57,7 @@ impl Seats {
         let mut held = self.held();
         for p in partitions {
             let is_own = held.by_partition.get(&p.partition).is_some_and(|seat| seat.worker == worker);
-            if let (true, Some(seat)) = (is_own, held.by_partition.remove(&p.partition)) {
+            if is_own && let Some(seat) = held.by_partition.remove(&p.partition) {
                 let now = all.get(p.partition as usize).map(|committed| committed.progress).unwrap_or_default();
                 add(&mut held.before, &now, &seat.begun);
             }
