@@ -10,7 +10,7 @@ use seam::{Clock, RealClock};
 use serde_json::{Value, json};
 use session::operator::GROUP as SESSIONS_GROUP;
 
-use super::child::Worker;
+use super::child::{Held, Worker};
 use super::load::{Load, Pace, Sent, rendered};
 use super::measure::{IN_ENRICHED, IN_SESSIONS, WINDOW};
 use super::moments::{Looks, Takeover, grants, write_takeover};
@@ -148,7 +148,7 @@ impl Stage<'_> {
     }
 
     fn kill(&mut self, at: usize, what: &str) -> Result<Value> {
-        let lost = self.workers[at].held()?;
+        let lost = has_some(&mut self.workers[at])?;
         let slot = self.workers[at].slot;
         progress(&format!(
             "{what}: worker {slot} is killed, with {} partitions of raw and {} of enriched",
@@ -181,18 +181,12 @@ impl Stage<'_> {
         self.watch.mark(PARTITIONS);
         let begun = Instant::now();
         let mut new = self.ground.worker(slot)?;
-        let wait = |new: &mut Worker| {
-            crowd::wait("the new worker has partitions", LOOK_EVERY, || {
-                let has = new.held()?;
-                Ok((!has.enrich.is_empty() && !has.sessions.is_empty()).then_some(()))
-            })
-        };
-        wait(&mut new)?;
+        has_some(&mut new)?;
         let granted = begun.elapsed();
         self.workers.insert(at.min(self.workers.len()), new);
         // Partitions move by and by: those that are given away first, then those that are taken.
         self.until_all_flow(granted + AFTER)?;
-        let has = self.workers[at].held()?;
+        let has = has_some(&mut self.workers[at])?;
         let mut figures = json!({
             "granted_s": granted.as_secs_f64(),
             "moved_of_raw": has.enrich.len(),
@@ -226,6 +220,14 @@ impl Stage<'_> {
         let member = format!("{}-", self.ground.kafka.group(group));
         self.workers.iter().flat_map(|worker| grants(&worker.child.log(), &member, since)).collect()
     }
+}
+
+/// What it has, once it says that it has something of each stage: beside other work it may answer late.
+fn has_some(worker: &mut Worker) -> Result<Held> {
+    crowd::wait("a worker has partitions", LOOK_EVERY, || {
+        let has = worker.held()?;
+        Ok((!has.enrich.is_empty() && !has.sessions.is_empty()).then_some(has))
+    })
 }
 
 /// The slot that no worker has.
