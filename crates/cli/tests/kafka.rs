@@ -1,6 +1,7 @@
 //! The program on real Kafka: several workers, killed and stopped in turn with the brokers, make of what was sent what one
 //! worker would have that nothing ever happened to. The long form runs with `OUZEL_PROVE=1` (`cargo xtask prove`).
 
+#![allow(clippy::disallowed_methods)] // tests stand in the real world
 #![cfg(all(feature = "kafka", feature = "faults"))]
 
 mod support;

@@ -2,6 +2,8 @@
 //! --features broker --example commit`. Prints the time from the submission to the answer, and from there to when a reader
 //! sees the records, by the pause between commits.
 
+#![allow(clippy::disallowed_methods)] // it measures real time
+
 use std::time::{Duration, Instant};
 
 use event::topic::{ENRICHED, RAW};

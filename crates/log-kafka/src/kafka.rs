@@ -33,8 +33,11 @@ pub struct KafkaLog {
     shared: Arc<Shared>,
     door: OnceLock<Result<Door, String>>,
     /// Of those who commit positions in what is no topic, and of tools.
-    callers: Mutex<HashMap<(Arc<str>, Input), Arc<Transactor>>>,
+    callers: Mutex<Callers>,
 }
+
+/// By the group and what they commit positions in.
+type Callers = HashMap<(Arc<str>, Input), Arc<Transactor>>;
 
 /// What all parts have in common.
 pub(crate) struct Shared {

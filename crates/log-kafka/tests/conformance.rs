@@ -1,5 +1,7 @@
 //! The suite of all logs, on a real broker.
 
+#![allow(clippy::disallowed_methods)] // tests stand in the real world
+
 use std::sync::Arc;
 
 use log::conformance::Seen;

@@ -271,8 +271,14 @@ impl Engine {
         let stop_watcher = Arc::new(AtomicBool::new(false));
         let (mut lookahead, mut recall) = (None, None);
         if let Some(links) = links {
-            let ahead = Arc::new(Lookahead::new(links, &*log, &positions, gap_us)?);
-            recall = Some(start_recall(&ahead, &log, world, &stop_watcher)?);
+            let ahead = Arc::new(Lookahead::ahead(links, &*log, &positions)?);
+            // A log that others work on too is far away, and partitions may be waiting for this process.
+            if !shared {
+                ahead.look_back(&*log, gap_us)?;
+                let until = world.clock.elapsed() + RECALL_FIRST;
+                while ahead.recall(&*log)? && world.clock.elapsed() < until {}
+            }
+            recall = Some(start_recall(&ahead, &log, shared.then_some(gap_us), world, &stop_watcher)?);
             lookahead = Some(ahead);
         }
         let begun = status.sums();
@@ -631,16 +637,18 @@ const RECALL_AFTER: Duration = Duration::from_secs(5);
 fn start_recall(
     lookahead: &Arc<Lookahead>,
     log: &Arc<dyn Log>,
+    look_back: Option<i64>,
     world: &World,
     stop: &Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>, StartError> {
-    let until = world.clock.elapsed() + RECALL_FIRST;
-    while lookahead.recall(&**log)? && world.clock.elapsed() < until {}
     let (lookahead, log, clock, stop) = (lookahead.clone(), log.clone(), world.clock.clone(), stop.clone());
     let begin = clock.elapsed() + RECALL_AFTER;
     spawn("recall", move || {
         while !stop.load(Relaxed) && clock.elapsed() < begin {
             std::thread::sleep(WATCH_EVERY / 10);
+        }
+        if let Some(Err(e)) = look_back.map(|gap_us| lookahead.look_back(&*log, gap_us)) {
+            return tracing::warn!(error = %e, "events of before the start are not looked at for links");
         }
         while !stop.load(Relaxed) {
             let begun = clock.elapsed();

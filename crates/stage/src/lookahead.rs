@@ -31,14 +31,34 @@ impl Lookahead {
     /// `from`: the position of each partition from which events are still to be enriched. What was received in the `gap_us`
     /// microseconds before is to be recalled ([`Lookahead::recall`]).
     pub fn new(links: Links, log: &dyn Log, from: &[Offset], gap_us: i64) -> Result<Lookahead, LogError> {
+        let lookahead = Lookahead::ahead(links, log, from)?;
+        lookahead.look_back(log, gap_us)?;
+        Ok(lookahead)
+    }
+
+    /// The same, but nothing of before is recalled until [`Lookahead::look_back`] has found it.
+    pub fn ahead(links: Links, log: &dyn Log, from: &[Offset]) -> Result<Lookahead, LogError> {
         let begin = |(partition, at): (u32, &Offset)| {
             let (start, end) = log.bounds(RAW.partition(partition))?;
             let at = (*at).clamp(start, end.max(start));
+            Ok(at..at)
+        };
+        let past = (0..).zip(from).map(begin).collect::<Result<Vec<Range<Offset>>, LogError>>()?;
+        let next = past.iter().map(|range| Mutex::new(range.end)).collect();
+        Ok(Lookahead { links, next, past: Mutex::new(past) })
+    }
+
+    /// Finds what was received in the `gap_us` microseconds before. It reads in many places: where the log is far away this
+    /// takes seconds.
+    pub fn look_back(&self, log: &dyn Log, gap_us: i64) -> Result<(), LogError> {
+        let ends: Vec<Offset> = self.past.lock().expect("no panic while held").iter().map(|range| range.end).collect();
+        let begin = |(partition, at): (u32, Offset)| {
+            let (start, _) = log.bounds(RAW.partition(partition))?;
             let received =
                 received_at(log, partition, at)?.or(received_at(log, partition, at.saturating_sub(1).max(start))?);
             let since = Micros(received.map_or(i64::MAX, |r| r.0.saturating_sub(gap_us)));
             // Times of receipt grow, but for the reach of a commit: what is passed over by that is as old as the gap.
-            let (mut low, mut high) = (start, at);
+            let (mut low, mut high) = (start.min(at), at);
             while low < high {
                 let middle = low + (high - low) / 2;
                 match received_at(log, partition, middle)? {
@@ -48,9 +68,9 @@ impl Lookahead {
             }
             Ok(low..at)
         };
-        let past = (0..).zip(from).map(begin).collect::<Result<Vec<_>, LogError>>()?;
-        let next = past.iter().map(|range| Mutex::new(range.end)).collect();
-        Ok(Lookahead { links, next, past: Mutex::new(past) })
+        let past = (0..).zip(ends).map(begin).collect::<Result<Vec<_>, LogError>>()?;
+        *self.past.lock().expect("no panic while held") = past;
+        Ok(())
     }
 
     /// Reads a little of what was enriched before the start, the newest first. Says whether there is more. It ends early

@@ -37,7 +37,7 @@ pub struct RunArgs {
     /// alone answers lookups over HTTP and needs no log
     #[arg(long, value_name = "ROLE,...", value_delimiter = ',', default_value = "all")]
     roles: Vec<String>,
-    /// Which of the processes with these roles this is, on Kafka: a number or a name that no other has; without it the number
+    /// Which of the processes that share a role this is, on Kafka: a number or a name that no other has; without it the number
     /// at the end of the host's name
     #[arg(long, value_name = "SLOT")]
     slot: Option<String>,

@@ -237,6 +237,12 @@ impl Building<'_> {
         let mut refuse = |key: &str, message: String| {
             r.found.push(Found::new(ProblemKind::Conflict, at.key_spot(key).or(at.spot), message));
         };
+        for (keys, of) in [(["path", "follow"], "file"), (["topic", "from"], "kafka")] {
+            let Some(other) = kind.as_deref().filter(|kind| *kind != of) else { continue };
+            for key in keys.into_iter().filter(|key| at.member(key).is_some()) {
+                refuse(key, format!("`{key}` is for sources of kind {of}, and this one is {other}"));
+            }
+        }
         let kind = match kind.as_deref() {
             Some("file") => {
                 let spot = at.spot_of("path");
@@ -273,15 +279,8 @@ impl Building<'_> {
                     }
                 }
             }
-            Some(other) => {
-                for key in ["path", "follow"] {
-                    if at.member(key).is_some() {
-                        refuse(key, format!("`{key}` is for sources of kind file, and this one is {other}"));
-                    }
-                }
-                if other == "http" { SourceKind::Http } else { SourceKind::Stdin }
-            }
-            None => SourceKind::Stdin,
+            Some("http") => SourceKind::Http,
+            _ => SourceKind::Stdin,
         };
         let live = kind == SourceKind::Http;
         if address.as_deref() == Some("connection") && !live && whole {

@@ -92,7 +92,7 @@ fn file_with(key: &Key, value: &str) -> String {
         "kafka" if key.name() != "brokers" => "brokers = \"x:1\"\n".into(),
         "state" if is_of_store(key) => {
             let beside =
-                [("store", "\"s3://x\""), ("access_key", "{ env = \"X\" }"), ("secret_key", "{ env = \"X\" }")];
+                [("store", "\"s3://snapshots\""), ("access_key", "{ env = \"X\" }"), ("secret_key", "{ env = \"X\" }")];
             let beside = beside.iter().filter(|(name, _)| *name != key.name());
             let beside: String = beside.map(|(name, value)| format!("{name} = {value}\n")).collect();
             return format!("version = 1\n[kafka]\nbrokers = \"x:1\"\n[state]\n{beside}{} = {value}\n", key.name());
@@ -184,6 +184,7 @@ fn keys_go_with_the_kinds_that_the_table_says() {
             let mut beside = match key.section() {
                 "lookup[]" => lookup_with(kind, key.name()),
                 _ if key.name() != "path" && *kind == "file" => vec![("name", "\"x\""), ("path", "\"x\"")],
+                _ if key.name() != "topic" && *kind == "kafka" => vec![("name", "\"x\""), ("topic", "\"x\"")],
                 _ => vec![("name", "\"x\"")],
             };
             let written = format!("\"{kind}\"");
