@@ -31,7 +31,7 @@ pub fn run() -> Result<()> {
     let enriched = out.stdout.split(|b| *b == b'\n').filter(|line| line.starts_with(b"{")).count();
     if !out.status.success() || enriched == 0 {
         let said = String::from_utf8_lossy(&out.stderr);
-        return Err(Stop::failed(&format!("alone it made {enriched} enriched events ({}):\n{said}", out.status)).into());
+        return Err(Stop::failed(format!("alone it made {enriched} enriched events ({}):\n{said}", out.status)).into());
     }
     step::say(&format!("    {enriched} events were enriched without Java, Kafka or a network"));
     Ok(())

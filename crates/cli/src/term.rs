@@ -97,6 +97,15 @@ impl StatusLine {
     }
 }
 
+/// The name of this machine; empty if it has none.
+pub fn host_name() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: the buffer is as long as it is said to be, and its last byte stays a zero.
+    let answer = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let end = name.iter().position(|b| *b == 0).unwrap_or(0);
+    if answer == 0 { String::from_utf8_lossy(&name[..end]).into_owned() } else { String::new() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,13 +122,4 @@ mod tests {
             assert_eq!(age(std::time::Duration::from_secs(secs)), says);
         }
     }
-}
-
-/// The name of this machine; empty if it has none.
-pub fn host_name() -> String {
-    let mut name = [0u8; 256];
-    // SAFETY: the buffer is as long as it is said to be, and its last byte stays a zero.
-    let answer = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
-    let end = name.iter().position(|b| *b == 0).unwrap_or(0);
-    if answer == 0 { String::from_utf8_lossy(&name[..end]).into_owned() } else { String::new() }
 }
