@@ -8,7 +8,7 @@ use ouzel_sim::world::seeds::{self, How, Hunt, PLANTS};
 
 const SEEDS: u64 = 200;
 /// Worlds within which each planted bug is found.
-const HUNT: u64 = 60;
+const HUNT: u64 = 300;
 
 #[test]
 fn every_law_holds_in_every_world_and_every_fault_comes() {
