@@ -73,6 +73,11 @@ fn file_with(key: &Key, value: &str) -> String {
     };
     let lines = match key.section() {
         "" => return format!("{} = {value}\n", key.name()),
+        "source[]" if is_of_topic(key) => {
+            let topic = if key.name() == "topic" { "" } else { "topic = \"x\"\n" };
+            let kafka = "version = 1\n[kafka]\nbrokers = \"x:1\"\n[[source]]\nname = \"x\"\nkind = \"kafka\"\n";
+            return format!("{kafka}{topic}{} = {value}\n", key.name());
+        }
         "source[]" if key.name() == "path" || key.name() == "follow" => {
             format!("name = \"x\"\nkind = \"file\"\n{}", if key.name() == "path" { "" } else { "path = \"x\"\n" })
         }
@@ -107,9 +112,14 @@ fn is_of_store(key: &Key) -> bool {
     key.section() == "state" && !["snapshot_every", "memory"].contains(&key.name())
 }
 
+/// Keys of a source that is a topic.
+fn is_of_topic(key: &Key) -> bool {
+    key.only.contains(&"kafka")
+}
+
 /// Without the feature `remote`, kinds over a connection are refused; without `kafka`, and `s3`, what is about them.
 fn is_built_in(key: &Key) -> bool {
-    if key.section() == "kafka" {
+    if key.section() == "kafka" || is_of_topic(key) {
         return cfg!(feature = "kafka");
     }
     if is_of_store(key) {
