@@ -90,6 +90,8 @@ impl KafkaConfig {
         config.set("socket.keepalive.enable", "true");
         config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
         config.set("topic.metadata.refresh.interval.ms", "30000");
+        // What a broker that has just started does not know yet is known again as soon as it says so (default: after 30 s).
+        config.set("topic.metadata.propagation.max.ms", "500");
         config.set("allow.auto.create.topics", "false");
         for (name, value) in &self.properties {
             config.set(name, value);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event::{Block, Offset};
 use log::{LogError, Outcome};
@@ -13,6 +13,7 @@ use rdkafka::types::RDKafkaRespErr as Code;
 use crate::kafka::{KafkaLog, Shared};
 use crate::native::{Client, Events, Handle, Kind, List, Queue, words};
 use crate::position;
+use crate::reader::{LOOK, MISSED, SILENT};
 use crate::transactor::{Maker, Owner};
 
 /// Records taken in one go.
@@ -41,6 +42,9 @@ pub struct Foreign {
     group: String,
     /// By partition: the position after what was read and is not committed.
     next: BTreeMap<i32, Offset>,
+    heard: Instant,
+    /// There was more than came when it was last looked.
+    missed: bool,
 }
 
 #[derive(Default)]
@@ -51,8 +55,8 @@ struct State {
     owned: BTreeSet<i32>,
     /// Taken away since the last reading.
     gone: BTreeSet<i32>,
-    /// Owned, and read to the end.
-    at_end: BTreeSet<i32>,
+    /// Owned, and read to the end, which was there.
+    at_end: BTreeMap<i32, Offset>,
     joined: bool,
 }
 
@@ -86,6 +90,8 @@ impl Foreign {
             topic: topic.to_owned(),
             group: shared.config.group(&group),
             next: BTreeMap::new(),
+            heard: Instant::now(),
+            missed: false,
             shared,
             client,
             seat,
@@ -108,7 +114,7 @@ impl Foreign {
                 });
             }
             Err(Code::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
-                seat.lock().at_end.insert(message.partition());
+                seat.lock().at_end.insert(message.partition(), message.offset());
             }
             Err(code) => tracing::info!(target: "kafka", topic = message.topic(), "a foreign topic: {}", words(code)),
         });
@@ -121,7 +127,35 @@ impl Foreign {
         for record in &read {
             self.next.insert(record.partition as i32, record.offset + 1);
         }
+        if read.is_empty() {
+            self.look_after_the_silent();
+        } else {
+            (self.heard, self.missed) = (Instant::now(), false);
+        }
         read
+    }
+
+    /// A client may stop reading a partition for good, and says nothing: where something is behind the ends that it told of, twice
+    /// in a row, all is read again from the committed positions.
+    fn look_after_the_silent(&mut self) {
+        let patience = if self.missed { MISSED } else { SILENT };
+        if self.heard.elapsed() < patience || !self.next.is_empty() {
+            return;
+        }
+        let (owned, ends) = {
+            let state = self.seat.lock();
+            (state.owned.clone(), state.at_end.clone())
+        };
+        let is_behind = |p: &i32| {
+            let end = self.client.watermarks(&self.topic, *p as u32, LOOK);
+            end.is_ok_and(|(_, end)| ends.get(p).is_none_or(|told| end > *told))
+        };
+        let is_missed = owned.iter().any(is_behind);
+        if is_missed && self.missed {
+            tracing::info!(target: "kafka", topic = self.topic, "nothing comes although there is more: read anew");
+            self.rewind();
+        }
+        (self.heard, self.missed) = (Instant::now(), is_missed && !self.missed);
     }
 
     /// Commits what was made of all that was read, with the positions behind it. Not Committed: the same is read again.
@@ -147,7 +181,7 @@ impl Foreign {
     /// Whether all that is there was read, by this member.
     pub fn is_at_end(&self) -> bool {
         let state = self.seat.lock();
-        state.joined && state.owned.iter().all(|p| state.at_end.contains(p)) && self.next.is_empty()
+        state.joined && state.owned.iter().all(|p| state.at_end.contains_key(p)) && self.next.is_empty()
     }
 
     /// Reads again from the committed positions.

@@ -25,6 +25,10 @@ use crate::transactor::{Owner, Transactor, has_topics};
 const ASK: Duration = Duration::from_secs(5);
 /// A position that an open transaction may change is waited for this long before its owner is looked for.
 const UNSTABLE: Duration = Duration::from_millis(500);
+/// A topic that the cluster does not know is asked for this long.
+const UNKNOWN_MAX: Duration = Duration::from_secs(30);
+/// And at the start, where it may not have been made yet.
+const MISSING_MAX: Duration = Duration::from_secs(2);
 /// Within this a committed transaction is marked in all its partitions, but for brokers that are away.
 const MARKED: Duration = Duration::from_secs(2);
 
@@ -168,12 +172,10 @@ impl KafkaLog {
         if let Some(caller) = callers.get(&key) {
             return Ok(caller.clone());
         }
-        let id = match &key.1 {
-            Input::External(name) => format!("{}-{:016x}", key.0, event::key::hash64(name.as_bytes())),
-            Input::Topic(_) => unreachable!("tools have a name"),
-        };
-        let id = self.shared.config.member(&id, 0);
-        let caller = Transactor::start(&self.shared, id, Owner::Nobody).map_err(|e| e.to_string())?;
+        let Input::External(name) = &key.1 else { unreachable!("tools have a name") };
+        let id = format!("{}-{:016x}", key.0, event::key::hash64(name.as_bytes()));
+        let owner = if matches!(input, Input::Topic(_)) { Owner::Tool } else { Owner::Source };
+        let caller = Transactor::start(&self.shared, self.shared.config.member(&id, 0), owner).map_err(|e| e.to_string())?;
         let caller = Arc::new(caller);
         callers.insert(key, caller.clone());
         Ok(caller)
@@ -356,11 +358,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether any group of which this commits a position in a topic has a member, or that cannot be had.
-    pub fn has_members(&self, commit: &Commit) -> bool {
-        let of_topics = commit.positions.iter().filter(|p| matches!(p.input, Input::Topic(_)));
-        let groups: BTreeSet<_> = of_topics.map(|p| self.config.group(&p.group)).collect();
-        groups.iter().any(|group| position::members(*self.client, group, ASK).map_or(true, |m| !m.is_empty()))
+    /// Whether a group, by its name in the cluster, has a member, or that cannot be had.
+    pub fn has_members(&self, group: &str) -> bool {
+        position::members(*self.client, group, ASK).map_or(true, |m| !m.is_empty())
     }
 
     fn bounds(&self, at: TopicPartition) -> Result<(Offset, Offset), LogError> {
@@ -389,7 +389,10 @@ impl Shared {
                 }
                 Err(code) => code,
             };
-            if let Some(e) = forbidden(doing, code).or_else(|| self.give_up(begun, || doing.to_owned())) {
+            // A broker that has just started may not know its topics yet.
+            let is_gone = is_unknown(code) && begun.elapsed() > UNKNOWN_MAX;
+            let refused = (is_gone || forbidden(code)).then(|| refused(doing, code));
+            if let Some(e) = refused.or_else(|| self.give_up(begun, || doing.to_owned())) {
                 return Err(e);
             }
             if begun.elapsed() > Duration::from_secs(2) {
@@ -529,6 +532,25 @@ impl Shared {
     }
 
     fn check_topics(&self) -> Result<(), LogError> {
+        let begun = Instant::now();
+        let missing = loop {
+            let missing = self.missing_topics()?;
+            // A broker that has just started may not know them yet.
+            if missing.is_empty() || begun.elapsed() > MISSING_MAX || self.is_closed() {
+                break missing;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(LogError::Stopped(format!(
+            "these topics are not there: {}. `ouzel topics apply` shows how they would be made, and with `--yes` makes them",
+            missing.join(", ")
+        )))
+    }
+
+    fn missing_topics(&self) -> Result<Vec<String>, LogError> {
         let found = crate::topics::partitions(*self.client, &self.config, |begun| {
             self.give_up(begun, || "ask for the topics".to_owned())
         })?;
@@ -546,18 +568,12 @@ impl Shared {
                 Some(_) => {}
             }
         }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(LogError::Stopped(format!(
-            "these topics are not there: {}. `ouzel topics apply` shows how they would be made, and with `--yes` makes them",
-            missing.join(", ")
-        )))
+        Ok(missing)
     }
 }
 
 /// What no patience helps with.
-fn forbidden(doing: &str, code: Code) -> Option<LogError> {
+fn forbidden(code: Code) -> bool {
     matches!(
         code,
         Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
@@ -565,12 +581,21 @@ fn forbidden(doing: &str, code: Code) -> Option<LogError> {
             | Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
             | Code::RD_KAFKA_RESP_ERR__AUTHENTICATION
             | Code::RD_KAFKA_RESP_ERR__INVALID_ARG
-            | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+    )
+}
+
+fn is_unknown(code: Code) -> bool {
+    matches!(
+        code,
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
             | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
             | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
     )
-    .then(|| LogError::Io {
+}
+
+fn refused(doing: &str, code: Code) -> LogError {
+    LogError::Io {
         doing: doing.to_owned(),
         source: std::io::Error::other(format!("Kafka refuses it: {} ({})", words(code), name(code))),
-    })
+    }
 }

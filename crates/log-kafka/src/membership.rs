@@ -33,7 +33,10 @@ struct State {
     news: VecDeque<Assignment>,
     /// Granted by the group, and not yet ready to be worked on.
     coming: Vec<TopicPartition>,
-    committing: bool,
+    /// Of what a commit is being made; `None`: none is.
+    committing: Option<BTreeSet<TopicPartition>>,
+    /// Something that is being committed was given away meanwhile.
+    overtaken: bool,
     rebalances: u64,
 }
 
@@ -42,7 +45,7 @@ pub(crate) struct Busy<'a>(&'a Seat);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.lock().committing = false;
+        self.0.lock().committing = None;
         self.0.free.notify_all();
     }
 }
@@ -59,21 +62,26 @@ impl Seat {
     /// `None`: some position is of a partition that this member has not.
     pub fn begin(&self, commit: &Commit) -> Option<Busy<'_>> {
         let mut state = self.lock();
-        let mine = |input: &Input| match input {
-            Input::Topic(at) => state.owned.contains(at),
-            Input::External(_) => true,
+        let topic = |input: &Input| match input {
+            Input::Topic(at) => Some(*at),
+            Input::External(_) => None,
         };
-        let all = commit.positions.iter().all(|p| mine(&p.input));
-        all.then(|| {
-            state.committing = true;
+        let partitions: BTreeSet<_> = commit.positions.iter().filter_map(|p| topic(&p.input)).collect();
+        partitions.is_subset(&state.owned).then(|| {
+            state.committing = Some(partitions);
+            state.overtaken = false;
             Busy(self)
         })
     }
 
-    /// As of now: it changes with every rebalance.
-    pub fn group_metadata(&self) -> GroupMetadata {
+    /// Under whose name the commit that is being made is sent. `None`: a partition of it was given away since it began; what is
+    /// in it was decided by an owner of before.
+    pub fn group_metadata(&self) -> Option<GroupMetadata> {
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        client.as_ref().expect("a member commits, so it has joined").group_metadata()
+        // IMPORTANT: in this order. The generation after a partition was given away takes nothing of that partition from us, but
+        // the broker knows only the member, not what it owns.
+        let metadata = client.as_ref().expect("a member commits, so it has joined").group_metadata();
+        (!self.lock().overtaken).then_some(metadata)
     }
 
     /// The bug: positions that are no part of any transaction.
@@ -91,9 +99,13 @@ impl Seat {
         let mut state = self.lock();
         state.owned.retain(|at| !partitions.contains(at));
         state.coming.retain(|at| !partitions.contains(at));
-        while wait && state.committing && begun.elapsed() < self.patience {
+        let is_committed = |state: &State| {
+            state.committing.as_ref().is_some_and(|those| partitions.iter().any(|at| those.contains(at)))
+        };
+        while wait && is_committed(&state) && begun.elapsed() < self.patience {
             state = self.free.wait_timeout(state, POLL).unwrap_or_else(PoisonError::into_inner).0;
         }
+        state.overtaken |= is_committed(&state);
         state.rebalances += 1;
         state.news.push_back(Assignment::Revoked { partitions: partitions.to_vec() });
     }

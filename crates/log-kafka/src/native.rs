@@ -502,6 +502,19 @@ impl GroupMetadata {
         // SAFETY: a name that ends.
         GroupMetadata(unsafe { rd::rd_kafka_consumer_group_metadata_new(group.as_ptr()) })
     }
+
+    /// Whether it names a member of a generation. IMPORTANT: a consumer that has just lost its place has metadata like nobody's,
+    /// and a broker takes a transaction's positions from nobody.
+    pub fn is_of_a_member(&self) -> bool {
+        if self.0.is_null() {
+            return false;
+        }
+        // SAFETY: live metadata; its member is a text that ends, or none.
+        unsafe {
+            let member = rd::rd_kafka_consumer_group_metadata_member_id(self.0);
+            rd::rd_kafka_consumer_group_metadata_generation_id(self.0) >= 0 && !member.is_null() && *member != 0
+        }
+    }
 }
 
 impl Drop for GroupMetadata {

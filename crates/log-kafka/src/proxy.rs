@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 pub mod api {
     pub const PRODUCE: i16 = 0;
     pub const FETCH: i16 = 1;
+    pub const INIT_PRODUCER_ID: i16 = 22;
     pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
     pub const END_TXN: i16 = 26;
     pub const TXN_OFFSET_COMMIT: i16 = 28;
@@ -35,6 +36,8 @@ pub struct Proxy {
 struct Shared {
     /// What is done to the next request of a kind.
     rules: Mutex<Vec<(i16, Fault)>>,
+    /// Requests of a kind by clients with this in their id are held until then.
+    held: Mutex<Option<(i16, String, Instant)>>,
     /// Connections are refused, and those there are cut.
     down: AtomicBool,
     done: AtomicU64,
@@ -77,6 +80,12 @@ impl Proxy {
         }
     }
 
+    /// For so long, all requests of this kind wait that come from clients with this in their id.
+    pub fn hold(&self, api: i16, client: &str, time: Duration) {
+        let held = (api, client.to_owned(), Instant::now() + time);
+        *self.shared.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+    }
+
     /// How many requests had something done to them.
     pub fn broken(&self) -> u64 {
         self.shared.done.load(Relaxed)
@@ -95,6 +104,33 @@ impl Shared {
         self.done.fetch_add(1, Relaxed);
         Some(rules.remove(at).1)
     }
+
+    /// Whether it waited at all.
+    fn wait_while_held(&self, request: &[u8]) -> bool {
+        for waited in 0.. {
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            // After the size: kind, version, number, and the client's id with its length.
+            let is_held = held.as_ref().is_some_and(|(api, client, until)| {
+                Instant::now() < *until
+                    && request.get(4..6).is_some_and(|kind| kind == api.to_be_bytes())
+                    && request.get(12..).is_some_and(|rest| rest.windows(client.len()).any(|w| w == client.as_bytes()))
+            });
+            drop(held);
+            if !is_held {
+                return waited > 0;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        unreachable!("nothing is held for that long")
+    }
+}
+
+/// Whether it has hung up: nobody waits for an answer any more.
+fn is_gone(client: &TcpStream) -> bool {
+    let _ = client.set_nonblocking(true);
+    let gone = matches!(client.peek(&mut [0]), Ok(0));
+    let _ = client.set_nonblocking(false);
+    gone
 }
 
 fn carry(client: TcpStream, broker: TcpStream, shared: &Arc<Shared>) {
@@ -125,6 +161,9 @@ fn carry(client: TcpStream, broker: TcpStream, shared: &Arc<Shared>) {
         frame.extend_from_slice(&size);
         frame.resize(4 + u32::from_be_bytes(size) as usize, 0);
         if from_client.read_exact(&mut frame[4..]).is_err() {
+            break;
+        }
+        if shared.wait_while_held(&frame) && is_gone(&from_client) {
             break;
         }
         let fault =

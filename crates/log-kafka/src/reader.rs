@@ -31,6 +31,13 @@ const BATCH: usize = 4096;
 const POLL: Duration = Duration::from_millis(5);
 /// A cursor that nobody used for this long may move, and is given up when there is no room.
 const IDLE: Duration = Duration::from_secs(5);
+/// A partition of which nothing was heard for this long is asked for its end: a client may stop reading one for good (seen after
+/// restarts of a broker), and says nothing.
+pub(crate) const SILENT: Duration = Duration::from_secs(2);
+/// And once more after this, if there is more than came.
+pub(crate) const MISSED: Duration = Duration::from_millis(500);
+/// How long that question may take; nothing is read meanwhile.
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// How often who waits looks whether waiting is over.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -75,6 +82,10 @@ struct Cursor {
     at_end: bool,
     failed: Option<Code>,
     used: Instant,
+    /// When something came, or it was last looked whether something should have.
+    heard: Instant,
+    /// Where the partition ended when it was last looked, if that is behind the tail.
+    missed: Option<Offset>,
 }
 
 /// Why there is nothing to give.
@@ -177,14 +188,7 @@ impl Readers {
         };
         let shared = clients[n].shared.clone();
         let mut state = shared.lock();
-        let cursor = Cursor {
-            chunks: VecDeque::new(),
-            next: from,
-            tail: from,
-            at_end: false,
-            failed: None,
-            used: Instant::now(),
-        };
+        let cursor = Cursor::at(from);
         if let Some(old) = state.cursors.insert(at, cursor) {
             state.bytes -= old.bytes();
         }
@@ -196,6 +200,20 @@ impl Readers {
 }
 
 impl Cursor {
+    fn at(from: Offset) -> Cursor {
+        let now = Instant::now();
+        Cursor {
+            chunks: VecDeque::new(),
+            next: from,
+            tail: from,
+            at_end: false,
+            failed: None,
+            used: now,
+            heard: now,
+            missed: None,
+        }
+    }
+
     fn covers(&self, from: Offset) -> bool {
         self.next <= from && from <= self.tail
     }
@@ -348,6 +366,7 @@ impl Poll {
         let mut incoming: Vec<Incoming> = Vec::new();
         while !self.shared.stop.load(Relaxed) {
             self.move_cursors();
+            self.look_after_the_silent();
             {
                 let mut state = self.shared.lock();
                 state.make_room();
@@ -384,6 +403,39 @@ impl Poll {
         }
     }
 
+    /// One at a time: a cursor from which nothing came although its partition went on, twice in a row, is placed anew.
+    fn look_after_the_silent(&self) {
+        let silent = |c: &Cursor| {
+            let patience = if c.missed.is_some() { MISSED } else { SILENT };
+            c.failed.is_none() && c.used.elapsed() < IDLE && c.heard.elapsed() > patience
+        };
+        let found = {
+            let mut state = self.shared.lock();
+            // Where there is no room nothing comes.
+            if state.bytes > AHEAD_MAX {
+                return;
+            }
+            let found = state.cursors.iter_mut().find(|(_, c)| silent(c));
+            found.map(|(at, c)| {
+                c.heard = Instant::now();
+                *at
+            })
+        };
+        let Some(at) = found else { return };
+        let Some((topic, _)) = self.names.iter().find(|(_, id)| *id == at.topic) else { return };
+        let Ok((_, end)) = self.shared.client.watermarks(topic, at.partition, LOOK) else { return };
+        let mut state = self.shared.lock();
+        let Some(cursor) = state.cursors.get_mut(&at).filter(|c| c.failed.is_none()) else { return };
+        if cursor.missed.is_some_and(|missed| missed > cursor.tail) {
+            tracing::info!(target: "kafka", %at, tail = cursor.tail, end, "nothing comes although there is more: read anew");
+            cursor.missed = None;
+            let tail = cursor.tail;
+            state.moves.push((at, Some(tail)));
+        } else {
+            cursor.missed = (end > cursor.tail).then_some(end);
+        }
+    }
+
     fn hand_over(&self, incoming: &mut Vec<Incoming>) {
         let mut state = self.shared.lock();
         for mut new in incoming.drain(..) {
@@ -393,11 +445,17 @@ impl Poll {
                 continue;
             }
             let Some(cursor) = state.cursors.get_mut(&new.at) else { continue };
-            let bytes: usize = new.chunks.iter().map(|c| c.bytes.len()).sum();
+            cursor.heard = Instant::now();
             if new.failed.is_some() {
                 cursor.failed = new.failed;
-            } else if new.chunks.first().is_none_or(|c| c.base >= cursor.tail) && new.tail >= cursor.tail {
-                cursor.chunks.extend(new.chunks);
+            } else if new.tail >= cursor.tail {
+                let mut bytes = 0;
+                // What is there already may come again.
+                for chunk in new.chunks.into_iter().filter(|c| c.next() > cursor.tail) {
+                    let chunk = from_on(chunk, cursor.tail);
+                    bytes += chunk.bytes.len();
+                    cursor.chunks.push_back(chunk);
+                }
                 cursor.tail = new.tail;
                 cursor.at_end = new.at_end;
                 state.bytes += bytes;
@@ -484,7 +542,7 @@ mod tests {
         let chunk = Chunk { base: 0, count: 1, bytes: vec![0; bytes].into() };
         let chunks = (bytes > 0).then_some(chunk).into_iter().collect();
         let used = Instant::now().checked_sub(used_ago).expect("the machine has run for some seconds");
-        Cursor { chunks, next: 0, tail: u64::from(bytes > 0), at_end: false, failed: None, used }
+        Cursor { chunks, tail: u64::from(bytes > 0), used, ..Cursor::at(0) }
     }
 
     fn left(cursors: &[(usize, u64)]) -> Vec<u32> {

@@ -49,8 +49,10 @@ pub(crate) enum Owner {
     Member(Arc<Seat>),
     /// A consumer that reads by its own membership.
     Consumer(Arc<native::Client>),
-    /// Nobody: taken while the group has no members.
-    Nobody,
+    /// A tool: taken while the group has no members.
+    Tool,
+    /// A source that is no topic, which nobody else reads.
+    Source,
 }
 
 impl Transactor {
@@ -119,9 +121,7 @@ impl Worker {
                 Some(busy) => Some(busy),
                 None => return Outcome::Aborted(Aborted::Fenced),
             },
-            // The broker takes a transaction's positions from who says that it is nobody, members or not.
-            Owner::Nobody if shared.has_members(commit) => return Outcome::Aborted(Aborted::Fenced),
-            Owner::Nobody | Owner::Consumer(_) => None,
+            Owner::Consumer(_) | Owner::Tool | Owner::Source => None,
         };
         let outcome = self.maker.make(shared, &self.owner, &commit.blocks, &positions(shared, &self.maker.id, commit));
         drop(busy);
@@ -239,10 +239,19 @@ fn transaction(
         }
         for (group, list) in positions {
             let who = match owner {
-                Owner::Member(seat) => seat.group_metadata(),
+                Owner::Member(seat) => match seat.group_metadata() {
+                    Some(who) => who,
+                    None => return Ok(Some(Aborted::Fenced)),
+                },
                 Owner::Consumer(client) => client.group_metadata(),
-                Owner::Nobody => GroupMetadata::of_nobody(group),
+                // The broker takes a transaction's positions from who says that it is nobody, members or not.
+                Owner::Tool if shared.has_members(group) => return Ok(Some(Aborted::Fenced)),
+                Owner::Tool | Owner::Source => GroupMetadata::of_nobody(group),
             };
+            if matches!(owner, Owner::Member(_) | Owner::Consumer(_)) && !who.is_of_a_member() {
+                std::thread::sleep(BALANCING);
+                return Ok(Some(Aborted::Retriable));
+            }
             if planted(Bug::PositionsOutside)
                 && let Owner::Member(seat) = owner
             {
@@ -357,7 +366,7 @@ fn meaning(owner: &Owner, why: &Failure) -> Aborted {
             | Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS
     );
     match owner {
-        Owner::Nobody if of_group => Aborted::Fenced,
+        Owner::Tool | Owner::Source if of_group => Aborted::Fenced,
         // Its partitions may stay its own: a balancing that takes some is told of by the membership.
         Owner::Member(_) | Owner::Consumer(_) if of_group => {
             std::thread::sleep(BALANCING);

@@ -133,6 +133,26 @@ fn the_dead_that_walk() {
     expect_copied(&config, feed, copiers);
 }
 
+/// A member loses a partition after it took a commit of it in and before it could send that one: nothing of it may come
+/// through, though the member is in its group, in a newer generation.
+#[test]
+fn a_commit_from_before_the_partition_was_lost() {
+    let cluster = proxied();
+    let mut config = cluster.fresh(3);
+    // For no longer it keeps a partition that is asked for.
+    config.transaction_timeout = Duration::from_secs(1);
+    let feed = Feed::start(&config);
+    feed.wait_for_some();
+    cluster.proxy(0).hold(api::INIT_PRODUCER_ID, "copy-c1", Duration::from_secs(10));
+    let mut copiers = Copiers::start(&config, 1);
+    std::thread::sleep(Duration::from_secs(1));
+    copiers.one_more();
+    copiers.wait_for_progress();
+    std::thread::sleep(Duration::from_secs(8));
+    copiers.wait_for_all();
+    expect_copied(&config, feed, copiers);
+}
+
 /// The broker's disk is full: what it cannot write it does not acknowledge, and it ends itself. With room it goes on.
 #[test]
 fn a_broker_whose_disk_is_full() {

@@ -22,13 +22,16 @@ fn quiet() -> Duration {
 /// Feeds numbered records into all partitions of `raw`, and says how many each has.
 pub struct Feed {
     stop: Arc<AtomicBool>,
+    begun: Arc<AtomicBool>,
     thread: JoinHandle<Vec<u64>>,
 }
 
 impl Feed {
     pub fn start(config: &KafkaConfig) -> Feed {
         let stop = Arc::new(AtomicBool::new(false));
-        let (config, stopped) = (KafkaConfig { slot: "feed".into(), ..config.clone() }, stop.clone());
+        let begun = Arc::new(AtomicBool::new(false));
+        let config = KafkaConfig { slot: "feed".into(), ..config.clone() };
+        let (stopped, some) = (stop.clone(), begun.clone());
         let thread = std::thread::spawn(move || {
             let log = KafkaLog::connect(config).expect("connects");
             let partitions = log.partitions(RAW);
@@ -45,12 +48,19 @@ impl Feed {
                         std::process::exit(1);
                     }
                     fed[p as usize] += 5;
+                    some.store(true, Relaxed);
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
             fed
         });
-        Feed { stop, thread }
+        Feed { stop, begun, thread }
+    }
+
+    pub fn wait_for_some(&self) {
+        while !self.begun.load(Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn end(self) -> Vec<u64> {
@@ -156,9 +166,15 @@ fn end(mut member: Child) {
 /// Names the environment variable that makes a process a copier.
 const COPIER: &str = "OUZEL_COPIER";
 
+/// With this in the environment they say what they do.
+const AUDIBLE: &str = "OUZEL_COPIERS_SPEAK";
+
 /// A process of [`Copiers`].
 pub fn be_a_copier() {
     let Ok(said) = std::env::var(COPIER) else { return };
+    if std::env::var_os(AUDIBLE).is_some() {
+        tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    }
     let of: Vec<&str> = said.split('|').collect();
     let ms = |text: &str| Duration::from_millis(text.parse().expect("a number"));
     let config = KafkaConfig {
@@ -307,16 +323,23 @@ pub fn expect_copied(config: &KafkaConfig, feed: Feed, copiers: Copiers) {
     );
     let log = KafkaLog::connect(KafkaConfig { slot: "check".into(), ..config.clone() }).expect("connects");
     let watched = reader.seen.lock().expect("no panic while held").clone();
-    for (p, fed) in fed.iter().enumerate() {
-        let names = log::conformance::read_all(&*log, ENRICHED.partition(p as u32));
-        let read: Vec<u64> = names.iter().map(|(_, n)| n.parse().expect("a number")).collect();
-        assert_eq!(read, watched[p], "partition {p}: who watched saw something else");
-        let wrong = read.iter().zip(0..).position(|(n, wanted)| *n != wanted);
-        assert!(
-            wrong.is_none() && read.len() as u64 == *fed,
-            "the copy is wrong: partition {p} has {} of {fed}, first wrong at {wrong:?}: {:?}",
-            read.len(),
-            wrong.map(|at| &read[at.saturating_sub(3)..read.len().min(at + 4)])
-        );
+    for (p, fed) in (0..).zip(&fed) {
+        let numbers = |at| -> Vec<u64> {
+            log::conformance::read_all(&*log, at).iter().map(|(_, n)| n.parse().expect("a number")).collect()
+        };
+        let copied = numbers(ENRICHED.partition(p));
+        expect_each_once(&numbers(RAW.partition(p)), *fed, &format!("the feed is wrong: partition {p}"));
+        expect_each_once(&copied, *fed, &format!("the copy is wrong: partition {p}"));
+        expect_each_once(&watched[p as usize], *fed, &format!("who watched saw something else: partition {p}"));
     }
+}
+
+fn expect_each_once(read: &[u64], fed: u64, what: &str) {
+    let wrong = read.iter().zip(0..).position(|(n, wanted)| *n != wanted);
+    assert!(
+        wrong.is_none() && read.len() as u64 == fed,
+        "{what} has {} of {fed}, first wrong at {wrong:?}: {:?}",
+        read.len(),
+        wrong.map(|at| &read[at.saturating_sub(3)..read.len().min(at + 4)])
+    );
 }
