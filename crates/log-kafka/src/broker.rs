@@ -261,6 +261,8 @@ impl Cluster {
              controller.listener.names=CONTROLLERS\n\
              inter.broker.listener.name=BROKERS\n\
              log.dirs={}\n\
+             broker.session.timeout.ms=3000\n\
+             broker.heartbeat.interval.ms=500\n\
              auto.create.topics.enable=false\n\
              group.initial.rebalance.delay.ms=0\n\
              offsets.topic.replication.factor={copies}\n\

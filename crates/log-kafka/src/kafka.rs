@@ -175,7 +175,8 @@ impl KafkaLog {
         let Input::External(name) = &key.1 else { unreachable!("tools have a name") };
         let id = format!("{}-{:016x}", key.0, event::key::hash64(name.as_bytes()));
         let owner = if matches!(input, Input::Topic(_)) { Owner::Tool } else { Owner::Source };
-        let caller = Transactor::start(&self.shared, self.shared.config.member(&id, 0), owner).map_err(|e| e.to_string())?;
+        let caller =
+            Transactor::start(&self.shared, self.shared.config.member(&id, 0), owner).map_err(|e| e.to_string())?;
         let caller = Arc::new(caller);
         callers.insert(key, caller.clone());
         Ok(caller)

@@ -207,8 +207,28 @@ impl Handle {
         let code = unsafe {
             rd::rd_kafka_query_watermark_offsets(self.rk, name.as_ptr(), partition as i32, &mut low, &mut high, ms)
         };
+        // IMPORTANT: so says the client when it has once seen the partition without a leader, and it does not look again.
+        if matches!(code, Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+            self.look_at_topic(&name, ms);
+        }
         ok(code)?;
         Ok((low.max(0) as Offset, high.max(0) as Offset))
+    }
+
+    /// Asks the cluster about a topic, so that the client knows it as it is now.
+    fn look_at_topic(&self, name: &CStr, ms: c_int) {
+        let mut metadata = std::ptr::null();
+        // SAFETY: a live client; the topic and what is given are freed here, before the client.
+        unsafe {
+            let topic = rd::rd_kafka_topic_new(self.rk, name.as_ptr(), std::ptr::null_mut());
+            if topic.is_null() {
+                return;
+            }
+            if ok(rd::rd_kafka_metadata(self.rk, 0, topic, &mut metadata, ms)).is_ok() {
+                rd::rd_kafka_metadata_destroy(metadata);
+            }
+            rd::rd_kafka_topic_destroy(topic);
+        }
     }
 
     pub fn begin(&self) -> Result<(), Failure> {

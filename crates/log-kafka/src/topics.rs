@@ -17,6 +17,9 @@ use crate::native::{self, Handle, ok, words};
 /// How long a question may take.
 const ASK: Duration = Duration::from_secs(5);
 
+/// A partition without a leader is waited for this long; it may be one whose brokers are gone.
+const LED_MAX: Duration = Duration::from_secs(4);
+
 /// The largest record, with room for what is added to an event of a mebibyte.
 const RECORD_MAX: usize = 8 << 20;
 
@@ -225,14 +228,19 @@ pub(crate) fn partitions(
             match ok(code) {
                 Ok(()) => {
                     let topics = native::slice((*metadata).topics, (*metadata).topic_cnt);
-                    let count = |name: &str| {
+                    let find = |name: String| {
                         let is =
                             |t: &&rd::rd_kafka_metadata_topic| CStr::from_ptr(t.topic).to_bytes() == name.as_bytes();
-                        topics.iter().find(is).filter(|t| t.partition_cnt > 0 && led(t)).map(|t| t.partition_cnt as u32)
+                        topics.iter().find(is).filter(|t| t.partition_cnt > 0)
                     };
-                    let found = TOPICS.iter().map(|t| (t.id, count(&config.topic(t.id)))).collect();
+                    let found: Vec<_> = TOPICS.iter().map(|t| (t.id, find(config.topic(t.id)))).collect();
+                    let all_led = found.iter().filter_map(|(_, t)| *t).all(|t| led(t));
+                    let counts = found.iter().map(|(id, t)| (*id, t.map(|t| t.partition_cnt as u32))).collect();
                     rd::rd_kafka_metadata_destroy(metadata);
-                    return Ok(found);
+                    // Brokers that have just started do not lead yet.
+                    if all_led || begun.elapsed() > LED_MAX {
+                        return Ok(counts);
+                    }
                 }
                 Err(code) => tracing::debug!(target: "kafka", "no metadata: {}", words(code)),
             }
