@@ -67,6 +67,8 @@ fn make(shared: &Shared) -> Result<Producer, String> {
     let mut client = shared.config.producer(&shared.config.member("door", 0));
     // Beyond this a sender has an answer; whether the record is stored is not known then.
     client.set("message.timeout.ms", "30000");
+    // What comes within it goes in one request for each partition.
+    client.set("linger.ms", "2");
     Producer::new(&shared.config, &client)
 }
 

@@ -75,7 +75,7 @@ impl Foreign {
         config.set("auto.offset.reset", if from_start { "earliest" } else { "latest" });
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("session.timeout.ms", shared.config.session_timeout.as_millis().to_string());
-        config.set("heartbeat.interval.ms", "1000");
+        config.set("heartbeat.interval.ms", "300");
         if shared.config.static_members {
             config.set("group.instance.id", &id);
         }

@@ -424,8 +424,8 @@ impl Shared {
             }
             let since = begun.elapsed().as_secs_f64();
             self.waits(&doing, Some(format!("a transaction with {group}'s position in it is open since {since:.1} s")));
-            if settle {
-                self.end_orphan_at(&name, &topic, at.partition, "");
+            if settle && let Some(committer) = self.committer(&name, &topic, at.partition) {
+                self.end_orphan(&name, &committer);
             }
             if let Some(e) = self.give_up(begun, || doing.clone()) {
                 return Err(e);
@@ -465,32 +465,36 @@ impl Shared {
     /// Ends what the last owners of these partitions left open, if they are gone.
     pub fn end_orphans(&self, group: &str, partitions: &[TopicPartition], mine: &str, stop: impl Fn() -> bool) {
         let group = self.config.group(group);
+        // What one had open is over when it was ended once, and it has no new one.
+        let mut seen = BTreeSet::from([mine.to_owned()]);
         for at in partitions {
             if stop() || self.is_closed() {
                 return;
             }
-            self.end_orphan_at(&group, &self.config.topic(at.topic), at.partition, mine);
+            if let Some(committer) = self.committer(&group, &self.config.topic(at.topic), at.partition)
+                && seen.insert(committer.clone())
+            {
+                self.end_orphan(&group, &committer);
+            }
         }
     }
 
+    /// The one that committed a position last.
+    fn committer(&self, group: &str, topic: &str, partition: u32) -> Option<String> {
+        self.position_of(group, topic, partition, false, ASK).ok().flatten()?.committer
+    }
+
     /// IMPORTANT: only of a committer that is no member any more: the producer of one that is would be fenced.
-    fn end_orphan_at(&self, group: &str, topic: &str, partition: u32, mine: &str) {
-        let Ok(Some(stored)) = self.position_of(group, topic, partition, false, ASK) else { return };
-        let Some(committer) = stored.committer.filter(|c| c != mine) else { return };
-        if self.is_seated(&committer) {
+    fn end_orphan(&self, group: &str, committer: &str) {
+        if self.is_seated(committer) {
             return;
         }
         match position::members(*self.client, group, ASK) {
-            Ok(members) if !members.contains(&committer) => {}
+            Ok(members) if !members.iter().any(|m| m == committer) => {}
             _ => return,
         }
-        // Once is enough for all partitions of that committer; what it had open is over, and it has no new one.
-        let mut ended = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = format!("orphan {committer}");
-        ended.remove(&key);
-        drop(ended);
         let begun = Instant::now();
-        let done = Producer::new(&self.config, &self.config.transactional(&committer))
+        let done = Producer::new(&self.config, &self.config.transactional(committer))
             .and_then(|p| p.client.init(ASK).map_err(|why| why.to_string()));
         match done {
             Ok(()) => {

@@ -195,7 +195,8 @@ impl Thread {
         let session = config.session_timeout.as_millis();
         client.set("partition.assignment.strategy", "cooperative-sticky");
         client.set("session.timeout.ms", session.to_string());
-        client.set("heartbeat.interval.ms", (session / 6).clamp(100, 1000).to_string());
+        // Members learn of a balancing by the answer to one: partitions that move stand still for two of them.
+        client.set("heartbeat.interval.ms", (session / 20).clamp(100, 1000).to_string());
         let events = Rebalances { seat: self.seat.clone(), topic: self.topic, name: config.topic(self.topic) };
         let client = Arc::new(Client::new(&client, Kind::Consumer, events)?);
         client.subscribe(&config.topic(self.topic)).map_err(words)?;

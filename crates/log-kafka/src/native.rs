@@ -74,6 +74,14 @@ pub(crate) struct Failure {
     pub abort: bool,
 }
 
+impl Failure {
+    /// A call did not return: the producer, which is still in it, is of no use any more.
+    pub fn stuck() -> Failure {
+        let text = "a call of the client does not return".to_owned();
+        Failure { code: Code::RD_KAFKA_RESP_ERR__TIMED_OUT, text, fatal: true, retriable: false, abort: false }
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.text, name(self.code))
@@ -241,6 +249,8 @@ impl Handle {
         failure(unsafe { rd::rd_kafka_init_transactions(self.rk, wait.as_millis() as c_int) })
     }
 
+    /// IMPORTANT: it may never return, whatever `wait` says: a request whose coordinator is not known goes on only when some
+    /// connection comes or goes.
     pub fn offsets(&self, offsets: &List, group: &GroupMetadata, wait: Duration) -> Result<(), Failure> {
         let ms = wait.as_millis() as c_int;
         // SAFETY: a live producer, list and group metadata.
@@ -461,6 +471,13 @@ pub(crate) struct List(*mut rd::rd_kafka_topic_partition_list_t);
 // SAFETY: a list is plain memory.
 unsafe impl Send for List {}
 
+impl Clone for List {
+    fn clone(&self) -> List {
+        // SAFETY: a live list.
+        List(unsafe { rd::rd_kafka_topic_partition_list_copy(self.0) })
+    }
+}
+
 impl List {
     pub fn new() -> List {
         // SAFETY: allocates.
@@ -514,6 +531,11 @@ impl Drop for List {
 
 /// Who commits positions.
 pub(crate) struct GroupMetadata(*mut rd::rd_kafka_consumer_group_metadata_t);
+
+// SAFETY: plain memory, which is only read.
+unsafe impl Send for GroupMetadata {}
+// SAFETY: as above.
+unsafe impl Sync for GroupMetadata {}
 
 impl GroupMetadata {
     /// Of nobody: taken only while the group has no members.

@@ -1,8 +1,9 @@
 //! Reads committed records from any position, for many readers at once.
 //!
-//! A [`Cursor`] is a place in a partition from which somebody reads on: what comes next is fetched ahead for it. A client can
-//! have one cursor for each partition, so there are as many clients as somebody reads a partition at different places, up to
-//! [`CLIENTS_MAX`]; beyond that the cursor that was not used for longest moves.
+//! A [`Cursor`] is a place in a partition from which somebody reads on: what comes next is fetched ahead for it, and a little of
+//! what was read stays for others who are close behind. A client can have one cursor for each partition, so there are as many
+//! clients as somebody reads a partition at different places, up to [`CLIENTS_MAX`]; beyond that the cursor that was not used for
+//! longest moves.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -23,6 +24,8 @@ use crate::native::{Client, HEADER, Kind, List, Message, Queue, Quiet, words};
 const CLIENTS_MAX: usize = 4;
 /// Bytes read ahead by one client; above this it waits until some were taken.
 const AHEAD_MAX: usize = 64 << 20;
+/// Bytes of a partition that stay after they were read.
+const BEHIND_MAX: usize = 1 << 20;
 /// A chunk is no bigger, so that little is held for a reader that wants little.
 const CHUNK_MAX: usize = 256 << 10;
 /// Records taken from the client in one go.
@@ -31,6 +34,8 @@ const BATCH: usize = 4096;
 const POLL: Duration = Duration::from_millis(5);
 /// A cursor that nobody used for this long may move, and is given up when there is no room.
 const IDLE: Duration = Duration::from_secs(5);
+/// And after this in any case: what it would read nobody wants.
+const UNUSED: Duration = Duration::from_secs(20);
 /// A partition of which nothing was heard for this long is asked for its end: a client may stop reading one for good (seen after
 /// restarts of a broker), and says nothing.
 pub(crate) const SILENT: Duration = Duration::from_secs(2);
@@ -73,9 +78,15 @@ struct State {
 }
 
 struct Cursor {
+    /// What was read and stays, and what was read ahead.
     chunks: VecDeque<Chunk>,
-    /// Where its reader goes on.
+    /// From here on all is there.
+    floor: Offset,
+    /// Where the first of its readers goes on.
     next: Offset,
+    /// Bytes of the chunks before and behind that.
+    behind: usize,
+    ahead: usize,
     /// After the last thing that was read ahead.
     tail: Offset,
     /// There was nothing behind the tail when it was last looked.
@@ -190,7 +201,7 @@ impl Readers {
         let mut state = shared.lock();
         let cursor = Cursor::at(from);
         if let Some(old) = state.cursors.insert(at, cursor) {
-            state.bytes -= old.bytes();
+            state.bytes -= old.ahead;
         }
         state.moves.push((at, Some(from)));
         drop(state);
@@ -204,7 +215,10 @@ impl Cursor {
         let now = Instant::now();
         Cursor {
             chunks: VecDeque::new(),
+            floor: from,
             next: from,
+            behind: 0,
+            ahead: 0,
             tail: from,
             at_end: false,
             failed: None,
@@ -215,31 +229,79 @@ impl Cursor {
     }
 
     fn covers(&self, from: Offset) -> bool {
-        self.next <= from && from <= self.tail
+        self.floor <= from && from <= self.tail
     }
 
-    fn bytes(&self) -> usize {
-        self.chunks.iter().map(|c| c.bytes.len()).sum()
+    /// What follows in a partition.
+    fn push(&mut self, chunk: Chunk) {
+        self.ahead += chunk.bytes.len();
+        self.chunks.push_back(chunk);
+    }
+
+    /// What there is from a position on, up to a number of bytes, and where to go on.
+    fn read(&mut self, from: Offset, max_bytes: usize) -> (Vec<Chunk>, Offset) {
+        let (mut chunks, mut next, mut bytes) = (Vec::new(), from, 0);
+        let mut at = self.chunks.partition_point(|c| c.next() <= from);
+        while bytes < max_bytes.max(1)
+            && let Some(chunk) = self.chunks.get(at)
+        {
+            let chunk = from_on(chunk.clone(), from);
+            bytes += chunk.bytes.len();
+            next = chunk.next();
+            chunks.push(chunk);
+            at += 1;
+        }
+        if at == self.chunks.len() && self.at_end {
+            // Positions that hold nothing, as marks of transactions are.
+            next = self.tail;
+        }
+        self.pass(next);
+        (chunks, next)
+    }
+
+    /// Somebody has read up to there.
+    fn pass(&mut self, to: Offset) {
+        if to <= self.next {
+            return;
+        }
+        let passed = self.chunks.iter().rev().skip_while(|c| c.next() > to).take_while(|c| c.next() > self.next);
+        let bytes: usize = passed.map(|c| c.bytes.len()).sum();
+        self.ahead -= bytes;
+        self.behind += bytes;
+        self.next = to;
+        while self.behind > BEHIND_MAX
+            && let Some(chunk) = self.chunks.pop_front()
+        {
+            self.behind -= chunk.bytes.len();
+            self.floor = chunk.next();
+        }
     }
 }
 
 impl State {
-    /// Where too much is read ahead, what nobody used for long is given up; and where somebody waits for records, what was not
+    /// What nobody used for long is given up: where too much is read ahead, sooner; and where somebody waits for records, what was not
     /// used since he came: he would wait for good. Whoever comes back for it is placed anew.
     fn make_room(&mut self) {
+        let unused: Vec<_> = self.cursors.iter().filter(|(_, c)| c.used.elapsed() > UNUSED).map(|(at, _)| *at).collect();
+        unused.into_iter().for_each(|at| self.give_up(at));
         while self.bytes > AHEAD_MAX {
-            let waits = self.cursors.values().filter(|c| c.chunks.is_empty() && !c.at_end && c.failed.is_none());
+            let waits = self.cursors.values().filter(|c| c.ahead == 0 && !c.at_end && c.failed.is_none());
             let since = waits.map(|c| c.used.elapsed()).filter(|since| *since < IDLE).max();
             let (at, idle) =
-                match self.cursors.iter().filter(|(_, c)| !c.chunks.is_empty()).max_by_key(|(_, c)| c.used.elapsed()) {
+                match self.cursors.iter().filter(|(_, c)| c.ahead > 0).max_by_key(|(_, c)| c.used.elapsed()) {
                     Some((at, longest)) => (*at, longest.used.elapsed()),
                     None => return,
                 };
             if idle <= IDLE && since.is_none_or(|since| idle <= since) {
                 return;
             }
-            let gone = self.cursors.remove(&at).expect("it was there");
-            self.bytes -= gone.bytes();
+            self.give_up(at);
+        }
+    }
+
+    fn give_up(&mut self, at: TopicPartition) {
+        if let Some(gone) = self.cursors.remove(&at) {
+            self.bytes -= gone.ahead;
             self.moves.push((at, None));
         }
     }
@@ -266,30 +328,12 @@ impl Shared {
             if let Some(code) = cursor.failed {
                 return Err(Nothing::Failed(code));
             }
-            let before = cursor.bytes();
-            while cursor.chunks.front().is_some_and(|c| c.next() <= from) {
-                cursor.chunks.pop_front();
-            }
-            let mut fetch = Fetch { chunks: Vec::new(), next: from, end: 0 };
-            let mut read = 0;
-            cursor.next = from;
-            while read < max_bytes.max(1)
-                && let Some(chunk) = cursor.chunks.pop_front()
-            {
-                let chunk = from_on(chunk, from);
-                read += chunk.bytes.len();
-                fetch.next = chunk.next();
-                // Some read on there, others at `fetch.next`.
-                cursor.next = fetch.next;
-                fetch.chunks.push(chunk);
-            }
-            if cursor.chunks.is_empty() && cursor.at_end {
-                // Positions that hold nothing, as marks of transactions are.
-                fetch.next = cursor.tail;
-            }
-            fetch.end = if cursor.at_end { cursor.tail } else { known.max(cursor.tail + 1) };
-            let there = !fetch.chunks.is_empty() || fetch.next > from || cursor.at_end && from >= known;
-            let taken = before - cursor.bytes();
+            let before = cursor.ahead;
+            let (chunks, next) = cursor.read(from, max_bytes);
+            let end = if cursor.at_end { cursor.tail } else { known.max(cursor.tail + 1) };
+            let there = !chunks.is_empty() || next > from || cursor.at_end && from >= known;
+            let taken = before - cursor.ahead;
+            let fetch = Fetch { chunks, next, end };
             let was_full = state.bytes > AHEAD_MAX;
             state.bytes -= taken;
             if was_full && taken > 0 {
@@ -451,10 +495,11 @@ impl Poll {
             } else if new.tail >= cursor.tail {
                 let mut bytes = 0;
                 // What is there already may come again.
-                for chunk in new.chunks.into_iter().filter(|c| c.next() > cursor.tail) {
-                    let chunk = from_on(chunk, cursor.tail);
+                let tail = cursor.tail;
+                for chunk in new.chunks.into_iter().filter(|c| c.next() > tail) {
+                    let chunk = from_on(chunk, tail);
                     bytes += chunk.bytes.len();
-                    cursor.chunks.push_back(chunk);
+                    cursor.push(chunk);
                 }
                 cursor.tail = new.tail;
                 cursor.at_end = new.at_end;
@@ -539,10 +584,13 @@ mod tests {
     use super::*;
 
     fn cursor(bytes: usize, used_ago: Duration) -> Cursor {
-        let chunk = Chunk { base: 0, count: 1, bytes: vec![0; bytes].into() };
-        let chunks = (bytes > 0).then_some(chunk).into_iter().collect();
-        let used = Instant::now().checked_sub(used_ago).expect("the machine has run for some seconds");
-        Cursor { chunks, tail: u64::from(bytes > 0), used, ..Cursor::at(0) }
+        let mut cursor = Cursor::at(0);
+        if bytes > 0 {
+            cursor.push(Chunk { base: 0, count: 1, bytes: vec![0; bytes].into() });
+            cursor.tail = 1;
+        }
+        cursor.used = Instant::now().checked_sub(used_ago).expect("the machine has run for some seconds");
+        cursor
     }
 
     fn left(cursors: &[(usize, u64)]) -> Vec<u32> {
@@ -550,10 +598,10 @@ mod tests {
             .zip(cursors)
             .map(|(p, (mib, ago_ms))| (RAW.partition(p), cursor(mib << 20, Duration::from_millis(*ago_ms))));
         let cursors: HashMap<_, _> = cursors.collect();
-        let bytes = cursors.values().map(Cursor::bytes).sum();
+        let bytes = cursors.values().map(|c| c.ahead).sum();
         let mut state = State { cursors, moves: Vec::new(), bytes };
         state.make_room();
-        assert_eq!(state.bytes, state.cursors.values().map(Cursor::bytes).sum::<usize>());
+        assert_eq!(state.bytes, state.cursors.values().map(|c| c.ahead).sum::<usize>());
         let mut left: Vec<u32> = state.cursors.keys().map(|at| at.partition).collect();
         left.sort_unstable();
         let mut gone: Vec<u32> = state
@@ -582,8 +630,50 @@ mod tests {
     fn what_is_in_use_stays_while_nobody_waits() {
         assert_eq!(left(&[(40, 400), (40, 0)]), [0, 1]);
         assert_eq!(left(&[(40, 6_000), (40, 0)]), [1], "nobody came back for it");
-        assert_eq!(left(&[(10, 60_000), (10, 0), (0, 0)]), [0, 1, 2], "there is room");
+        assert_eq!(left(&[(10, 10_000), (10, 0), (0, 0)]), [0, 1, 2], "there is room");
+        assert_eq!(left(&[(10, 60_000), (10, 0), (0, 0)]), [1, 2], "nobody will come any more");
         // He went away himself.
-        assert_eq!(left(&[(40, 400), (40, 0), (0, 60_000)]), [0, 1, 2]);
+        assert_eq!(left(&[(40, 400), (40, 0), (0, 10_000)]), [0, 1, 2]);
+    }
+
+    /// `numbers` records of some bytes each, one a chunk, with a hole behind each.
+    fn filled(numbers: Offset, bytes: usize) -> Cursor {
+        let mut cursor = Cursor::at(0);
+        for base in (0..numbers).map(|n| n * 2) {
+            let mut block = BlockBuilder::new(RAW.partition(0));
+            block.push(&vec![0; bytes.min(60_000)], b"h", None);
+            cursor.push(Chunk { base, count: 1, bytes: block.finish().bytes });
+            cursor.tail = base + 1;
+        }
+        cursor
+    }
+
+    #[test]
+    fn who_comes_a_little_later_reads_the_same() {
+        let mut cursor = filled(10, 10_000);
+        let all = cursor.ahead;
+        let (first, next) = cursor.read(0, 1 << 20);
+        assert_eq!((first.len(), next), (10, 19));
+        assert_eq!((cursor.ahead, cursor.behind), (0, all));
+        let (again, next) = cursor.read(7, 1);
+        assert_eq!((again[0].base, next), (8, 9), "7 is a hole");
+        let (rest, next) = cursor.read(9, 1 << 20);
+        assert_eq!((rest.len(), next), (5, 19));
+        cursor.at_end = true;
+        cursor.tail = 25;
+        assert_eq!(cursor.read(19, 1).1, 25, "nothing is in between");
+        assert_eq!(cursor.read(9, 1 << 20).1, 25);
+        assert_eq!((cursor.ahead, cursor.behind), (0, all));
+    }
+
+    #[test]
+    fn what_was_read_does_not_stay_for_ever() {
+        let mut cursor = filled(100, 60_000);
+        assert!(cursor.covers(0));
+        cursor.read(0, usize::MAX);
+        assert!(cursor.behind <= BEHIND_MAX && cursor.behind > BEHIND_MAX / 2);
+        assert!(!cursor.covers(0) && cursor.covers(199) && cursor.covers(190));
+        let (late, _) = cursor.read(cursor.floor, usize::MAX);
+        assert_eq!(late.first().map(|c| c.base / 2), Some(100 - late.len() as Offset));
     }
 }

@@ -30,6 +30,8 @@ const LONG: Duration = Duration::from_secs(2);
 /// How long after a commit the next transaction is begun: the broker is still ending the one before, and the client would wait
 /// for 20 ms before it tried again. (Measured: docs/benchmarks.md.)
 const AFTER_COMMIT: Duration = Duration::from_millis(3);
+/// A call of a second that has not returned after this never will.
+const STUCK: Duration = Duration::from_millis(2500);
 /// Before a member whose group is being balanced commits again.
 const BALANCING: Duration = Duration::from_millis(20);
 
@@ -132,14 +134,15 @@ impl Worker {
 /// Makes transactions under one id, one after another.
 pub(crate) struct Maker {
     pub id: String,
-    producer: Option<Producer>,
+    producer: Option<Arc<Producer>>,
+    lane: Lane,
     /// When the transaction before ended.
     ended: Option<Instant>,
 }
 
 impl Maker {
     pub fn new(id: String) -> Maker {
-        Maker { id, producer: None, ended: None }
+        Maker { id, producer: None, lane: Lane::default(), ended: None }
     }
 
     /// Blocks and positions, by the name of their group in the cluster, in one transaction.
@@ -158,7 +161,7 @@ impl Maker {
         }
         let producer = self.producer.as_ref().expect("made just now");
         let begun = Instant::now();
-        let result = transaction(shared, producer, &self.id, owner, blocks, positions);
+        let result = transaction(shared, producer, &mut self.lane, &self.id, owner, blocks, positions);
         self.ended = Some(Instant::now());
         match result {
             Ok(committed) => {
@@ -182,7 +185,7 @@ impl Maker {
     }
 
     /// A producer that has ended whatever was open under its id.
-    fn ready(producer: &mut Option<Producer>, id: &str, shared: &Shared) -> Result<(), Aborted> {
+    fn ready(producer: &mut Option<Arc<Producer>>, id: &str, shared: &Shared) -> Result<(), Aborted> {
         if producer.is_some() {
             return Ok(());
         }
@@ -196,7 +199,7 @@ impl Maker {
                 let why = match new.client.init(LOOK_EVERY) {
                     Ok(()) => {
                         shared.waits(id, None);
-                        *producer = Some(new);
+                        *producer = Some(Arc::new(new));
                         return Ok(());
                     }
                     Err(why) => why,
@@ -219,7 +222,8 @@ impl Maker {
 /// All of a commit, in one transaction.
 fn transaction(
     shared: &Shared,
-    producer: &Producer,
+    producer: &Arc<Producer>,
+    lane: &mut Lane,
     id: &str,
     owner: &Owner,
     blocks: &[Block],
@@ -258,7 +262,8 @@ fn transaction(
                 seat.commit_apart(list);
                 continue;
             }
-            until_answered(shared, id, || client.offsets(list, &who, LOOK_EVERY))?;
+            let who = Arc::new(who);
+            until_answered(shared, id, || lane.offsets(producer, list, &who))?;
         }
         // A commit with records on their way would wait for 100 ms.
         let begun = Instant::now();
@@ -293,6 +298,46 @@ fn transaction(
             tracing::info!(target: "kafka", id, "a transaction failed before its commit: {why}");
             if why.fatal { Err(End::Broken(aborted)) } else { abort(client, aborted) }
         }
+    }
+}
+
+/// A thread for calls that may never return. Who waits for one in vain goes on without that client: the thread ends, and the
+/// client with it, when the call does.
+#[derive(Default)]
+struct Lane {
+    thread: Option<(Sender<Call>, Receiver<Result<(), Failure>>)>,
+}
+
+struct Call {
+    producer: Arc<Producer>,
+    offsets: List,
+    who: Arc<GroupMetadata>,
+}
+
+impl Lane {
+    /// See [`native::Client::offsets`].
+    fn offsets(&mut self, producer: &Arc<Producer>, list: &List, who: &Arc<GroupMetadata>) -> Result<(), Failure> {
+        let (calls, answers) = self.thread.get_or_insert_with(|| {
+            let ((calls, queue), (answer, answers)) = (channel::<Call>(), channel());
+            let run = move || {
+                while let Ok(Call { producer, offsets, who }) = queue.recv() {
+                    let result = producer.client.offsets(&offsets, &who, LOOK_EVERY);
+                    // Given back before the answer: who gave it up may want it to be gone.
+                    drop((producer, who));
+                    if answer.send(result).is_err() {
+                        return;
+                    }
+                }
+            };
+            // Without a thread nobody answers, which is told below.
+            let _ = std::thread::Builder::new().name("kafka-offsets".to_owned()).spawn(run);
+            (calls, answers)
+        });
+        let sent = calls.send(Call { producer: producer.clone(), offsets: list.clone(), who: who.clone() });
+        sent.ok().and_then(|()| answers.recv_timeout(STUCK).ok()).unwrap_or_else(|| {
+            self.thread = None;
+            Err(Failure::stuck())
+        })
     }
 }
 

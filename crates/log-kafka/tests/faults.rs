@@ -99,6 +99,32 @@ fn a_broker_that_is_killed_stopped_and_still() {
     expect_copied(&config, feed, copiers);
 }
 
+/// Of three brokers one after another goes and comes back: coordinators of transactions and of groups move, and leaders do.
+#[test]
+fn coordinators_that_move() {
+    let mut cluster = Cluster::start(ClusterConfig { brokers: 3, ..ClusterConfig::default() }).expect("brokers");
+    let config = cluster.fresh(3);
+    let feed = Feed::start(&config);
+    let copiers = Copiers::start(&config, 2);
+    copiers.wait_for_all();
+    for turn in 0..rounds(4, 30) {
+        match turn % 2 {
+            0 => cluster.stop(turn % 3),
+            _ => cluster.kill(turn % 3),
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        cluster.start_broker(turn % 3).expect("starts");
+        cluster.wait_ready().expect("ready");
+        copiers.wait_for_all();
+    }
+    expect_copied(&config, feed, copiers);
+}
+
+/// In the short form, and in the long one.
+fn rounds(short: usize, long: usize) -> usize {
+    if std::env::var_os("OUZEL_PROVE").is_some() { long } else { short }
+}
+
 /// What a dead member left open is ended by who takes its partitions over, long before the broker would.
 #[test]
 fn what_the_dead_left_open_is_ended() {
