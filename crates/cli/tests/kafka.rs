@@ -366,3 +366,49 @@ fn what_others_write_into_our_topics_is_set_aside() {
     assert!(has("garbage 3"), "its bytes are kept");
     fleet.stop();
 }
+
+/// Topics were made anew, and the store of snapshots was not: nothing goes on from a state of another history.
+#[test]
+fn snapshots_of_topics_that_are_gone_are_refused() {
+    let cluster = Cluster::start(ClusterConfig::default()).expect("a broker");
+    let refused = |env: &[(&str, &str)]| {
+        let kafka = cluster.fresh(PARTITIONS);
+        let dir = tempfile::Builder::new().prefix("ouzel-kafka").tempdir().expect("a directory");
+        let fleet = Fleet::start(&kafka, dir.path(), 1, env);
+        let mut client = Client::new(fleet.collect.addr);
+        let body: String = (0..200).map(|n| format!("{{\"type\":\"page\",\"messageId\":\"e{n}\",\"anonymousId\":\"v{n}\"}}\n")).collect();
+        let begun = Instant::now();
+        let store = dir.path().join("store");
+        while !has_manifest(&store) {
+            assert!(begun.elapsed() < QUIET, "no snapshot was written");
+            let answer = client.post("/v1/events", "application/x-ndjson", body.as_bytes()).expect("an answer");
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let program = fleet.workers[0].0.clone();
+        fleet.stop();
+        cluster.remove(&kafka).expect("removed");
+        let plan = log_kafka::topics::plan(&kafka, &[]).expect("a plan");
+        log_kafka::topics::apply(&kafka, &plan).expect("made anew");
+        let begun = Instant::now();
+        let Ok(mut running) = program.start(&[]) else { return Some(program.printed()) };
+        while running.ended().is_none() {
+            if begun.elapsed() > Duration::from_secs(20) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Some(program.printed())
+    };
+    let said = refused(&[]).expect("it goes on with the store of topics that are gone");
+    assert!(said.contains("the topic was made anew") && said.contains("state.store"), "{said}");
+    assert!(refused(&[("OUZEL_PLANT", "snapshot_of_another_epoch")]).is_none(), "the bug that is planted is not found");
+}
+
+fn has_manifest(dir: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(dir) else { return false };
+    entries.flatten().any(|e| match e.path().is_dir() {
+        true => has_manifest(&e.path()),
+        false => e.file_name().to_string_lossy().contains("manifest"),
+    })
+}

@@ -68,7 +68,7 @@ fn make(shared: &Shared) -> Result<Producer, String> {
     // Beyond this a sender has an answer; whether the record is stored is not known then.
     client.set("message.timeout.ms", "30000");
     // What comes within it goes in one request for each partition.
-    client.set("linger.ms", "2");
+    client.set("linger.ms", "5");
     Producer::new(&shared.config, &client)
 }
 

@@ -90,12 +90,14 @@ pub enum Bug {
     PositionsOutside,
     /// After a commit whose outcome is not known the same producer goes on, and nothing is settled (Kafka stories).
     ProducerReused,
+    /// A snapshot from before the topics were made anew is left where it may be taken for one of now (Kafka stories).
+    SnapshotOfAnotherEpoch,
     /// The sessions stage fails on events of the type `poison` (no bug to be found: to see it set aside).
     PanicsOnEvent,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 25] = [
         Bug::AckBeforeFsync,
         Bug::DirectorySyncSkipped,
         Bug::PositionApart,
@@ -119,6 +121,7 @@ impl Bug {
         Bug::FollowerCancelledWithLeader,
         Bug::PositionsOutside,
         Bug::ProducerReused,
+        Bug::SnapshotOfAnotherEpoch,
         Bug::PanicsOnEvent,
     ];
 
@@ -146,6 +149,7 @@ impl Bug {
             Bug::PermitLeaked => "permit_leaked",
             Bug::PositionsOutside => "positions_outside",
             Bug::ProducerReused => "producer_reused",
+            Bug::SnapshotOfAnotherEpoch => "snapshot_of_another_epoch",
             Bug::FollowerCancelledWithLeader => "follower_cancelled_with_leader",
             Bug::PanicsOnEvent => "panics_on_event",
         }

@@ -485,7 +485,12 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
             snapshots.discard_after(end).map_err(|e| say(&e))?;
         }
         let committed = self.committed(input)?;
-        let at_most = committed.as_ref().map_or(end, |(next, _)| *next);
+        let at_most = match &committed {
+            Some((next, _)) => *next,
+            // IMPORTANT: all that there are are of another history, which this one would grow into.
+            None if self.settings.shared && !planted(Bug::SnapshotOfAnotherEpoch) => Offset::MAX,
+            None => end,
+        };
         let newest = snapshots.restore(at_most).map_err(|e| say(&e))?;
         for passed in &newest.passed_over {
             tracing::warn!(%input, "{passed}; an older one is taken, and more is read again");
@@ -496,8 +501,12 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
         }
         if let (Some(manifest), None) = (&manifest, &committed) {
             return Err(say(&format!(
-                "there is a snapshot of its state at {}, but no position was ever committed: the positions were lost, or the topic was made anew. Nothing was changed. Restore a savepoint, or start a new directory",
-                manifest.position
+                "there is a snapshot of its state at {}, but no position was ever committed: the positions were lost, or the topic was made anew. Nothing was changed. {}",
+                manifest.position,
+                match self.settings.shared {
+                    true => "Give these topics a store of their own (`state.store`), or empty this one",
+                    false => "Restore a savepoint, or start a new directory",
+                }
             )));
         }
         if manifest.is_none() && committed.is_some() && start > 0 {
