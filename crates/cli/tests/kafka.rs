@@ -376,7 +376,9 @@ fn snapshots_of_topics_that_are_gone_are_refused() {
         let dir = tempfile::Builder::new().prefix("ouzel-kafka").tempdir().expect("a directory");
         let fleet = Fleet::start(&kafka, dir.path(), 1, env);
         let mut client = Client::new(fleet.collect.addr);
-        let body: String = (0..200).map(|n| format!("{{\"type\":\"page\",\"messageId\":\"e{n}\",\"anonymousId\":\"v{n}\"}}\n")).collect();
+        let body: String = (0..200)
+            .map(|n| format!("{{\"type\":\"page\",\"messageId\":\"e{n}\",\"anonymousId\":\"v{n}\"}}\n"))
+            .collect();
         let begun = Instant::now();
         let store = dir.path().join("store");
         while !has_manifest(&store) {

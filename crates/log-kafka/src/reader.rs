@@ -282,7 +282,8 @@ impl State {
     /// What nobody used for long is given up: where too much is read ahead, sooner; and where somebody waits for records, what was not
     /// used since he came: he would wait for good. Whoever comes back for it is placed anew.
     fn make_room(&mut self) {
-        let unused: Vec<_> = self.cursors.iter().filter(|(_, c)| c.used.elapsed() > UNUSED).map(|(at, _)| *at).collect();
+        let unused: Vec<_> =
+            self.cursors.iter().filter(|(_, c)| c.used.elapsed() > UNUSED).map(|(at, _)| *at).collect();
         unused.into_iter().for_each(|at| self.give_up(at));
         while self.bytes > AHEAD_MAX {
             let waits = self.cursors.values().filter(|c| c.ahead == 0 && !c.at_end && c.failed.is_none());

@@ -633,6 +633,8 @@ fn open_port(
 const RECALL_FIRST: Duration = Duration::from_millis(100);
 /// The rest comes when the stages are at work again: they need the processor first.
 const RECALL_AFTER: Duration = Duration::from_secs(5);
+/// Where others work too, it joins them first and takes over what they did.
+const RECALL_AFTER_JOINING: Duration = Duration::from_secs(20);
 
 fn start_recall(
     lookahead: &Arc<Lookahead>,
@@ -642,7 +644,7 @@ fn start_recall(
     stop: &Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>, StartError> {
     let (lookahead, log, clock, stop) = (lookahead.clone(), log.clone(), world.clock.clone(), stop.clone());
-    let begin = clock.elapsed() + RECALL_AFTER;
+    let begin = clock.elapsed() + if look_back.is_some() { RECALL_AFTER_JOINING } else { RECALL_AFTER };
     spawn("recall", move || {
         while !stop.load(Relaxed) && clock.elapsed() < begin {
             std::thread::sleep(WATCH_EVERY / 10);
