@@ -305,8 +305,10 @@ fn transaction(
 /// client with it, when the call does.
 #[derive(Default)]
 struct Lane {
-    thread: Option<(Sender<Call>, Receiver<Result<(), Failure>>)>,
+    thread: Option<(Sender<Call>, Answers)>,
 }
+
+type Answers = Receiver<Result<(), Failure>>;
 
 struct Call {
     producer: Arc<Producer>,
