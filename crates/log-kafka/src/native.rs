@@ -268,12 +268,6 @@ impl Handle {
         failure(unsafe { rd::rd_kafka_abort_transaction(self.rk, wait.as_millis() as c_int) })
     }
 
-    /// Gives up what is not sent or not answered.
-    pub fn purge(&self) {
-        // SAFETY: a live producer.
-        unsafe { rd::rd_kafka_purge(self.rk, (rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_INFLIGHT) as c_int) };
-    }
-
     pub fn subscribe(&self, topic: &str) -> Result<(), Code> {
         let mut list = List::new();
         list.add(topic, -1, rd::RD_KAFKA_OFFSET_INVALID.into());

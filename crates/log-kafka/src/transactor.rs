@@ -391,10 +391,10 @@ fn until_answered(shared: &Shared, id: &str, mut call: impl FnMut() -> Result<()
 }
 
 fn abort<T>(client: &native::Client, why: Aborted) -> Result<T, End> {
-    // What is still on its way would be sent first.
-    client.purge();
-    while client.in_flight() > 0 && client.fatal().is_none() {
-        client.poll(Duration::from_millis(1));
+    // IMPORTANT: what is on its way may arrive after the end of this transaction, and would be in the producer's next one. The
+    // start of another producer under the id aborts this one, and refuses what comes late.
+    if client.in_flight() > 0 {
+        return Err(End::Broken(why));
     }
     match client.abort(Duration::from_secs(5)) {
         Ok(()) => Err(End::Aborted(why)),
