@@ -331,7 +331,7 @@ impl Shared {
             }
             let before = cursor.ahead;
             let (chunks, next) = cursor.read(from, max_bytes);
-            let end = if cursor.at_end { cursor.tail } else { known.max(cursor.tail + 1) };
+            let end = known.max(if cursor.at_end { cursor.tail } else { cursor.tail + 1 });
             let there = !chunks.is_empty() || next > from || cursor.at_end && from >= known;
             let taken = before - cursor.ahead;
             let fetch = Fetch { chunks, next, end };
