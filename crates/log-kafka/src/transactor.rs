@@ -156,6 +156,10 @@ impl Maker {
         if let Err(why) = Self::ready(&mut self.producer, &self.id, shared) {
             return Outcome::Aborted(why);
         }
+        // The broker takes a transaction's positions from who says that it is nobody, members or not.
+        if matches!(owner, Owner::Tool) && positions.keys().any(|group| shared.has_members(group)) {
+            return Outcome::Aborted(Aborted::Fenced);
+        }
         if let Some(ended) = self.ended {
             std::thread::sleep(AFTER_COMMIT.saturating_sub(ended.elapsed()));
         }
@@ -169,16 +173,17 @@ impl Maker {
                 Outcome::Committed(committed)
             }
             Err(End::Aborted(why)) => Outcome::Aborted(why),
-            Err(End::Broken(why)) => {
+            Err(end) => {
                 self.producer = None;
-                Outcome::Aborted(why)
-            }
-            Err(End::Unknown) => {
-                self.producer = None;
-                shared.unknown.fetch_add(1, Relaxed);
-                // IMPORTANT: before the answer. The start of a producer under the same id decides what is open.
-                match Self::ready(&mut self.producer, &self.id, shared) {
-                    Ok(()) | Err(_) => Outcome::Unknown,
+                // IMPORTANT: before the answer. The start of a producer under the same id decides what is open; until then nobody
+                // reads on behind it.
+                let _ = Self::ready(&mut self.producer, &self.id, shared);
+                match end {
+                    End::Aborted(why) | End::Broken(why) => Outcome::Aborted(why),
+                    End::Unknown => {
+                        shared.unknown.fetch_add(1, Relaxed);
+                        Outcome::Unknown
+                    }
                 }
             }
         }
@@ -248,8 +253,6 @@ fn transaction(
                     None => return Ok(Some(Aborted::Fenced)),
                 },
                 Owner::Consumer(client) => client.group_metadata(),
-                // The broker takes a transaction's positions from who says that it is nobody, members or not.
-                Owner::Tool if shared.has_members(group) => return Ok(Some(Aborted::Fenced)),
                 Owner::Tool | Owner::Source => GroupMetadata::of_nobody(group),
             };
             if matches!(owner, Owner::Member(_) | Owner::Consumer(_)) && !who.is_of_a_member() {
