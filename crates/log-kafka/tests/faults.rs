@@ -248,13 +248,17 @@ fn copier() {
 #[test]
 fn planted_bugs_are_found() {
     for (bug, story) in [("positions_outside", TIMEOUT), ("producer_reused", UNKNOWN)] {
-        let out = std::process::Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", story, "--nocapture"])
-            .env("OUZEL_PLANT", bug)
-            .output()
-            .expect("it runs");
-        let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
-        assert!(!out.status.success(), "{bug} was not found by {story}");
+        // Whether a fault meets the bug is chance.
+        let said = (0..4).find_map(|_| {
+            let out = std::process::Command::new(std::env::current_exe().expect("this test"))
+                .args(["--exact", story, "--nocapture"])
+                .env("OUZEL_PLANT", bug)
+                .output()
+                .expect("it runs");
+            let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+            (!out.status.success()).then(|| said.into_owned())
+        });
+        let said = said.unwrap_or_else(|| panic!("{bug} was not found by {story}"));
         let found = said.contains("the copy is wrong") || said.contains("a copier:");
         assert!(found, "{bug} was found by something else: {said}");
         println!("{bug} is found by {story}");
