@@ -177,7 +177,9 @@ impl Maker {
                 self.producer = None;
                 // IMPORTANT: before the answer. The start of a producer under the same id decides what is open; until then nobody
                 // reads on behind it.
-                let _ = Self::ready(&mut self.producer, &self.id, shared);
+                if !planted(Bug::ProducerReused) {
+                    let _ = Self::ready(&mut self.producer, &self.id, shared);
+                }
                 match end {
                     End::Aborted(why) | End::Broken(why) => Outcome::Aborted(why),
                     End::Unknown => {
