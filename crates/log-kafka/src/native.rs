@@ -651,3 +651,25 @@ unsafe extern "C" fn on_error(_: *mut rd::rd_kafka_t, code: c_int, reason: *cons
     let reason = unsafe { CStr::from_ptr(reason).to_string_lossy() };
     tracing::info!(target: "kafka", code, "{reason}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(generation: i32, member: &str) -> GroupMetadata {
+        let (group, member) = (c"group", CString::new(member).expect("a name"));
+        let none = std::ptr::null();
+        // SAFETY: names that end.
+        GroupMetadata(unsafe {
+            rd::rd_kafka_consumer_group_metadata_new_with_genid(group.as_ptr(), generation, member.as_ptr(), none)
+        })
+    }
+
+    #[test]
+    fn who_has_lost_its_place_is_no_member() {
+        assert!(of(0, "somebody").is_of_a_member());
+        assert!(!of(-1, "somebody").is_of_a_member());
+        assert!(!of(3, "").is_of_a_member());
+        assert!(!GroupMetadata::of_nobody("group").is_of_a_member());
+    }
+}

@@ -668,6 +668,20 @@ mod tests {
     }
 
     #[test]
+    fn who_begins_within_a_chunk_gets_the_rest_of_it() {
+        let mut block = BlockBuilder::new(RAW.partition(0));
+        (0..3).for_each(|n: u8| block.push(&[n], b"h", None));
+        let mut cursor = Cursor::at(5);
+        cursor.push(Chunk { base: 5, count: 3, bytes: block.finish().bytes });
+        cursor.tail = 8;
+        let (rest, next) = cursor.read(6, 1);
+        assert_eq!((rest[0].base, rest[0].count, next), (6, 2, 8));
+        let keys: Vec<_> = rest[0].records().flatten().map(|(at, r)| (at, r.key.to_vec())).collect();
+        assert_eq!(keys, [(6, vec![1]), (7, vec![2])]);
+        assert_eq!(cursor.read(5, 1).0[0].count, 3, "who comes later gets all");
+    }
+
+    #[test]
     fn what_was_read_does_not_stay_for_ever() {
         let mut cursor = filled(100, 60_000);
         assert!(cursor.covers(0));
