@@ -99,7 +99,13 @@ fn a_new_directory_goes_on_with_the_sessions_of_a_running_one() {
 
     said(&restore(&at, &new), 0);
     let run = Running::start(&new, &[]);
-    let (status, body) = run.get("/v1/sessions/v");
+    // The state is being restored at first, and says so.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let (mut status, mut body) = run.get("/v1/sessions/v");
+    while status == 503 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+        (status, body) = run.get("/v1/sessions/v");
+    }
     assert_eq!(status, 200, "{}", text(&body));
     assert!(json(&body)["watermark"].is_string(), "time is known before anything comes: {}", text(&body));
     send(&run, 6..7, "v");

@@ -241,17 +241,18 @@ fn a_quiet_stream_closes_its_sessions() {
 fn a_build_with_other_decisions_is_caught() {
     let place = Place::new();
     write_clicks(&place.input(), 0, 0);
-    // Killed without a snapshot in between: there is something to replay.
-    let mut command = place.run(&["--set", "state.snapshot_every=1h"]);
+    // Killed without a snapshot in between: there is something to replay. In one partition: of several, those that had not
+    // committed anything yet would be the other build's from their beginning.
+    let mut command = place.run(&["--set", "state.snapshot_every=1h", "--set", "data.partitions=1"]);
     command.env("OUZEL_KILL_AT", "sessions.committed:6").stderr(Stdio::null());
     assert!(!output(&mut command).status.success(), "it is killed");
-    let mut changed = place.run(&["--close"]);
+    let mut changed = place.run(&["--close", "--set", "data.partitions=1"]);
     let out = output(changed.env("OUZEL_PLANT", "other_decisions"));
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(5), "{said}");
     assert!(said.contains("sessions stopped at enriched/") && said.contains("explain divergence"), "{said}");
     // The right build goes on as if nothing had been.
-    fine(&mut place.run(&["--close"]));
+    fine(&mut place.run(&["--close", "--set", "data.partitions=1"]));
     same(&place.rows(), &expected(), "after the other build");
 }
 

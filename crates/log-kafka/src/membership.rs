@@ -105,6 +105,7 @@ impl Seat {
         while wait && is_committed(&state) && begun.elapsed() < self.patience {
             state = self.free.wait_timeout(state, POLL).unwrap_or_else(PoisonError::into_inner).0;
         }
+        tracing::info!(target: "kafka", partitions = ?numbers(partitions), waited = ?begun.elapsed(), "given away");
         state.overtaken |= is_committed(&state);
         state.rebalances += 1;
         state.news.push_back(Assignment::Revoked { partitions: partitions.to_vec() });
@@ -245,12 +246,16 @@ impl Thread {
         let mut state = self.seat.lock();
         state.owned.extend(&coming);
         state.rebalances += 1;
-        tracing::info!(target: "kafka", member = self.id, partitions = coming.len(), took = ?begun.elapsed(), "granted");
+        tracing::info!(target: "kafka", member = self.id, partitions = ?numbers(&coming), took = ?begun.elapsed(), "granted");
         state.news.push_back(Assignment::Granted { partitions: coming, generation: Generation(generation) });
         drop(state);
         shared.waits(&self.id, None);
         shared.changed();
     }
+}
+
+fn numbers(partitions: &[TopicPartition]) -> Vec<u32> {
+    partitions.iter().map(|at| at.partition).collect()
 }
 
 struct Rebalances {

@@ -302,6 +302,7 @@ impl Engine {
             operator: &operator,
             sources: &sources,
             lookahead: lookahead.as_ref(),
+            store,
             status: &stage,
             seats: &status.seats,
             commits: &status.commits,

@@ -14,6 +14,7 @@ use seam::Background;
 use stage::facts::Sources;
 use stage::lookahead::Lookahead;
 use stage::{Committed, EnrichParts, EnrichStage, StageStatus};
+use state::Store;
 use tokio::sync::Notify;
 
 use crate::config::Config;
@@ -32,6 +33,7 @@ pub struct Enriching<'a> {
     pub operator: &'a Arc<Enrich>,
     pub sources: &'a Arc<Sources>,
     pub lookahead: Option<&'a Arc<Lookahead>>,
+    pub store: &'a Arc<dyn Store>,
     pub status: &'a Arc<StageStatus>,
     pub seats: &'a Arc<Seats>,
     pub commits: &'a Arc<Histogram>,
@@ -77,7 +79,8 @@ impl Enriching<'_> {
     ) -> Result<Worker, StartError> {
         let shared = member.is_none();
         let bell = Arc::new(Notify::new());
-        let parts = self.parts(&bell, data, &punctuation);
+        let store = shared.then(|| self.store.clone());
+        let parts = self.parts(&bell, data, &punctuation, store);
         let group = self.operator.group();
         let (log, clock, status) = (self.log.clone(), self.world.clock.clone(), self.status.clone());
         let (seats, commits, stop) = (self.seats.clone(), self.commits.clone(), self.stop.clone());
@@ -127,6 +130,7 @@ impl Enriching<'_> {
         bell: &Arc<Notify>,
         data: PathBuf,
         punctuation: &Arc<Mutex<Punctuation>>,
+        store: Option<Arc<dyn Store>>,
     ) -> impl Fn() -> EnrichParts + Send + use<> {
         let bell = bell.clone();
         let (log, operator, sources) = (self.log.clone(), self.operator.clone(), self.sources.clone());
@@ -149,6 +153,7 @@ impl Enriching<'_> {
                 punctuation: punctuation.clone(),
                 lookahead: lookahead.clone(),
                 status: status.clone(),
+                store: store.clone(),
                 background: Background::Threads,
             }
         }

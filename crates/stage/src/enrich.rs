@@ -15,12 +15,13 @@ use flow::{Operator, Punctuation};
 use log::{Commit, Generation, Log, LogError, Outcome, Position};
 use seam::fault::{Bug, planted, point};
 use seam::{Background, Clock, Fs};
+use state::Store;
 
 use crate::facts::Sources;
 use crate::gap::Gap;
 use crate::inquiry::{Inquiries, Mailbox};
 use crate::lookahead::Lookahead;
-use crate::runs::{Runs, Sealer};
+use crate::runs::{Depot, Runs, Sealer};
 use crate::status::{Committed, StageStatus};
 use crate::turn::{Stage, Then, Turn};
 
@@ -46,6 +47,8 @@ pub struct EnrichParts {
     /// Where the links between users and visitors come from, if they are wanted.
     pub lookahead: Option<Arc<Lookahead>>,
     pub status: Arc<StageStatus>,
+    /// Where workers that share the log leave for each other what tells duplicates.
+    pub store: Option<Arc<dyn Store>>,
     pub background: Background,
 }
 
@@ -70,6 +73,8 @@ enum Step {
 
 struct Part {
     driver: Driver<Enrich>,
+    /// Since when it is taken over, and from which position on `raw` is read for that; `None`: it runs.
+    taken_since: Option<(Duration, Offset)>,
     runs: Runs,
     inquiries: Inquiries,
     /// Times of receipt in the open batch, for the latency of its commit.
@@ -221,12 +226,25 @@ impl Stage for EnrichStage {
     }
 
     fn revoke(&mut self, partitions: &[TopicPartition]) {
+        self.leave(|p| partitions.contains(&p));
         self.parts.retain(|p| !partitions.contains(&p.driver.input()));
         let mut punctuation = self.with.punctuation();
         partitions.iter().for_each(|p| punctuation.release(p.partition));
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self) {
+        self.leave(|_| true);
+    }
+}
+
+impl EnrichStage {
+    /// Leaves to the next owner of these what it would have to read again.
+    fn leave(&mut self, is_going: impl Fn(TopicPartition) -> bool) {
+        for part in self.parts.iter_mut().filter(|p| is_going(p.driver.input())) {
+            let (_, committed) = part.driver.committed();
+            part.runs.leave(&self.sealer, part.driver.prefix(), committed);
+        }
+    }
 }
 
 impl Part {
@@ -258,6 +276,13 @@ impl EnrichParts {
                 }
                 Action::Read { from } => {
                     let committed = part.driver.committed().1;
+                    if part.driver.phase() == Phase::Running
+                        && let Some((since, replayed)) = part.taken_since.take()
+                    {
+                        let took = self.clock.elapsed().saturating_sub(since);
+                        let (input, read_again) = (part.driver.input(), committed.saturating_sub(replayed));
+                        tracing::info!(target: "stage", %input, committed, read_again, ?took, "enriching goes on");
+                    }
                     if !part.runs.keep_up(sealer, part.driver.prefix(), committed)? {
                         part.driver.read_nothing();
                         return Ok(());
@@ -437,12 +462,18 @@ impl EnrichParts {
     }
 
     fn open(&self, input: TopicPartition, mailbox: &Arc<Mailbox>) -> Result<Part, String> {
+        let begun = self.clock.elapsed();
         let (start, _) = self.log.bounds(input).map_err(|e| e.to_string())?;
         let at = log::Input::Topic(input);
         let stored = self.log.committed(self.operator.group(), &at).map_err(|e| e.to_string())?;
-        let committed = stored.map_or(start, |p| p.next);
-        let runs = Runs::open(&self.fs, &self.data, input.partition).map_err(|e| e.to_string())?;
+        let depot = self
+            .store
+            .as_ref()
+            .map(|store| Depot::new(store.clone(), self.clock.clone(), input.partition, self.background));
+        let runs = Runs::open(&self.fs, &self.data, input.partition, depot).map_err(|e| e.to_string())?;
         let mut dedup = Dedup::with_older(&self.dedup, Box::new(runs.shelf()));
+        runs.fetch(&*self.fs, &dedup, stored.as_ref().map(|p| p.next));
+        let committed = stored.map_or(start, |p| p.next);
         let received = |offset| self.received(input, offset);
         let from = runs.restore(&*self.fs, &mut dedup, committed, start, received).map_err(|e| e.to_string())?;
         if planted(Bug::DedupOffByOne) {
@@ -460,6 +491,7 @@ impl EnrichParts {
         bugs.iter().filter(|(bug, _)| planted(*bug)).for_each(|(_, plant)| driver.plant(*plant));
         Ok(Part {
             driver,
+            taken_since: Some((begun, from)),
             runs,
             inquiries: Inquiries::new(mailbox.clone()),
             received: Vec::new(),

@@ -87,6 +87,8 @@ struct Part<O: Operator> {
     held: Option<Offset>,
     gap: Gap,
     received: Vec<Micros>,
+    /// Since when it is restored, and from which position on it is read for that; `None`: it runs.
+    restored_since: Option<(Duration, Offset)>,
 }
 
 impl<O: Operator> KeyedParts<O> {
@@ -305,6 +307,14 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
                     break;
                 }
                 Action::Read { from } => {
+                    if part.driver.phase() == Phase::Running
+                        && let Some((since, replayed)) = part.restored_since.take()
+                    {
+                        let took = self.clock.elapsed().saturating_sub(since);
+                        let (_, committed) = part.driver.committed();
+                        let (read_again, keys) = (committed.saturating_sub(replayed), part.driver.state().len());
+                        tracing::info!(target: "stage", %input, committed, keys, read_again, ?took, "the state is restored");
+                    }
                     let fetch = self.fetch(input, from)?;
                     let replaying = part.driver.phase() == Phase::Replaying;
                     if part.gap.is_nothing(&fetch, from, self.clock.elapsed(), replaying) {
@@ -475,6 +485,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
     }
 
     fn open(&self, partition: u32) -> Result<(), String> {
+        let begun = self.clock.elapsed();
         let input = self.input.partition(partition);
         let group = self.operator.group();
         let say = |e: &dyn std::fmt::Display| format!("{group} cannot go on at {input}: {e}");
@@ -565,6 +576,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
             held: None,
             gap: Gap::default(),
             received: Vec::new(),
+            restored_since: Some((begun, position)),
         };
         *self.part(partition) = Some(part);
         Ok(())

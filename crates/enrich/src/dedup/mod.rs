@@ -248,6 +248,35 @@ impl Dedup {
         Some(Sealed { head, pairs })
     }
 
+    /// What was not handed out of that which lies below the committed position, for another to go on from here
+    /// ([`Dedup::take_up`]). `None`: there is nothing, or it lies too far apart.
+    pub fn rest(&self, committed: Offset) -> Option<Sealed> {
+        let to = committed.min(self.next);
+        let pairs: Vec<Pair> = self.table.range(self.table.below(self.sealed)..self.table.below(to)).collect();
+        let base = pairs.first().map_or(self.sealed, |p| p.offset);
+        if to <= self.sealed || to - base > Offset::from(u32::MAX) {
+            return None;
+        }
+        let begins = self.generations.begins(self.sealed, to.next_multiple_of(self.generations.size()));
+        Some(Sealed { head: Head { from: self.sealed, to, base, begins }, pairs })
+    }
+
+    /// At a start, after the runs: takes up what another left of what lies above them ([`Dedup::rest`]). Says whether it fits.
+    pub fn take_up(&mut self, rest: Sealed) -> bool {
+        let Sealed { head, mut pairs } = rest;
+        if head.from != self.sealed || head.to < self.next || self.table.len() > 0 {
+            return false;
+        }
+        let size = self.generations.size();
+        for (generation, begin) in (head.from / size..).zip(&head.begins) {
+            self.generations.enter(head.from.max(generation * size), Micros(*begin));
+        }
+        pairs.sort_unstable_by_key(|p| p.offset);
+        pairs.into_iter().for_each(|pair| self.table.push(pair));
+        self.next = head.to;
+        true
+    }
+
     /// A run can be asked for what lies below `to`.
     pub fn cover(&mut self, to: Offset) {
         self.covered = self.covered.max(to);
@@ -273,10 +302,27 @@ impl Dedup {
         self.next = self.next.max(from);
     }
 
+    /// Everything below was handed out as a run.
+    pub fn sealed(&self) -> Offset {
+        self.sealed
+    }
+
     /// How many positions below a committed one count at most, and what lies below may count for none.
     pub fn reaches_to(&self, committed: Offset) -> Offset {
         let size = self.generations.size();
         (committed / size).saturating_sub(self.generations.most()) * size
+    }
+
+    /// The first position that counts where these runs end, by what they say of time. Nothing older is missing if they begin
+    /// below it.
+    pub fn counts_from<'a>(&self, heads: impl Iterator<Item = &'a Head>) -> Offset {
+        let mut generations = Generations::new(self.generation(), self.horizon_us(), self.generations.most());
+        let mut end = 0;
+        for head in heads {
+            generations.restore(head.to, &head.begins);
+            end = head.to;
+        }
+        generations.floor_at(end)
     }
 
     /// Runs that end here or below are needed no more. A rebuild begins where the newest run ends, and must decide there as

@@ -45,6 +45,7 @@ impl Process {
             operator: &Arc::new(operator(config, PARTITIONS, setup)),
             sources: &Arc::new(sources),
             lookahead: None,
+            store: &parts::store(config, world).expect("a directory"),
             status: &status,
             seats: &seats,
             commits: &Arc::default(),

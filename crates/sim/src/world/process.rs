@@ -157,6 +157,7 @@ impl Process {
             punctuation: punctuation.clone(),
             lookahead: Some(Arc::new(lookahead)),
             status,
+            store: shared.then(|| store.clone()),
             background: Background::Turns,
         });
         let parts = Arc::new(KeyedParts::new(partitions));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use enrich::dedup::{FOOTER_BYTES, Footer, PAGE_BYTES, Page, Pair, RunIndex};
+use enrich::dedup::{FOOTER_BYTES, Footer, PAGE_BYTES, Page, Pair, RunIndex, Sealed};
 use event::Offset;
 use seam::{File, Fs};
 
@@ -26,6 +26,25 @@ pub struct OpenRun {
 /// `<from>-<to>.run`
 pub fn name(from: Offset, to: Offset) -> String {
     format!("{from:020}-{to:020}.run")
+}
+
+/// What a run's name says: (from, to).
+pub fn parse(name: &str) -> Option<(Offset, Offset)> {
+    let (from, to) = name.strip_suffix(".run")?.split_once('-')?;
+    Some((from.parse().ok()?, to.parse().ok()?)).filter(|(from, to)| self::name(*from, *to) == name)
+}
+
+/// The pairs of a whole run. `None`: these bytes are none.
+pub fn pairs(bytes: &[u8]) -> Option<Sealed> {
+    let at = bytes.len().checked_sub(FOOTER_BYTES)?;
+    let footer = Footer::decode(bytes[at..].first_chunk()?, bytes.len() as u64)?;
+    let (at, len) = footer.index();
+    let index = RunIndex::decode(footer, bytes.get(at as usize..at as usize + len)?)?;
+    let mut pairs = Vec::with_capacity(index.pairs as usize);
+    for (number, page) in (0..index.pages()).zip(bytes.chunks_exact(PAGE_BYTES)) {
+        pairs.extend(index.pairs_of(number, &Page::check(page, index.head.from, number)?));
+    }
+    Some(Sealed { head: index.head, pairs })
 }
 
 impl OpenRun {

@@ -3,11 +3,13 @@
 //! * [`file`]: a run as a file
 //! * [`shelf`]: the runs that can be asked
 //! * [`sealer`]: who writes and merges them
+//! * [`depot`]: where the next owner of a partition finds them, if workers come and go
 //!
 //! `raw` is the truth, and a run a saving: one that is not whole at start is thrown away, and what it covered is read from
 //! `raw` again, as far as that still goes back. A rebuild from runs decides as the first reading did. One that had to begin
 //! within the horizon may remember a resend in place of its original, and so tell a duplicate longer; never shorter.
 
+mod depot;
 mod file;
 mod sealer;
 mod shelf;
@@ -23,6 +25,7 @@ use enrich::dedup::{FAN, Head};
 use event::{Micros, Offset};
 use seam::Fs;
 
+pub use depot::Depot;
 use file::OpenRun;
 use sealer::Task;
 pub use sealer::{Cost, Sealer};
@@ -35,6 +38,7 @@ const DAMAGED: &str = ".damaged";
 /// The runs of one partition.
 pub struct Runs {
     dir: PathBuf,
+    depot: Option<Arc<Depot>>,
     shelf: Shelf,
     merging: bool,
     /// It was said that this partition is about to wait.
@@ -42,10 +46,24 @@ pub struct Runs {
 }
 
 impl Runs {
-    pub fn open(fs: &Arc<dyn Fs>, data: &Path, partition: u32) -> io::Result<Runs> {
+    /// `depot`: where other workers find them, if there are others.
+    pub fn open(fs: &Arc<dyn Fs>, data: &Path, partition: u32, depot: Option<Depot>) -> io::Result<Runs> {
         let dir = data.join("dedup").join(partition.to_string());
         fs.create_dir_all(&dir)?;
-        Ok(Runs { dir, shelf: Shelf::new(fs.clone()), merging: false, behind: false })
+        Ok(Runs { dir, depot: depot.map(Arc::new), shelf: Shelf::new(fs.clone()), merging: false, behind: false })
+    }
+
+    /// For a start at `committed`, brings here what others have put where it is found; `None`: nothing was ever committed.
+    /// Without the store, `raw` is read.
+    pub fn fetch(&self, fs: &dyn Fs, dedup: &Dedup, committed: Option<Offset>) {
+        let Some(depot) = &self.depot else { return };
+        let fetched = match committed {
+            Some(committed) => depot.fetch(fs, &self.dir, committed, dedup.reaches_to(committed)),
+            None => depot.clear(),
+        };
+        if let Err(e) = fetched {
+            tracing::warn!(error = %e, "dedup runs of other workers could not be fetched; raw is read again instead");
+        }
     }
 
     /// What [`Dedup`] asks for older pairs.
@@ -62,12 +80,20 @@ impl Runs {
         dedup: &mut Dedup,
         committed: Offset,
         kept_from: Offset,
-        mut received: impl FnMut(Offset) -> Option<Micros>,
+        received: impl FnMut(Offset) -> Option<Micros>,
     ) -> io::Result<Offset> {
         let generation = dedup.generation();
         let (runs, lost) = self.whole(fs, committed)?;
         let runs = chain(runs, kept_from);
-        let wanted = wanted_from(dedup, committed, kept_from, &mut received);
+        // Their own times say most often that nothing is missing, and reading many places of a log that is far away takes long.
+        let lowest = dedup.reaches_to(committed).max(kept_from.min(committed));
+        let proves = |first: &OpenRun| {
+            first.from() <= lowest || dedup.counts_from(runs.iter().map(|r| &r.index.head)) > first.from()
+        };
+        let wanted = match runs.first().filter(|first| proves(first)) {
+            Some(first) => first.from(),
+            None => wanted_from(dedup, committed, kept_from, received),
+        };
         // Times that overlap at the ends of generations may have let a run go that would be wanted now. What is lost by it
         // is seconds at the far end of the horizon, what is saved is reading an hour of raw; but not when a file was lost.
         let enough = wanted + if lost { 0 } else { 2 * generation };
@@ -84,6 +110,14 @@ impl Runs {
             }
         };
         self.keep_only(fs, &runs)?;
+        let rest = self.depot.as_ref().and_then(|depot| depot.rest(dedup.sealed(), committed));
+        let from = match rest {
+            Some(rest) if rest.head.to > from => {
+                let to = rest.head.to;
+                if dedup.take_up(rest) { to } else { from }
+            }
+            _ => from,
+        };
         if committed.saturating_sub(from) >= 2 * generation {
             tracing::info!(from, committed, "raw is read again for what tells duplicates");
         }
@@ -124,7 +158,7 @@ impl Runs {
         if dedup.all_covered()
             && let Some(sealed) = dedup.seal(committed)
         {
-            sealer.send(Task::Seal { dir: self.dir.clone(), shelf: shelf.clone(), sealed });
+            sealer.send(Task::Seal { dir: self.dir.clone(), shelf: shelf.clone(), depot: self.depot.clone(), sealed });
         }
         let needed = dedup.needed_from();
         let merge = match self.merging {
@@ -138,6 +172,11 @@ impl Runs {
         let expired = held.runs.partition_point(|r| r.to() <= needed);
         if expired > 0 {
             sealer.send(Task::Remove(held.runs.drain(..expired).map(|r| r.path.clone()).collect()));
+            if let Some(depot) = &self.depot {
+                // A few more are kept there, so that their times prove that none is missing.
+                let needed = needed.saturating_sub(2 * dedup.generation());
+                sealer.send(Task::Expire { depot: depot.clone(), needed });
+            }
         }
         let runs = held.runs.len();
         drop(held);
@@ -146,6 +185,15 @@ impl Runs {
             sealer.set_behind(behind);
         }
         Ok(dedup.has_room_for(1) && runs <= RUNS_MAX)
+    }
+
+    /// Before the partition is another's: leaves it what no run has yet.
+    pub fn leave(&self, sealer: &Sealer, dedup: &Dedup, committed: Offset) {
+        if let Some(depot) = &self.depot
+            && let Some(rest) = dedup.rest(committed)
+        {
+            sealer.send(Task::Leave { depot: depot.clone(), rest });
+        }
     }
 
     /// (runs, bytes in memory, bytes on disk)
@@ -236,7 +284,7 @@ fn wanted_from(
     dedup: &Dedup,
     committed: Offset,
     kept_from: Offset,
-    received: &mut impl FnMut(Offset) -> Option<Micros>,
+    mut received: impl FnMut(Offset) -> Option<Micros>,
 ) -> Offset {
     let generation = dedup.generation();
     let kept_from = kept_from.min(committed);

@@ -11,9 +11,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use enrich::dedup::{Head, Merge, RunWriter, Sealed};
+use event::Offset;
 use seam::fault::point;
 use seam::{Background, File, Fs};
 
+use super::depot::Depot;
 use super::file::{OpenRun, Reader, name};
 use super::shelf::{Done, Shelf};
 
@@ -52,9 +54,11 @@ pub struct Cost {
 }
 
 pub(super) enum Task {
-    Seal { dir: PathBuf, shelf: Shelf, sealed: Sealed },
+    Seal { dir: PathBuf, shelf: Shelf, depot: Option<Arc<Depot>>, sealed: Sealed },
     Merge { dir: PathBuf, shelf: Shelf, head: Head, runs: Vec<Arc<OpenRun>> },
     Remove(Vec<PathBuf>),
+    Expire { depot: Arc<Depot>, needed: Offset },
+    Leave { depot: Arc<Depot>, rest: Sealed },
 }
 
 impl Sealer {
@@ -153,6 +157,14 @@ impl Drop for Sealer {
     }
 }
 
+/// A generation that is to be written.
+struct Seal {
+    dir: PathBuf,
+    shelf: Shelf,
+    depot: Option<Arc<Depot>>,
+    sealed: Sealed,
+}
+
 struct Worker {
     fs: Arc<dyn Fs>,
     queue: mpsc::Receiver<Task>,
@@ -162,7 +174,7 @@ struct Worker {
     pause: Duration,
     background: Background,
     cost: Arc<Cost>,
-    seals: VecDeque<(PathBuf, Shelf, Sealed)>,
+    seals: VecDeque<Seal>,
     merges: VecDeque<(PathBuf, Shelf, Head, Vec<Arc<OpenRun>>)>,
     merging: Option<Merging>,
     /// Bytes of merges that go before the next seal.
@@ -195,19 +207,22 @@ impl Worker {
 
     fn take(&mut self, task: Task) {
         match task {
-            Task::Seal { dir, shelf, sealed } => self.seals.push_back((dir, shelf, sealed)),
+            Task::Seal { dir, shelf, depot, sealed } => self.seals.push_back(Seal { dir, shelf, depot, sealed }),
             Task::Merge { dir, shelf, head, runs } => self.merges.push_back((dir, shelf, head, runs)),
             Task::Remove(paths) => paths.iter().for_each(|p| self.remove(p)),
+            Task::Expire { depot, needed } => depot.expire(needed),
+            // The next owner may be looking for it already.
+            Task::Leave { depot, rest } => depot.leave(rest),
         }
     }
 
     fn work(&mut self) {
         let merges_wait = self.merging.is_some() || !self.merges.is_empty();
         if (self.merge_share == 0 || !merges_wait)
-            && let Some((dir, shelf, sealed)) = self.seals.pop_front()
+            && let Some(seal) = self.seals.pop_front()
         {
-            if let Some(sealed) = self.seal(&dir, &shelf, sealed) {
-                self.seals.push_front((dir, shelf, sealed));
+            if let Some(seal) = self.seal(seal) {
+                self.seals.push_front(seal);
             }
             self.merge_share = MERGE_SHARE;
         } else if let Some(mut merging) = self.merging.take() {
@@ -237,22 +252,26 @@ impl Worker {
     /// Writes a run. The stage goes on until its table is full, and then waits: a pair is forgotten in memory only when it
     /// is on disk.
     /// In turns, what could not be written is given back.
-    fn seal(&self, dir: &Path, shelf: &Shelf, mut sealed: Sealed) -> Option<Sealed> {
-        sealed.pairs.sort_unstable_by_key(|p| (p.id, p.offset));
+    fn seal(&self, mut seal: Seal) -> Option<Seal> {
+        seal.sealed.pairs.sort_unstable_by_key(|p| (p.id, p.offset));
         let mut told = false;
         loop {
-            match self.write(dir, &sealed) {
+            match self.write(&seal.dir, &seal.sealed) {
                 Ok(run) => {
                     self.cost.runs.fetch_add(1, Relaxed);
                     self.cost.sealed_bytes.fetch_add(run.bytes, Relaxed);
-                    shelf.held().done.push(Done::Sealed(Arc::new(run)));
+                    let run = Arc::new(run);
+                    seal.shelf.held().done.push(Done::Sealed(run.clone()));
+                    if let Some(depot) = &seal.depot {
+                        depot.put(&*self.fs, &run, &self.hurry);
+                    }
                     return None;
                 }
                 Err(e) if self.hurry.load(Relaxed) => {
                     tracing::warn!(error = %e, "a dedup run was not written; the next start reads raw instead");
                     return None;
                 }
-                Err(_) if self.background == Background::Turns => return Some(sealed),
+                Err(_) if self.background == Background::Turns => return Some(seal),
                 Err(e) => {
                     if !told {
                         tracing::warn!(error = %e, "a dedup run cannot be written; it is tried again");

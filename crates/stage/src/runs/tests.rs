@@ -13,10 +13,11 @@ use enrich::Dedup;
 use enrich::dedup::{DedupConfig, PAGE_BYTES};
 use event::{Micros, Offset};
 use flow::Verdict;
-use seam::{Background, File, Fs, RealFs};
+use seam::{Background, File, Fs, RealClock, RealFs};
+use state::{Directory, Store};
 use tempfile::TempDir;
 
-use super::{DAMAGED, Runs, Sealer};
+use super::{DAMAGED, Depot, Runs, Sealer};
 
 /// A record of `raw`: id, payload, received.
 type Record = (u128, u64, i64);
@@ -98,6 +99,8 @@ struct Stage {
     dedup: Dedup,
     runs: Runs,
     sealer: Option<Sealer>,
+    /// Where others find the runs.
+    store: Option<Arc<dyn Store>>,
 }
 
 impl Stage {
@@ -105,13 +108,13 @@ impl Stage {
         // In memory where there is a place for it: nothing here asks for what a sync gives, and there are thousands.
         let dir = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).expect("a directory");
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        let runs = Runs::open(&fs, dir.path(), 0).expect("a directory");
+        let runs = Runs::open(&fs, dir.path(), 0, None).expect("a directory");
         let dedup = Dedup::with_older(&config, Box::new(runs.shelf()));
         let far = 1 << 40;
         let most = (far - dedup.reaches_to(far)) / SIZE;
         let verdicts = verdicts(&config, most, &records);
-        let mut stage =
-            Stage { dir, fs, config, records, verdicts, always_yes, committed: 0, dedup, runs, sealer: None };
+        let (committed, sealer, store) = (0, None, None);
+        let mut stage = Stage { dir, fs, config, records, verdicts, always_yes, committed, dedup, runs, sealer, store };
         stage.start(0);
         stage
     }
@@ -119,10 +122,11 @@ impl Stage {
     /// Stops without warning where nothing but files is left, and starts again; `kept_from`: what `raw` has still.
     fn start(&mut self, kept_from: Offset) -> Offset {
         self.sealer = None;
-        self.runs = Runs::open(&self.fs, self.dir.path(), 0).expect("a directory");
+        self.runs = Runs::open(&self.fs, self.dir.path(), 0, self.depot()).expect("a directory");
         self.runs.shelf().held().always_yes = self.always_yes;
         self.dedup = Dedup::with_older(&self.config, Box::new(self.runs.shelf()));
         let received = |at: Offset| self.records.get(at as usize).map(|r| Micros(r.2));
+        self.runs.fetch(&*self.fs, &self.dedup, Some(self.committed));
         let from = self.runs.restore(&*self.fs, &mut self.dedup, self.committed, kept_from, received).expect("files");
         self.sealer =
             Some(Sealer::with_pauses(self.fs.clone(), Background::Threads, Duration::ZERO).expect("a thread"));
@@ -131,6 +135,12 @@ impl Stage {
             self.judge(offset);
         }
         from
+    }
+
+    fn depot(&self) -> Option<Depot> {
+        let depot =
+            |store: &Arc<dyn Store>| Depot::new(store.clone(), Arc::new(RealClock::new()), 0, Background::Threads);
+        self.store.as_ref().map(depot)
     }
 
     fn ready(&mut self) -> Result<(), String> {
@@ -434,7 +444,7 @@ fn a_start_that_dies_while_it_clears_away_leaves_no_part_for_the_whole() {
         aside.push(DAMAGED);
         std::fs::rename(&first, aside).expect("there");
         let dying: Arc<dyn Fs> = Arc::new(Dying(AtomicUsize::new(removed)));
-        let runs = Runs::open(&dying, stage.dir.path(), 0).expect("a directory");
+        let runs = Runs::open(&dying, stage.dir.path(), 0, None).expect("a directory");
         let mut dedup = Dedup::with_older(&stage.config, Box::new(runs.shelf()));
         let received = |at: Offset| stage.records.get(at as usize).map(|r| Micros(r.2));
         interrupted += u32::from(runs.restore(&*dying, &mut dedup, stage.committed, 0, received).is_err());
@@ -442,4 +452,35 @@ fn a_start_that_dies_while_it_clears_away_leaves_no_part_for_the_whole() {
         stage.read(400, &mut chance).expect("files");
     }
     assert!(interrupted > 1, "{interrupted}");
+}
+
+#[test]
+fn another_owner_finds_them_in_the_store() {
+    let place = TempDir::new().expect("a directory");
+    let mut chance = Chance(0x5DEE_CE66);
+    let records = stream(&mut chance, 3000, true);
+    let mut stage = Stage::new(config(400, 300_000), records, false);
+    let clock = Arc::new(RealClock::new());
+    stage.store = Some(Arc::new(Directory::shared(stage.fs.clone(), place.path(), clock, 7)));
+    let stored = || std::fs::read_dir(place.path().join("dedup/0")).map_or(0, Iterator::count);
+    stage.start(0);
+    let mut from_the_store = 0;
+    while stage.committed < 3000 {
+        let to = 3000.min(stage.committed + 1 + chance.below(300));
+        stage.read(to, &mut chance).unwrap_or_else(|why| panic!("to {to}: {why}"));
+        stage.settle();
+        let leaves = chance.below(2) == 0;
+        if leaves {
+            stage.runs.leave(stage.sealer.as_ref().expect("running"), &stage.dedup, stage.committed);
+        }
+        stage.sealer = None;
+        // Another machine.
+        stage.dir = TempDir::new().expect("a directory");
+        let from = stage.start(0);
+        assert!(!leaves || from == stage.committed, "{from} for {}", stage.committed);
+        assert!(stage.committed - from < 2 * SIZE, "{from} for {}", stage.committed);
+        from_the_store += u32::from(from > 0);
+    }
+    assert!(from_the_store > 10);
+    assert!(stored() < 60, "those of before the horizon are deleted: {}", stored());
 }

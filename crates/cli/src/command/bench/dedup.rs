@@ -47,7 +47,7 @@ impl Bench {
     fn start(dir: &Path, config: &DedupConfig, partitions: u32) -> std::io::Result<Bench> {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let part = |partition| {
-            let runs = Runs::open(&fs, dir, partition)?;
+            let runs = Runs::open(&fs, dir, partition, None)?;
             let dedup = Dedup::with_older(&config.share(partitions), Box::new(runs.shelf()));
             Ok(Part { dedup, runs, next: 0 })
         };
@@ -236,7 +236,7 @@ fn start(dir: &Path, config: &DedupConfig, partitions: u32, nexts: &[Offset]) ->
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let clock = RealClock::new();
     for (partition, next) in nexts.iter().enumerate() {
-        let runs = Runs::open(&fs, dir, partition as u32)?;
+        let runs = Runs::open(&fs, dir, partition as u32, None)?;
         let mut dedup = Dedup::with_older(&config.share(partitions), Box::new(runs.shelf()));
         runs.restore(&*fs, &mut dedup, *next, 0, |_| None)?;
     }

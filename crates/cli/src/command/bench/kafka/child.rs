@@ -132,7 +132,7 @@ impl Worker {
         command.args(["--slot", &slot.to_string(), "--listen", &addr.to_string()]);
         command.args(set.iter().flat_map(|set| ["--set", set]));
         // What is granted, and when, stands in its log.
-        command.env("OUZEL_LOG", "warn,kafka=info");
+        command.env("OUZEL_LOG", "warn,kafka=info,stage=info");
         let child =
             Child::start(command, &format!("worker {slot} (`ouzel run`)"), &dir.join(format!("worker-{slot}")))?;
         let agent = ureq::Agent::config_builder().timeout_global(Some(ANSWER_WITHIN)).build().into();
