@@ -225,6 +225,10 @@ impl Log for KafkaLog {
         self.shared.readers.fetch(from, at, max_bytes, bounds, give_up)
     }
 
+    fn read_ahead(&self, from: TopicPartition, at: Offset) {
+        self.shared.readers.read_ahead(from, at);
+    }
+
     fn bounds(&self, partition: TopicPartition) -> Result<(Offset, Offset), LogError> {
         let (start, end) = self.shared.bounds(partition)?;
         self.shared.readers.exists(partition, end);
@@ -494,8 +498,11 @@ impl Shared {
             _ => return,
         }
         let begun = Instant::now();
-        let done = Producer::new(&self.config, &self.config.transactional(committer))
-            .and_then(|p| p.client.init(ASK).map_err(|why| why.to_string()));
+        let init = |wait| {
+            let producer = Producer::new(&self.config, &self.config.transactional(committer))?;
+            producer.client.init(wait).map_err(|why| why.to_string())
+        };
+        let done = FIRST_TRIES.into_iter().map(init).find(Result::is_ok).unwrap_or_else(|| init(ASK));
         match done {
             Ok(()) => {
                 tracing::info!(target: "kafka", committer, took = ?begun.elapsed(), "its open transaction was ended: it is gone")

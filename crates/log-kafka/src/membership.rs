@@ -15,6 +15,9 @@ use crate::native::{Client, Events, GroupMetadata, Handle, Kind, List, words};
 use crate::transactor::{Owner, Transactor};
 
 const POLL: Duration = Duration::from_millis(50);
+/// A client joins its group once in a second at most (librdkafka 2.12: `rkcg_join_intvl`), and partitions that move are nobody's
+/// until those who gave them away have joined once more. They are kept, and worked on, for as long.
+const KEEP: Duration = Duration::from_millis(1000);
 
 /// What a member has, shared between its thread, the one that commits and whoever asks.
 pub(crate) struct Seat {
@@ -197,8 +200,9 @@ impl Thread {
         client.set("partition.assignment.strategy", "cooperative-sticky");
         client.set("session.timeout.ms", session.to_string());
         // Members learn of a balancing by the answer to one: partitions that move stand still for two of them.
-        client.set("heartbeat.interval.ms", (session / 20).clamp(100, 1000).to_string());
-        let events = Rebalances { seat: self.seat.clone(), topic: self.topic, name: config.topic(self.topic) };
+        client.set("heartbeat.interval.ms", (session / 30).clamp(100, 1000).to_string());
+        let (seat, stop) = (self.seat.clone(), self.stop.clone());
+        let events = Rebalances { seat, stop, topic: self.topic, name: config.topic(self.topic) };
         let client = Arc::new(Client::new(&client, Kind::Consumer, events)?);
         client.subscribe(&config.topic(self.topic)).map_err(words)?;
         *self.seat.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
@@ -210,6 +214,7 @@ impl Thread {
         let mut seen = 0;
         while !self.stop.load(Relaxed) {
             client.serve(POLL);
+            client.wake();
             let (coming, rebalances) = {
                 let mut state = self.seat.lock();
                 (std::mem::take(&mut state.coming), state.rebalances)
@@ -260,6 +265,7 @@ fn numbers(partitions: &[TopicPartition]) -> Vec<u32> {
 
 struct Rebalances {
     seat: Arc<Seat>,
+    stop: Arc<AtomicBool>,
     topic: TopicId,
     name: String,
 }
@@ -281,6 +287,10 @@ impl Events for Rebalances {
             self.seat.lock().coming.extend(ours);
         } else {
             if !ours.is_empty() {
+                let begun = Instant::now();
+                while begun.elapsed() < KEEP && !client.assignment_lost() && !self.stop.load(Relaxed) {
+                    std::thread::sleep(POLL);
+                }
                 self.seat.give_up(&ours, !client.assignment_lost());
             }
             if let Err(why) = client.assign_less(partitions) {

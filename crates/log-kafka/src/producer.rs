@@ -19,6 +19,11 @@ pub(crate) struct Producer {
     pub client: Client,
 }
 
+/// How long the first clients under an id are waited for. One that was told that a transaction is being ended, which takes
+/// milliseconds, asks again after half a second (librdkafka 2.12); another one asks at once.
+pub(crate) const FIRST_TRIES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+
 /// Why the records of a commit are not with the client.
 pub(crate) enum Refused {
     /// Its buffer is full.

@@ -172,6 +172,14 @@ impl Readers {
         }
     }
 
+    /// See [`log::Log::read_ahead`]. Where the position is outside of the partition, who reads it is told.
+    pub fn read_ahead(&self, at: TopicPartition, from: Offset) {
+        if self.at(at, from).is_none() {
+            // Who reads it tries again, and says why it fails.
+            let _ = self.place(at, from);
+        }
+    }
+
     pub fn close(&self) {
         let clients = std::mem::take(&mut *self.clients.lock().unwrap_or_else(PoisonError::into_inner));
         drop(clients);

@@ -21,7 +21,7 @@ use crate::kafka::Shared;
 use crate::membership::Seat;
 use crate::native::{self, Failure, GroupMetadata, List};
 use crate::position;
-use crate::producer::{Producer, Refused};
+use crate::producer::{FIRST_TRIES, Producer, Refused};
 
 /// Between two looks at whether the log was closed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -197,13 +197,15 @@ impl Maker {
             return Ok(());
         }
         let begun = Instant::now();
+        let mut first = FIRST_TRIES.into_iter();
         loop {
             let new = Producer::new(&shared.config, &shared.config.transactional(id)).map_err(Aborted::Invalid)?;
+            let first = first.next();
             loop {
                 if shared.is_closed() {
                     return Err(Aborted::Closed);
                 }
-                let why = match new.client.init(LOOK_EVERY) {
+                let why = match new.client.init(first.unwrap_or(LOOK_EVERY)) {
                     Ok(()) => {
                         shared.waits(id, None);
                         *producer = Some(Arc::new(new));
@@ -219,6 +221,9 @@ impl Maker {
                 }
                 if why.fatal || !why.retriable {
                     std::thread::sleep(Duration::from_millis(200));
+                    break;
+                }
+                if first.is_some() {
                     break;
                 }
             }
@@ -283,11 +288,11 @@ fn transaction(
     shared.waits(id, None);
     let failed = pending.failed();
     match (result, failed) {
-        (Ok(None), None) => commit_it(shared, client, id).map(|()| {
+        (Ok(None), None) => commit_it(shared, client, &pending, id).map(|()| {
             shared.stored(blocks.iter().map(|b| b.to).zip(pending.ends()));
             Committed { bases: pending.bases() }
         }),
-        (Ok(Some(why)), _) => abort(client, why),
+        (Ok(Some(why)), _) => abort(client, &pending, why),
         (Ok(None), Some(code)) => {
             tracing::info!(target: "kafka", id, "a record was not stored: {}", native::words(code));
             let why = match code {
@@ -296,12 +301,12 @@ fn transaction(
                 }
                 _ => Aborted::Retriable,
             };
-            abort(client, why)
+            abort(client, &pending, why)
         }
         (Err(why), _) => {
             let aborted = meaning(owner, &why);
             tracing::info!(target: "kafka", id, "a transaction failed before its commit: {why}");
-            if why.fatal { Err(End::Broken(aborted)) } else { abort(client, aborted) }
+            if why.fatal { Err(End::Broken(aborted)) } else { abort(client, &pending, aborted) }
         }
     }
 }
@@ -361,13 +366,13 @@ fn positions(shared: &Shared, id: &str, commit: &Commit) -> BTreeMap<String, Lis
 }
 
 /// Asks for the end of a transaction until there is an answer: there is no deadline of our own.
-fn commit_it(shared: &Shared, client: &native::Client, id: &str) -> Result<(), End> {
+fn commit_it(shared: &Shared, client: &native::Client, pending: &Pending, id: &str) -> Result<(), End> {
     match until_answered(shared, id, || client.commit(LOOK_EVERY)) {
         Ok(()) => Ok(()),
         Err(why) if why.retriable && planted(Bug::ProducerReused) => Err(End::Aborted(Aborted::Retriable)),
         Err(why) if why.abort && !why.fatal => {
             tracing::info!(target: "kafka", id, "a commit was refused: {why}");
-            abort(client, Aborted::Retriable)
+            abort(client, pending, Aborted::Retriable)
         }
         Err(why) => {
             tracing::warn!(target: "kafka", id, "the outcome of a commit is not known: {why}");
@@ -395,16 +400,15 @@ fn until_answered(shared: &Shared, id: &str, mut call: impl FnMut() -> Result<()
     }
 }
 
-fn abort<T>(client: &native::Client, why: Aborted) -> Result<T, End> {
-    // IMPORTANT: what is on its way may arrive after the end of this transaction, and would be in the producer's next one. The
-    // start of another producer under the id aborts this one, and refuses what comes late.
-    if client.in_flight() > 0 && !planted(Bug::ProducerReused) {
-        return Err(End::Broken(why));
-    }
-    match client.abort(Duration::from_secs(5)) {
-        Ok(()) => Err(End::Aborted(why)),
-        // The next producer aborts it.
-        Err(_) => Err(End::Broken(why)),
+fn abort<T>(client: &native::Client, pending: &Pending, why: Aborted) -> Result<T, End> {
+    // It forgets what was not sent, and waits for what was.
+    let aborted = client.abort(LOOK_EVERY);
+    // IMPORTANT: what is still on its way may arrive after the end of this transaction, and would be in the producer's next one.
+    // The start of another producer under the id refuses what comes late.
+    let is_clean = client.in_flight() == 0 && !pending.is_doubtful() || planted(Bug::ProducerReused);
+    match aborted {
+        Ok(()) if is_clean => Err(End::Aborted(why)),
+        _ => Err(End::Broken(why)),
     }
 }
 

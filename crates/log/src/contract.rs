@@ -236,6 +236,9 @@ pub trait Log: Send + Sync + 'static {
     /// Committed records of a partition at or after `from`, about `max_bytes` of them and at least one if there is one.
     fn fetch(&self, from: TopicPartition, at: Offset, max_bytes: usize) -> Result<Fetch, LogError>;
 
+    /// Somebody is about to read on from there: a log that is far away begins to fetch. Returns at once, and promises nothing.
+    fn read_ahead(&self, _from: TopicPartition, _at: Offset) {}
+
     /// (first offset still kept, offset after the last committed record).
     fn bounds(&self, partition: TopicPartition) -> Result<(Offset, Offset), LogError>;
 
@@ -274,6 +277,10 @@ impl<L: Log + ?Sized> Log for Arc<L> {
 
     fn fetch(&self, from: TopicPartition, at: Offset, max_bytes: usize) -> Result<Fetch, LogError> {
         (**self).fetch(from, at, max_bytes)
+    }
+
+    fn read_ahead(&self, from: TopicPartition, at: Offset) {
+        (**self).read_ahead(from, at);
     }
 
     fn bounds(&self, partition: TopicPartition) -> Result<(Offset, Offset), LogError> {

@@ -264,16 +264,22 @@ impl Engine {
 
         let stop_workers = Arc::new(AtomicBool::new(false));
         let operator = Arc::new(operator(config, partitions, setup));
-        if !shared || links.is_some() {
-            stage.preset(&*log, flow::Kind::Recording, operator_group(&operator), RAW)?;
+        let group = operator_group(&operator);
+        if !shared {
+            stage.preset(&*log, flow::Kind::Recording, group, RAW)?;
+        } else if links.is_some() {
+            let all: Vec<_> = (0..partitions).map(|p| RAW.partition(p)).collect();
+            stage.preset_of(&*log, flow::Kind::Recording, group, &all)?;
         }
         let positions: Vec<_> = stage.partitions().map(|committed| committed.next).collect();
         let stop_watcher = Arc::new(AtomicBool::new(false));
         let (mut lookahead, mut recall) = (None, None);
         if let Some(links) = links {
             let ahead = Arc::new(Lookahead::ahead(links, &*log, &positions)?);
-            // A log that others work on too is far away, and partitions may be waiting for this process.
-            if !shared {
+            // A log that others work on too is far away, and partitions may be waiting for this process: it looks back later.
+            if shared {
+                ahead.advance(&*log)?;
+            } else {
                 ahead.look_back(&*log, gap_us)?;
                 let until = world.clock.elapsed() + RECALL_FIRST;
                 while ahead.recall(&*log)? && world.clock.elapsed() < until {}

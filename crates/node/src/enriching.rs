@@ -136,7 +136,11 @@ impl Enriching<'_> {
         let (log, operator, sources) = (self.log.clone(), self.operator.clone(), self.sources.clone());
         let (clock, fs, status) = (self.world.clock.clone(), self.world.fs.clone(), self.status.clone());
         let (punctuation, lookahead) = (punctuation.clone(), self.lookahead.cloned());
-        let dedup = dedup(self.config).share(self.config.data.partitions);
+        let mut dedup = dedup(self.config).share(self.config.data.partitions);
+        if store.is_some() {
+            // What a killed owner had not sealed is read again: a quarter of it is a quarter of the pause.
+            dedup.generation /= 4;
+        }
         let budget = self.config.enrich.deadline;
         move || {
             let ring = bell.clone();

@@ -23,6 +23,9 @@ use crate::seats::Seats;
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How often a thread that waits for the outcome of its commit looks whether its partitions are another's.
 const OUTCOME_WAIT: Duration = Duration::from_millis(20);
+/// How long what is taken away may wait for the outcome of a commit that holds some of it: who is settled leaves more to the
+/// next owner.
+const REVOKED_WAIT: Duration = Duration::from_millis(250);
 /// Between two tries of a commit that the log aborted for want of disk.
 const FULL_WAIT: Duration = Duration::from_millis(200);
 /// Between two batches of a stage whose state is at its bound.
@@ -159,17 +162,20 @@ impl<S: Stage, G: FnMut(&[TopicPartition]) -> Result<(), String>> Worker<'_, '_,
         Ok(())
     }
 
-    /// Waits for the outcome of a commit, without a deadline of our own. What is taken away meanwhile is let go at once: the
-    /// commit is fenced or is not, and is settled all the same.
+    /// Waits for the outcome of a commit, without a deadline of our own. What is taken away meanwhile is let go soon: the commit is
+    /// fenced or is not, and is settled all the same.
     fn outcome(&mut self, mut ticket: Ticket, waits: &Runtime) -> Result<Outcome, String> {
         let begun = self.post.clock.elapsed();
         loop {
             let waited = waits.block_on(async { tokio::time::timeout(OUTCOME_WAIT, &mut ticket).await });
+            let waited_for = self.post.clock.elapsed().saturating_sub(begun);
             if let Ok(outcome) = waited {
-                self.post.commits.record(self.post.clock.elapsed().saturating_sub(begun));
+                self.post.commits.record(waited_for);
                 return Ok(outcome);
             }
-            self.news()?;
+            if waited_for > REVOKED_WAIT {
+                self.news()?;
+            }
         }
     }
 

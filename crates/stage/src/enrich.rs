@@ -486,6 +486,7 @@ impl EnrichParts {
                 }
             }
         }
+        self.log.read_ahead(input, from.min(committed));
         let mut driver = Driver::new(self.operator.clone(), input, dedup, from.min(committed), 1);
         let bugs = [(Bug::OrderIgnored, Planted::OrderIgnored), (Bug::FinishedForgotten, Planted::FinishedForgotten)];
         bugs.iter().filter(|(bug, _)| planted(*bug)).for_each(|(_, plant)| driver.plant(*plant));

@@ -87,8 +87,17 @@ struct Part<O: Operator> {
     held: Option<Offset>,
     gap: Gap,
     received: Vec<Micros>,
-    /// Since when it is restored, and from which position on it is read for that; `None`: it runs.
-    restored_since: Option<(Duration, Offset)>,
+    /// While it is restored.
+    restoring: Option<Restoring>,
+}
+
+/// How a restoring goes, for people.
+struct Restoring {
+    since: Duration,
+    /// What reading the snapshot took.
+    loaded: Duration,
+    /// Where what is read again begins.
+    from: Offset,
 }
 
 impl<O: Operator> KeyedParts<O> {
@@ -239,6 +248,7 @@ impl<O: Operator<Prefix = ()>> Stage for KeyedStage<O> {
         for input in partitions {
             if !self.mine.contains(&input.partition) {
                 self.mine.push(input.partition);
+                self.with.read_ahead(*input);
             }
         }
         Ok(())
@@ -248,9 +258,13 @@ impl<O: Operator<Prefix = ()>> Stage for KeyedStage<O> {
         let gone = |p: &u32| partitions.iter().any(|tp| tp.partition == *p);
         let kept_open = self.mine[..self.opened].iter().filter(|p| !gone(p)).count();
         for partition in self.mine.iter().filter(|p| gone(p)) {
-            // No snapshot of another's epoch: what was being taken is given up.
-            if let Some(part) = self.with.part(*partition).take() {
-                part.writer.abandon();
+            let Some(mut part) = self.with.part(*partition).take() else { continue };
+            // What it left to be written is waited for when its writer is dropped: others of this thread are not to wait.
+            if self.with.leave(&mut part) && self.with.background == Background::Threads {
+                let dropped =
+                    std::thread::Builder::new().name("last-snapshot".to_owned()).spawn(move || drop(part.writer));
+                // Without a thread it was dropped here.
+                drop(dropped);
             }
         }
         self.mine.retain(|p| !gone(p));
@@ -308,12 +322,9 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
                 }
                 Action::Read { from } => {
                     if part.driver.phase() == Phase::Running
-                        && let Some((since, replayed)) = part.restored_since.take()
+                        && let Some(restoring) = part.restoring.take()
                     {
-                        let took = self.clock.elapsed().saturating_sub(since);
-                        let (_, committed) = part.driver.committed();
-                        let (read_again, keys) = (committed.saturating_sub(replayed), part.driver.state().len());
-                        tracing::info!(target: "stage", %input, committed, keys, read_again, ?took, "the state is restored");
+                        self.tell(part, &restoring);
                     }
                     let fetch = self.fetch(input, from)?;
                     let replaying = part.driver.phase() == Phase::Replaying;
@@ -358,6 +369,23 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
             }
         }
         Ok(busy)
+    }
+
+    fn tell(&self, part: &Part<O>, restoring: &Restoring) {
+        let (input, (_, committed)) = (part.driver.input(), part.driver.committed());
+        let (keys, read_again) = (part.driver.state().len(), committed.saturating_sub(restoring.from));
+        let (took, loading) = (self.clock.elapsed().saturating_sub(restoring.since), restoring.loaded);
+        tracing::info!(target: "stage", %input, committed, keys, read_again, ?took, ?loading, "the state is restored");
+    }
+
+    /// Records that a restoring will read are fetched while what comes before it in line is restored.
+    fn read_ahead(&self, input: TopicPartition) {
+        let Ok(Some((committed, _))) = self.committed(input) else { return };
+        let newest =
+            Snapshots::new(self.store.clone(), self.operator.group(), input.partition).newest_manifest(committed);
+        // Whatever fails here fails again when it is opened, and is told of then.
+        let from = newest.ok().flatten().map_or(committed, |(_, manifest)| manifest.position);
+        self.log.read_ahead(input, from);
     }
 
     fn committed(&self, input: TopicPartition) -> Result<Option<(Offset, Bytes)>, String> {
@@ -453,6 +481,33 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
         }
     }
 
+    /// Hands the writer what the next owner would read again, behind what it is writing. Says whether there is anything to be
+    /// waited for.
+    fn leave(&self, part: &mut Part<O>) -> bool {
+        // Its last commit may have been aborted.
+        if let Some(Action::ReadPosition) = part.driver.next_action()
+            && let Ok(stored) = self.committed(part.driver.input())
+        {
+            part.driver.handle(Input::Position(stored.map(|(next, metadata)| (next, metadata.to_vec()))));
+        }
+        if !part.is_settled() {
+            part.writer.abandon();
+            return false;
+        }
+        part.writer.hurry(Hurry::Yes);
+        while part.taking {
+            self.slice(part);
+        }
+        let (_, next) = part.driver.committed();
+        if next > part.begun.1 {
+            self.begin(part, self.clock.elapsed());
+            while part.taking {
+                self.slice(part);
+            }
+        }
+        true
+    }
+
     /// A snapshot at the committed position that is complete when this returns. Where it is; `None`: there is no state yet.
     fn snapshot_now(&self, partition: u32) -> Result<Snapped, String> {
         let mut held = self.part(partition);
@@ -502,7 +557,9 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
             None if self.settings.shared && !planted(Bug::SnapshotOfAnotherEpoch) => Offset::MAX,
             None => end,
         };
+        let asked = self.clock.elapsed();
         let newest = snapshots.restore(at_most).map_err(|e| say(&e))?;
+        let loaded = self.clock.elapsed().saturating_sub(asked);
         for passed in &newest.passed_over {
             tracing::warn!(%input, "{passed}; an older one is taken, and more is read again");
         }
@@ -576,7 +633,7 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
             held: None,
             gap: Gap::default(),
             received: Vec::new(),
-            restored_since: Some((begun, position)),
+            restoring: Some(Restoring { since: begun, loaded, from: position }),
         };
         *self.part(partition) = Some(part);
         Ok(())

@@ -98,6 +98,12 @@ impl Lookahead {
 
     /// Reads on in every partition.
     pub fn advance(&self, log: &dyn Log) -> Result<(), LogError> {
+        // All of them are waited for at once, where waiting is needed.
+        for (partition, next) in (0..).zip(&self.next) {
+            if let Ok(next) = next.try_lock() {
+                log.read_ahead(RAW.partition(partition), *next);
+            }
+        }
         for (partition, next) in (0..).zip(&self.next) {
             // Another thread reads this one: what it finds is for all.
             let Ok(mut next) = next.try_lock() else { continue };

@@ -59,13 +59,25 @@ impl StageStatus {
     /// Reads what was committed before this start, so that the sums are right from the first moment.
     pub fn preset(&self, log: &dyn Log, kind: Kind, group: &str, topic: TopicId) -> Result<(), LogError> {
         let all: Vec<_> = (0..self.partitions.len() as u32).map(|p| topic.partition(p)).collect();
-        self.preset_of(log, kind, group, &all)
+        self.preset_of(log, kind, group, &all)?;
+        for input in all {
+            // Positions that hold nothing are stepped over first; they were never waiting.
+            let mut committed =
+                *self.partitions[input.partition as usize].committed.lock().expect("no panic while held");
+            let ahead = log.fetch(input, committed.next, 1)?;
+            if ahead.chunks.is_empty() && ahead.next > committed.next {
+                committed.progress.lost += ahead.next - committed.next;
+                committed.next = ahead.next;
+                self.show(input.partition, committed);
+            }
+        }
+        Ok(())
     }
 
-    /// The same of these partitions of the stage's input.
+    /// The same of these partitions of the stage's input, as it was committed.
     pub fn preset_of(&self, log: &dyn Log, kind: Kind, group: &str, inputs: &[TopicPartition]) -> Result<(), LogError> {
         for input in inputs.iter().copied() {
-            let mut committed = match log.committed(group, &log::Input::Topic(input))? {
+            let committed = match log.committed(group, &log::Input::Topic(input))? {
                 Some(stored) => {
                     let progress = Progress::decode(&stored.metadata).unwrap_or_default();
                     let finished = match kind {
@@ -78,12 +90,6 @@ impl StageStatus {
                 }
                 None => Committed { next: log.bounds(input)?.0, ..Committed::default() },
             };
-            // Positions that hold nothing are stepped over first; they were never waiting.
-            let ahead = log.fetch(input, committed.next, 1)?;
-            if ahead.chunks.is_empty() && ahead.next > committed.next {
-                committed.progress.lost += ahead.next - committed.next;
-                committed.next = ahead.next;
-            }
             self.show(input.partition, committed);
         }
         Ok(())
