@@ -17,7 +17,7 @@ use crate::door::Door;
 use crate::membership::Member;
 use crate::native::{Client, Kind, Quiet, name, words};
 use crate::position::{self, Stored};
-use crate::producer::Producer;
+use crate::producer::{ENDING, Producer};
 use crate::reader::Readers;
 use crate::transactor::{Owner, Transactor, has_topics};
 
@@ -502,7 +502,7 @@ impl Shared {
             let producer = Producer::new(&self.config, &self.config.transactional(committer))?;
             producer.client.init(wait).map_err(|why| why.to_string())
         };
-        let done = FIRST_TRIES.into_iter().map(init).find(Result::is_ok).unwrap_or_else(|| init(ASK));
+        let done = ENDING.into_iter().map(init).find(Result::is_ok).unwrap_or_else(|| init(ASK));
         match done {
             Ok(()) => {
                 tracing::info!(target: "kafka", committer, took = ?begun.elapsed(), "its open transaction was ended: it is gone")

@@ -19,10 +19,17 @@ pub(crate) struct Producer {
     pub client: Client,
 }
 
-/// How long the first clients under an id are waited for. One that was told that a transaction is being ended, which takes
-/// milliseconds, asks again after half a second (librdkafka 2.12); another one asks at once.
-pub(crate) const FIRST_TRIES: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+/// How long clients are waited for, one after another, that begin under an id whose open transaction is to be ended. One that was
+/// told that it is being ended, which takes milliseconds, asks again after half a second (librdkafka 2.12); another one asks at
+/// once.
+pub(crate) const ENDING: [Duration; 6] = [
+    Duration::from_millis(150),
+    Duration::from_millis(150),
+    Duration::from_millis(200),
+    Duration::from_millis(250),
+    Duration::from_millis(300),
+    Duration::from_millis(400),
+];
 
 /// Why the records of a commit are not with the client.
 pub(crate) enum Refused {

@@ -21,7 +21,7 @@ use crate::kafka::Shared;
 use crate::membership::Seat;
 use crate::native::{self, Failure, GroupMetadata, List};
 use crate::position;
-use crate::producer::{FIRST_TRIES, Producer, Refused};
+use crate::producer::{ENDING, Producer, Refused};
 
 /// Between two looks at whether the log was closed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -103,6 +103,10 @@ enum End {
 
 impl Worker {
     fn run(&mut self, queue: &Receiver<Task>) {
+        // A member's first commit is to wait for nothing that can be done before; what fails is told of then.
+        if let (Owner::Member(_), Some(shared)) = (&self.owner, self.shared.upgrade()) {
+            let _ = Maker::ready(&mut self.maker.producer, &self.maker.id, &shared, &[]);
+        }
         while let Ok(task) = queue.recv() {
             let Some(shared) = self.shared.upgrade() else { return };
             let outcome = self.decide(&shared, &task.commit);
@@ -153,7 +157,7 @@ impl Maker {
         blocks: &[Block],
         positions: &BTreeMap<String, List>,
     ) -> Outcome {
-        if let Err(why) = Self::ready(&mut self.producer, &self.id, shared) {
+        if let Err(why) = Self::ready(&mut self.producer, &self.id, shared, &[]) {
             return Outcome::Aborted(why);
         }
         // The broker takes a transaction's positions from who says that it is nobody, members or not.
@@ -178,7 +182,7 @@ impl Maker {
                 // IMPORTANT: before the answer. The start of a producer under the same id decides what is open; until then nobody
                 // reads on behind it.
                 if !planted(Bug::ProducerReused) {
-                    let _ = Self::ready(&mut self.producer, &self.id, shared);
+                    let _ = Self::ready(&mut self.producer, &self.id, shared, &ENDING);
                 }
                 match end {
                     End::Aborted(why) | End::Broken(why) => Outcome::Aborted(why),
@@ -191,16 +195,21 @@ impl Maker {
         }
     }
 
-    /// A producer that has ended whatever was open under its id.
-    fn ready(producer: &mut Option<Arc<Producer>>, id: &str, shared: &Shared) -> Result<(), Aborted> {
+    /// A producer that has ended whatever was open under its id. `tries`: how long the first clients are waited for.
+    fn ready(
+        producer: &mut Option<Arc<Producer>>,
+        id: &str,
+        shared: &Shared,
+        tries: &[Duration],
+    ) -> Result<(), Aborted> {
         if producer.is_some() {
             return Ok(());
         }
         let begun = Instant::now();
-        let mut first = FIRST_TRIES.into_iter();
+        let mut tries = tries.iter();
         loop {
             let new = Producer::new(&shared.config, &shared.config.transactional(id)).map_err(Aborted::Invalid)?;
-            let first = first.next();
+            let first = tries.next().copied();
             loop {
                 if shared.is_closed() {
                     return Err(Aborted::Closed);
