@@ -17,7 +17,7 @@ use crate::door::Door;
 use crate::membership::Member;
 use crate::native::{Client, Kind, Quiet, name, words};
 use crate::position::{self, Stored};
-use crate::producer::{ENDING, Producer};
+use crate::producer::Producer;
 use crate::reader::Readers;
 use crate::transactor::{Owner, Transactor, has_topics};
 
@@ -498,11 +498,8 @@ impl Shared {
             _ => return,
         }
         let begun = Instant::now();
-        let init = |wait| {
-            let producer = Producer::new(&self.config, &self.config.transactional(committer))?;
-            producer.client.init(wait).map_err(|why| why.to_string())
-        };
-        let done = ENDING.into_iter().map(init).find(Result::is_ok).unwrap_or_else(|| init(ASK));
+        let done = Producer::new(&self.config, &self.config.transactional(committer))
+            .and_then(|p| p.client.init(ASK).map_err(|why| why.to_string()));
         match done {
             Ok(()) => {
                 tracing::info!(target: "kafka", committer, took = ?begun.elapsed(), "its open transaction was ended: it is gone")

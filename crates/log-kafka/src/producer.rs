@@ -19,18 +19,6 @@ pub(crate) struct Producer {
     pub client: Client,
 }
 
-/// How long clients are waited for, one after another, that begin under an id whose open transaction is to be ended. One that was
-/// told that it is being ended, which takes milliseconds, asks again after half a second (librdkafka 2.12); another one asks at
-/// once.
-pub(crate) const ENDING: [Duration; 6] = [
-    Duration::from_millis(150),
-    Duration::from_millis(150),
-    Duration::from_millis(200),
-    Duration::from_millis(250),
-    Duration::from_millis(300),
-    Duration::from_millis(400),
-];
-
 /// Why the records of a commit are not with the client.
 pub(crate) enum Refused {
     /// Its buffer is full.

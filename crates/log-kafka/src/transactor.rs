@@ -21,7 +21,7 @@ use crate::kafka::Shared;
 use crate::membership::Seat;
 use crate::native::{self, Failure, GroupMetadata, List};
 use crate::position;
-use crate::producer::{ENDING, Producer, Refused};
+use crate::producer::{Producer, Refused};
 
 /// Between two looks at whether the log was closed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -103,9 +103,8 @@ enum End {
 
 impl Worker {
     fn run(&mut self, queue: &Receiver<Task>) {
-        // A member's first commit is to wait for nothing that can be done before; what fails is told of then.
         if let (Owner::Member(_), Some(shared)) = (&self.owner, self.shared.upgrade()) {
-            let _ = Maker::ready(&mut self.maker.producer, &self.maker.id, &shared, &[]);
+            self.maker.prepare(&shared);
         }
         while let Ok(task) = queue.recv() {
             let Some(shared) = self.shared.upgrade() else { return };
@@ -157,7 +156,7 @@ impl Maker {
         blocks: &[Block],
         positions: &BTreeMap<String, List>,
     ) -> Outcome {
-        if let Err(why) = Self::ready(&mut self.producer, &self.id, shared, &[]) {
+        if let Err(why) = Self::ready(&mut self.producer, &self.id, shared) {
             return Outcome::Aborted(why);
         }
         // The broker takes a transaction's positions from who says that it is nobody, members or not.
@@ -182,7 +181,7 @@ impl Maker {
                 // IMPORTANT: before the answer. The start of a producer under the same id decides what is open; until then nobody
                 // reads on behind it.
                 if !planted(Bug::ProducerReused) {
-                    let _ = Self::ready(&mut self.producer, &self.id, shared, &ENDING);
+                    let _ = Self::ready(&mut self.producer, &self.id, shared);
                 }
                 match end {
                     End::Aborted(why) | End::Broken(why) => Outcome::Aborted(why),
@@ -195,26 +194,25 @@ impl Maker {
         }
     }
 
-    /// A producer that has ended whatever was open under its id. `tries`: how long the first clients are waited for.
-    fn ready(
-        producer: &mut Option<Arc<Producer>>,
-        id: &str,
-        shared: &Shared,
-        tries: &[Duration],
-    ) -> Result<(), Aborted> {
+    /// The first commit of a member is to wait for nothing that can be done before. What fails here is told of then.
+    fn prepare(&mut self, shared: &Shared) {
+        let new = Producer::new(&shared.config, &shared.config.transactional(&self.id)).ok();
+        self.producer = new.filter(|new| new.client.init(LOOK_EVERY).is_ok()).map(Arc::new);
+    }
+
+    /// A producer that has ended whatever was open under its id.
+    fn ready(producer: &mut Option<Arc<Producer>>, id: &str, shared: &Shared) -> Result<(), Aborted> {
         if producer.is_some() {
             return Ok(());
         }
         let begun = Instant::now();
-        let mut tries = tries.iter();
         loop {
             let new = Producer::new(&shared.config, &shared.config.transactional(id)).map_err(Aborted::Invalid)?;
-            let first = tries.next().copied();
             loop {
                 if shared.is_closed() {
                     return Err(Aborted::Closed);
                 }
-                let why = match new.client.init(first.unwrap_or(LOOK_EVERY)) {
+                let why = match new.client.init(LOOK_EVERY) {
                     Ok(()) => {
                         shared.waits(id, None);
                         *producer = Some(Arc::new(new));
@@ -230,9 +228,6 @@ impl Maker {
                 }
                 if why.fatal || !why.retriable {
                     std::thread::sleep(Duration::from_millis(200));
-                    break;
-                }
-                if first.is_some() {
                     break;
                 }
             }
