@@ -1,10 +1,10 @@
 //! Hands the records of a commit to a client that produces.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::record::records;
+use event::record::{BlockError, RecordRef, records};
 use event::{Block, TopicId};
 use rdkafka::ClientConfig;
 use rdkafka::types::RDKafkaRespErr as Code;
@@ -39,17 +39,35 @@ impl Producer {
     /// Hands in all records of these blocks. `wait`: for room, as long as it takes; else it is refused when the buffer is full,
     /// and what was handed in before stays.
     pub fn send(&self, blocks: &[Block], pending: &Arc<Pending>, wait: bool) -> Result<(), Refused> {
-        for (n, block) in blocks.iter().enumerate() {
-            let slot = pending.slot(n);
-            let topic = self.topics.get(&block.to.topic);
-            let topic = topic.ok_or_else(|| Refused::Invalid(format!("there is no topic {}", block.to.topic.0)))?;
-            for record in records(&block.bytes) {
-                let record = record.map_err(|e| Refused::Invalid(e.to_string()))?;
-                // Other people's tools go by it; the broker keeps records by it. That of receipt, as it never lies far off.
-                let timestamp = record.header().map_or(0, |h| h.received_time().0 / 1000).max(0);
-                let out = Record { key: record.key, header: record.header_bytes, value: record.value, timestamp };
-                self.send_one(topic, block.to.partition, out, &slot, wait)?;
+        let mut rests: Vec<_> = blocks.iter().map(|block| records(&block.bytes)).collect();
+        // The first record of a partition adds it to a transaction: one request for all of them, if they come together.
+        let mut added = BTreeSet::new();
+        for (n, (block, rest)) in blocks.iter().zip(&mut rests).enumerate() {
+            if added.insert(block.to) {
+                self.send_some(block, rest.take(1), &pending.slot(n), wait)?;
             }
+        }
+        for (n, (block, rest)) in blocks.iter().zip(rests).enumerate() {
+            self.send_some(block, rest, &pending.slot(n), wait)?;
+        }
+        Ok(())
+    }
+
+    fn send_some<'a>(
+        &self,
+        block: &Block,
+        records: impl Iterator<Item = Result<RecordRef<'a>, BlockError>>,
+        slot: &Arc<Slot>,
+        wait: bool,
+    ) -> Result<(), Refused> {
+        let topic = self.topics.get(&block.to.topic);
+        let topic = topic.ok_or_else(|| Refused::Invalid(format!("there is no topic {}", block.to.topic.0)))?;
+        for record in records {
+            let record = record.map_err(|e| Refused::Invalid(e.to_string()))?;
+            // Other people's tools go by it; the broker keeps records by it. That of receipt, as it never lies far off.
+            let timestamp = record.header().map_or(0, |h| h.received_time().0 / 1000).max(0);
+            let out = Record { key: record.key, header: record.header_bytes, value: record.value, timestamp };
+            self.send_one(topic, block.to.partition, out, slot, wait)?;
         }
         Ok(())
     }

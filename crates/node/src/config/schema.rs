@@ -1463,7 +1463,7 @@ pub static KEYS: &[Key] = &[
         Means("`state` in `data.dir`"),
         "\"s3://snapshots/ouzel\"",
         &["bucket", "snapshots", "url", "object_store"],
-        "Where snapshots of state lie, on Kafka: object storage (`s3://bucket/prefix`), or a directory that all processes share. Whoever takes a partition over finds its state there.",
+        "Where snapshots of state lie, on Kafka: object storage (`s3://bucket/prefix`), or a directory that all processes share. Whoever takes a partition over finds its state there, and what tells duplicates.",
     ),
     key(
         "state.endpoint",

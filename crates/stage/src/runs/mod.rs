@@ -95,8 +95,9 @@ impl Runs {
             None => wanted_from(dedup, committed, kept_from, received),
         };
         // Times that overlap at the ends of generations may have let a run go that would be wanted now. What is lost by it
-        // is seconds at the far end of the horizon, what is saved is reading an hour of raw; but not when a file was lost.
-        let enough = wanted + if lost { 0 } else { 2 * generation };
+        // is seconds at the far end of the horizon, what is saved is reading an hour of raw. IMPORTANT: not when a file was lost,
+        // or may have been: what a store does not have may never have been put there.
+        let enough = wanted + if lost || self.depot.is_some() { 0 } else { 2 * generation };
         let (runs, from) = match (runs.first(), runs.last()) {
             (Some(first), Some(last)) if first.from() <= enough => {
                 let reached = last.to();

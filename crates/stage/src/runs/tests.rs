@@ -484,3 +484,63 @@ fn another_owner_finds_them_in_the_store() {
     assert!(from_the_store > 10);
     assert!(stored() < 60, "those of before the horizon are deleted: {}", stored());
 }
+
+#[test]
+fn what_is_damaged_in_the_store_is_read_from_raw_and_put_anew() {
+    let place = TempDir::new().expect("a directory");
+    let mut chance = Chance(0xB5AD_4ECE);
+    let records = stream(&mut chance, 900, true);
+    let mut stage = Stage::new(config(400, i64::MAX), records, false);
+    let clock = Arc::new(RealClock::new());
+    stage.store = Some(Arc::new(Directory::shared(stage.fs.clone(), place.path(), clock, 7)));
+    stage.start(0);
+    for to in (100..900).step_by(100) {
+        stage.read(to, &mut chance).unwrap_or_else(|why| panic!("to {to}: {why}"));
+        stage.settle();
+        stage.runs.leave(stage.sealer.as_ref().expect("running"), &stage.dedup, stage.committed);
+        stage.sealer = None;
+        let files = std::fs::read_dir(place.path().join("dedup/0")).expect("there");
+        let mut files: Vec<_> = files.map(|file| file.expect("one").path()).collect();
+        files.sort();
+        let hit = &files[chance.below(files.len() as u64) as usize];
+        let bytes = std::fs::read(hit).expect("it reads");
+        let cut = match chance.below(3) {
+            0 => bytes[..bytes.len() / 2].to_vec(),
+            1 => Vec::new(),
+            _ => bytes.iter().enumerate().map(|(n, byte)| if n == bytes.len() / 3 { !byte } else { *byte }).collect(),
+        };
+        std::fs::write(hit, cut).expect("it is damaged");
+        stage.dir = TempDir::new().expect("a directory");
+        stage.start(0);
+    }
+}
+
+#[test]
+fn without_its_store_a_stage_goes_on_and_nothing_of_another_history_is_taken() {
+    let place = TempDir::new().expect("a directory");
+    let mut chance = Chance(0x1234_5679);
+    let mut stage = Stage::new(config(400, i64::MAX), stream(&mut chance, 600, true), false);
+    let store = |root: &Path| -> Arc<dyn Store> {
+        Arc::new(Directory::shared(Arc::new(RealFs), root, Arc::new(RealClock::new()), 7))
+    };
+    // A file stands where its directory should be.
+    std::fs::write(place.path().join("dedup"), b"").expect("written");
+    stage.store = Some(store(place.path()));
+    stage.start(0);
+    stage.read(300, &mut chance).expect("it goes on");
+    stage.settle();
+    stage.dir = TempDir::new().expect("a directory");
+    assert_eq!(stage.start(0), 0, "all is read again");
+    std::fs::remove_file(place.path().join("dedup")).expect("it was there");
+    stage.store = Some(store(place.path()));
+    stage.start(0);
+    stage.read(600, &mut chance).expect("it goes on");
+    stage.settle();
+    stage.sealer = None;
+    let count = || std::fs::read_dir(place.path().join("dedup/0")).map_or(0, Iterator::count);
+    assert!(count() > 10, "{}", count());
+    // Nothing was ever committed: the topic was made anew.
+    stage.runs = Runs::open(&stage.fs, stage.dir.path(), 0, stage.depot()).expect("a directory");
+    stage.runs.fetch(&*stage.fs, &stage.dedup, None);
+    assert_eq!(count(), 0);
+}
