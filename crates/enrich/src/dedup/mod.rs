@@ -268,7 +268,8 @@ impl Dedup {
             return false;
         }
         let size = self.generations.size();
-        for (generation, begin) in (head.from / size..).zip(&head.begins) {
+        let end = head.to.div_ceil(size);
+        for (generation, begin) in (end - head.begins.len() as u64..end).zip(&head.begins) {
             self.generations.enter(head.from.max(generation * size), Micros(*begin));
         }
         pairs.sort_unstable_by_key(|p| p.offset);

@@ -340,3 +340,33 @@ fn page<'b>(
     buffer.copy_from_slice(&bytes[number as usize * PAGE_BYTES..][..PAGE_BYTES]);
     Page::check(buffer, from, number).ok_or("damaged")
 }
+
+#[test]
+fn who_takes_up_what_was_left_decides_as_who_left_it() {
+    let mut chance = Chance(0xA076_1D64_78BD_642F);
+    for round in 0..200 {
+        let horizon_us = if round % 2 == 0 { i64::MAX } else { 500 };
+        let config = DedupConfig { memory: 64 << 10, disk: 1 << 20, horizon_us, generation: 16 };
+        let new = || Dedup::with_older(&config, Box::new(Disk::default()));
+        let (mut one, mut other) = (new(), None);
+        // Retention may have taken the first positions, and marks of transactions leave holes.
+        let (mut offset, mut now) = (chance.below(200), 1_000);
+        for step in 0..300 {
+            offset += 1 + if chance.below(8) == 0 { chance.below(40) } else { 0 };
+            now += chance.below(30) as i64;
+            let (id, received) = (u128::from(chance.below(120)), Micros(now));
+            let said = one.judge(id, id as u64, offset, received);
+            if let Some(other) = &mut other {
+                let context = format!("round {round}, step {step}, at {offset}");
+                assert_eq!(Dedup::judge(other, id, id as u64, offset, received), said, "{context}");
+                assert_eq!(other.horizon(), one.horizon(), "{context}");
+            }
+            if chance.below(40) == 0 {
+                let mut next = new();
+                let rest = one.rest(offset + 1).expect("there is something");
+                assert!(next.take_up(rest), "it fits");
+                other = Some(next);
+            }
+        }
+    }
+}

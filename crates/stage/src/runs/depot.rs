@@ -17,11 +17,12 @@ use state::Store;
 
 use super::file::{self, OpenRun};
 
+/// Runs that are fetched at once: a store that is far away gives each slowly.
 const FETCHES: usize = 8;
 /// What the name of what was left ends with.
 const REST: &str = ".rest";
 /// How long a store that refused one is not asked to take another: each try may take seconds, and generations wait behind it.
-const REFUSED_REST: Duration = Duration::from_secs(30);
+const REFUSED_WAIT: Duration = Duration::from_secs(30);
 
 /// The runs of one partition in a store.
 pub struct Depot {
@@ -29,7 +30,7 @@ pub struct Depot {
     clock: Arc<dyn Clock>,
     /// `dedup/<partition>/`
     prefix: String,
-    /// Runs that are fetched at once: a store that is far away gives each slowly.
+    /// Runs that are fetched at once.
     fetches: usize,
     kept: Mutex<Kept>,
 }
@@ -41,7 +42,7 @@ struct Kept {
     /// What was left there, as (from, to).
     rests: BTreeSet<(Offset, Offset)>,
     /// Nothing is put before this time.
-    rests_until: Duration,
+    refused_until: Duration,
 }
 
 impl Depot {
@@ -60,7 +61,7 @@ impl Depot {
         let is_here = |from, to| here.iter().any(|(f, t)| *f <= from && to <= *t);
         let wanted: Vec<_> =
             all.iter().filter(|(t, f)| *t <= committed && *t > from && !is_here(*f, *t)).copied().collect();
-        *self.kept() = Kept { runs: all, rests, rests_until: Duration::ZERO };
+        *self.kept() = Kept { runs: all, rests, refused_until: Duration::ZERO };
         // The newest first: what is missing below them costs nothing that they could save.
         let queue = Mutex::new(wanted);
         let fetch = || -> io::Result<()> {
@@ -108,7 +109,7 @@ impl Depot {
 
     /// Leaves this to the next owner, which may be reading already: at once.
     pub(super) fn leave(&self, rest: Sealed) {
-        if self.clock.elapsed() < self.kept().rests_until {
+        if self.clock.elapsed() < self.kept().refused_until {
             return;
         }
         let Sealed { head, mut pairs } = rest;
@@ -128,7 +129,7 @@ impl Depot {
 
     /// People are told once in a while.
     fn refused(&self, name: &str, e: &io::Error) {
-        self.kept().rests_until = self.clock.elapsed() + REFUSED_REST;
+        self.kept().refused_until = self.clock.elapsed() + REFUSED_WAIT;
         tracing::warn!(name, error = %e, "what tells duplicates was not put where other workers find it; whoever takes over reads raw instead");
     }
 
@@ -138,7 +139,7 @@ impl Depot {
         let now = self.clock.elapsed();
         {
             let kept = self.kept();
-            if kept.runs.contains(&at) || now < kept.rests_until {
+            if kept.runs.contains(&at) || now < kept.refused_until {
                 return;
             }
         }
