@@ -15,6 +15,8 @@ use crate::native::{Client, Events, GroupMetadata, Handle, Kind, List, words};
 use crate::transactor::{Owner, Transactor};
 
 const POLL: Duration = Duration::from_millis(50);
+/// How long whoever works on what is given away has to let it go, and to leave the next owner what it can.
+const LET_GO: Duration = Duration::from_millis(500);
 /// A client joins its group once in a second at most (librdkafka 2.12: `rkcg_join_intvl`), and partitions that move are nobody's
 /// until those who gave them away have joined once more. They are kept, and worked on, for as long.
 const KEEP: Duration = Duration::from_millis(1000);
@@ -40,6 +42,8 @@ struct State {
     committing: Option<BTreeSet<TopicPartition>>,
     /// Something that is being committed was given away meanwhile.
     overtaken: bool,
+    /// Something was given away, and whoever works on it does not say yet that it has let it go.
+    unheard: bool,
     rebalances: u64,
 }
 
@@ -112,6 +116,11 @@ impl Seat {
         state.overtaken |= is_committed(&state);
         state.rebalances += 1;
         state.news.push_back(Assignment::Revoked { partitions: partitions.to_vec() });
+        state.unheard = true;
+        let begun = Instant::now();
+        while wait && state.unheard && begun.elapsed() < LET_GO {
+            state = self.free.wait_timeout(state, POLL).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 
@@ -128,6 +137,14 @@ pub(crate) struct Member {
 impl Membership for Member {
     fn poll(&mut self) -> Vec<Assignment> {
         self.seat.lock().news.drain(..).collect()
+    }
+
+    fn handled(&mut self) {
+        let mut state = self.seat.lock();
+        // More may have come since.
+        state.unheard = state.news.iter().any(|news| matches!(news, Assignment::Revoked { .. }));
+        drop(state);
+        self.seat.free.notify_all();
     }
 }
 
@@ -291,7 +308,8 @@ impl Events for Rebalances {
                 while begun.elapsed() < KEEP && !client.assignment_lost() && !self.stop.load(Relaxed) {
                     std::thread::sleep(POLL);
                 }
-                self.seat.give_up(&ours, !client.assignment_lost());
+                // Nobody listens any more to what a member that is to stop is told.
+                self.seat.give_up(&ours, !client.assignment_lost() && !self.stop.load(Relaxed));
             }
             if let Err(why) = client.assign_less(partitions) {
                 tracing::info!(target: "kafka", "partitions could not be given back: {why}");

@@ -187,6 +187,9 @@ pub enum Assignment {
 pub trait Membership: Send {
     /// What changed since the last call, oldest first; empty when nothing did.
     fn poll(&mut self) -> Vec<Assignment>;
+
+    /// What the last poll told is done: what was revoked is worked on no more. A group may wait for it, not for long.
+    fn handled(&mut self) {}
 }
 
 #[derive(Debug, thiserror::Error)]

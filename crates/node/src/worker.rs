@@ -181,7 +181,11 @@ impl<S: Stage, G: FnMut(&[TopicPartition]) -> Result<(), String>> Worker<'_, '_,
 
     /// Does what the group says.
     fn news(&mut self) -> Result<(), String> {
-        for news in self.member.poll() {
+        let all = self.member.poll();
+        if all.is_empty() {
+            return Ok(());
+        }
+        for news in all {
             match news {
                 Assignment::Granted { partitions, generation } => {
                     let new: Vec<_> = partitions.iter().copied().filter(|p| !self.mine.contains(p)).collect();
@@ -193,6 +197,7 @@ impl<S: Stage, G: FnMut(&[TopicPartition]) -> Result<(), String>> Worker<'_, '_,
                 Assignment::Revoked { partitions } => self.revoke(&partitions),
             }
         }
+        self.member.handled();
         Ok(())
     }
 

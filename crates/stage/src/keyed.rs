@@ -22,6 +22,8 @@ use crate::turn::{Stage, Then, Turn};
 
 /// Bytes of one partition's records in one batch.
 const FETCH_BYTES: usize = 512 * 1024;
+/// How long the snapshots of partitions that go to others are waited for.
+const LEAVING: Duration = Duration::from_millis(300);
 /// Bytes of a snapshot that are taken between two batches: some tens of microseconds.
 const SLICE_BYTES: usize = 64 * 1024;
 
@@ -257,16 +259,14 @@ impl<O: Operator<Prefix = ()>> Stage for KeyedStage<O> {
     fn revoke(&mut self, partitions: &[TopicPartition]) {
         let gone = |p: &u32| partitions.iter().any(|tp| tp.partition == *p);
         let kept_open = self.mine[..self.opened].iter().filter(|p| !gone(p)).count();
+        let mut left = Vec::new();
         for partition in self.mine.iter().filter(|p| gone(p)) {
             let Some(mut part) = self.with.part(*partition).take() else { continue };
-            // What it left to be written is waited for when its writer is dropped: others of this thread are not to wait.
-            if self.with.leave(&mut part) && self.with.background == Background::Threads {
-                let dropped =
-                    std::thread::Builder::new().name("last-snapshot".to_owned()).spawn(move || drop(part.writer));
-                // Without a thread it was dropped here.
-                drop(dropped);
+            if self.with.leave(&mut part) {
+                left.push(part.writer);
             }
         }
+        self.with.write_out(left);
         self.mine.retain(|p| !gone(p));
         self.opened = kept_open;
     }
@@ -506,6 +506,26 @@ impl<O: Operator<Prefix = ()>> KeyedWorld<O> {
             }
         }
         true
+    }
+
+    /// Waits a little for what these are writing: the next owner is given its partitions then. A store that takes long is not
+    /// waited for.
+    fn write_out(&self, writers: Vec<Writer>) {
+        let (done, all_done) = std::sync::mpsc::channel::<()>();
+        for writer in writers {
+            let done = done.clone();
+            let write = move || {
+                drop(writer);
+                drop(done);
+            };
+            match self.background {
+                // Without a thread it is dropped here.
+                Background::Threads => drop(std::thread::Builder::new().name("last-snapshot".to_owned()).spawn(write)),
+                Background::Turns => write(),
+            }
+        }
+        drop(done);
+        let _ = all_done.recv_timeout(LEAVING);
     }
 
     /// A snapshot at the committed position that is complete when this returns. Where it is; `None`: there is no state yet.
