@@ -75,7 +75,7 @@ impl Depot {
             return fetch();
         }
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..many).map(|_| scope.spawn(&fetch)).collect();
+            let threads: Vec<_> = (0..many).map(|_| scope.spawn(fetch)).collect();
             threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| Err(io::Error::other("a panic"))))
         })
     }
