@@ -1,8 +1,6 @@
 //! What became of the records of a commit, told record by record.
 
-use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
-};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use event::Offset;
@@ -10,7 +8,7 @@ use log::Outcome;
 use rdkafka::types::RDKafkaRespErr as Code;
 use tokio::sync::oneshot;
 
-use crate::native::{Events, Undelivered};
+use crate::native::Events;
 
 /// The records of one commit.
 pub(crate) struct Pending {
@@ -18,8 +16,6 @@ pub(crate) struct Pending {
     left: AtomicU32,
     /// The first error; 0: none.
     failed: AtomicI32,
-    /// Some record was sent, and nobody knows whether it is stored.
-    doubtful: AtomicBool,
     /// Offsets of the first records of the blocks.
     bases: Vec<AtomicU64>,
     /// Offsets after their last ones.
@@ -44,7 +40,6 @@ impl Pending {
         Arc::new(Pending {
             left: AtomicU32::new(1),
             failed: AtomicI32::new(0),
-            doubtful: AtomicBool::new(false),
             bases: (0..blocks).map(|_| AtomicU64::new(u64::MAX)).collect(),
             ends: (0..blocks).map(|_| AtomicU64::new(0)).collect(),
             answer: Mutex::new(answer),
@@ -59,11 +54,6 @@ impl Pending {
     pub fn failed(&self) -> Option<Code> {
         // SAFETY: it is a code that librdkafka gave.
         Some(self.failed.load(Acquire)).filter(|c| *c != 0).map(|c| unsafe { std::mem::transmute::<i32, Code>(c) })
-    }
-
-    /// Whether some record was sent of which nobody knows whether it is stored, among those that were told of.
-    pub fn is_doubtful(&self) -> bool {
-        self.doubtful.load(Relaxed)
     }
 
     pub fn bases(&self) -> Vec<Offset> {
@@ -112,7 +102,7 @@ impl Slot {
 pub(crate) struct Deliveries;
 
 impl Events for Deliveries {
-    fn delivered(&self, opaque: usize, result: Result<Offset, Undelivered>) {
+    fn delivered(&self, opaque: usize, result: Result<Offset, Code>) {
         // SAFETY: every record is handed in with an opaque of a slot, and told of once.
         let slot = unsafe { Arc::from_raw(opaque as *const Slot) };
         match result {
@@ -120,10 +110,7 @@ impl Events for Deliveries {
                 slot.pending.bases[slot.block].fetch_min(offset, Relaxed);
                 slot.pending.ends[slot.block].fetch_max(offset + 1, Relaxed);
             }
-            Err(Undelivered { code, was_sent }) => {
-                slot.pending.doubtful.fetch_or(was_sent, Relaxed);
-                slot.pending.fail(code);
-            }
+            Err(code) => slot.pending.fail(code),
         }
         slot.pending.one_less();
     }

@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaRespErr as Code;
 /// What librdkafka calls back, on the thread that polls.
 pub(crate) trait Events: Send + Sync + 'static {
     /// A record was stored at this offset, or not. `opaque` is what was handed in with it.
-    fn delivered(&self, opaque: usize, result: Result<Offset, Undelivered>) {
+    fn delivered(&self, opaque: usize, result: Result<Offset, Code>) {
         let _ = (opaque, result);
     }
 
@@ -22,14 +22,6 @@ pub(crate) trait Events: Send + Sync + 'static {
     fn rebalanced(&self, client: Handle, assigned: bool, partitions: &List) {
         let _ = (client, assigned, partitions);
     }
-}
-
-/// Why a record is not known to be stored.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Undelivered {
-    pub code: Code,
-    /// It was sent, so that it may be stored all the same.
-    pub was_sent: bool,
 }
 
 /// Nothing is of interest.
@@ -633,10 +625,9 @@ unsafe fn events<'a>(opaque: *mut c_void) -> &'a dyn Events {
 
 unsafe extern "C" fn on_delivery(_: *mut rd::rd_kafka_t, message: *const rd::rd_kafka_message_t, opaque: *mut c_void) {
     // SAFETY: librdkafka gives a live message, and the opaque that was set.
-    let (status, message, events) = unsafe { (rd::rd_kafka_message_status(message), &*message, events(opaque)) };
-    let was_sent = status != rd::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+    let (message, events) = unsafe { (&*message, events(opaque)) };
     let result = ok(message.err).map(|()| message.offset.max(0) as Offset);
-    events.delivered(message._private as usize, result.map_err(|code| Undelivered { code, was_sent }));
+    events.delivered(message._private as usize, result);
 }
 
 unsafe extern "C" fn on_rebalance(

@@ -407,9 +407,10 @@ fn until_answered(shared: &Shared, id: &str, mut call: impl FnMut() -> Result<()
 fn abort<T>(client: &native::Client, pending: &Pending, why: Aborted) -> Result<T, End> {
     // It forgets what was not sent, and waits for what was.
     let aborted = client.abort(LOOK_EVERY);
-    // IMPORTANT: what is still on its way may arrive after the end of this transaction, and would be in the producer's next one.
-    // The start of another producer under the id refuses what comes late.
-    let is_clean = client.in_flight() == 0 && !pending.is_doubtful() || planted(Bug::ProducerReused);
+    // IMPORTANT: what is still on its way may arrive after the end of this transaction, and would be in the producer's next one;
+    // and what was forgotten left a hole in its numbers. Another producer under the id begins anew, and refuses what comes late.
+    // It begins at once where this transaction has ended.
+    let is_clean = client.in_flight() == 0 && pending.failed().is_none() || planted(Bug::ProducerReused);
     match aborted {
         Ok(()) if is_clean => Err(End::Aborted(why)),
         _ => Err(End::Broken(why)),
