@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +30,14 @@ impl Temporary {
     /// `xtask services` here, with no server but these.
     fn xtask(&self, only: &[&str], args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        // Whoever runs these tests in the background of a shell may have had it ignored.
+        // SAFETY: it may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         command.arg("services").args(args).env("TMPDIR", &self.0).env("OUZEL_KAFKA_LIBS", kafka());
         for variable in VARIABLES {
             match only.contains(&variable) {
