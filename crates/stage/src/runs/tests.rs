@@ -544,3 +544,20 @@ fn without_its_store_a_stage_goes_on_and_nothing_of_another_history_is_taken() {
     stage.runs.fetch(&*stage.fs, &stage.dedup, None);
     assert_eq!(count(), 0);
 }
+
+#[test]
+fn what_was_left_beyond_the_committed_position_is_not_taken_up() {
+    let place = TempDir::new().expect("a directory");
+    let mut chance = Chance(0x0DDB_A11D);
+    let mut stage = Stage::new(config(400, i64::MAX), stream(&mut chance, 30, true), false);
+    let clock = Arc::new(RealClock::new());
+    stage.store = Some(Arc::new(Directory::shared(stage.fs.clone(), place.path(), clock, 7)));
+    stage.start(0);
+    stage.read(14, &mut chance).expect("it reads");
+    stage.runs.leave(stage.sealer.as_ref().expect("running"), &stage.dedup, 14);
+    stage.sealer = None;
+    // As it would be on topics of another history.
+    stage.committed = 9;
+    stage.dir = TempDir::new().expect("a directory");
+    assert_eq!(stage.start(0), 0, "it is read again");
+}
