@@ -76,9 +76,6 @@ impl Foreign {
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("session.timeout.ms", shared.config.session_timeout.as_millis().to_string());
         config.set("heartbeat.interval.ms", "300");
-        if shared.config.static_members {
-            config.set("group.instance.id", &id);
-        }
         let seat = Arc::new(Seat::default());
         let client = Client::new(&config, Kind::Consumer, Rebalances(seat.clone())).map_err(stopped)?;
         client.subscribe(topic).map_err(|code| stopped(words(code)))?;

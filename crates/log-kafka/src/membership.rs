@@ -44,6 +44,10 @@ struct State {
     overtaken: bool,
     /// Something was given away, and whoever works on it does not say yet that it has let it go.
     unheard: bool,
+    /// What the group called this member when it gave it what it has.
+    called: String,
+    /// The group let this member in anew, which never gave up what it had before: see [`Seat::heard`].
+    is_forgotten: bool,
     rebalances: u64,
 }
 
@@ -81,14 +85,34 @@ impl Seat {
         })
     }
 
-    /// Under whose name the commit that is being made is sent. `None`: a partition of it was given away since it began; what is
-    /// in it was decided by an owner of before.
+    /// Under whose name the commit that is being made is sent. `None`: a partition of it was given away since it began, or the
+    /// group knows this member no longer as the one that had it; what is in it was decided by an owner of before.
     pub fn group_metadata(&self) -> Option<GroupMetadata> {
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         // IMPORTANT: in this order. The generation after a partition was given away takes nothing of that partition from us, but
         // the broker knows only the member, not what it owns.
         let metadata = client.as_ref().expect("a member commits, so it has joined").group_metadata();
-        (!self.lock().overtaken).then_some(metadata)
+        let state = self.lock();
+        (state.called == metadata.member() && !state.overtaken).then_some(metadata)
+    }
+
+    /// The group gives or takes, and calls this member so. `false`: it is not to be followed, and this client is of no use any more.
+    ///
+    /// IMPORTANT: a static member whose session ends while it joins is let in as another one, and its client claims what it had
+    /// before, which others have meanwhile; who divides the partitions believes it. (librdkafka 2.12:
+    /// `rd_kafka_cgrp_handle_JoinGroup`.) Nothing is committed under the new name, and the client is given up: the next one claims
+    /// nothing, and is given nothing before the others have let it go.
+    fn heard(&self, called: &str) -> bool {
+        let mut state = self.lock();
+        if state.owned.is_empty() && state.coming.is_empty() {
+            state.called = called.to_owned();
+        }
+        state.is_forgotten |= state.called != called;
+        !state.is_forgotten
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.lock().is_forgotten
     }
 
     /// The bug: positions that are no part of any transaction.
@@ -232,6 +256,11 @@ impl Thread {
         while !self.stop.load(Relaxed) {
             client.serve(POLL);
             client.wake();
+            if self.seat.is_forgotten() {
+                tracing::warn!(target: "kafka", member = self.id, "its group had forgotten it: it begins anew");
+                self.give_all_up(shared);
+                break;
+            }
             let (coming, rebalances) = {
                 let mut state = self.seat.lock();
                 (std::mem::take(&mut state.coming), state.rebalances)
@@ -248,15 +277,23 @@ impl Thread {
                     format!("{} was put out of its group: {why}; is there another process with this slot?", self.id);
                 tracing::error!(target: "kafka", "{why}");
                 shared.waits(&self.id, Some(why));
-                let all: Vec<_> = self.seat.lock().owned.iter().copied().collect();
-                self.seat.give_up(&all, false);
-                shared.changed();
+                self.give_all_up(shared);
                 std::thread::sleep(Duration::from_secs(1));
                 break;
             }
         }
         // What is being committed is finished first: the callback waits for it.
         client.close();
+        self.seat.lock().is_forgotten = false;
+    }
+
+    fn give_all_up(&self, shared: &Shared) {
+        let all: Vec<_> = {
+            let state = self.seat.lock();
+            state.owned.iter().chain(&state.coming).copied().collect()
+        };
+        self.seat.give_up(&all, false);
+        shared.changed();
     }
 
     /// Before these are worked on, what their owner before left open is ended.
@@ -291,6 +328,15 @@ impl Events for Rebalances {
     fn rebalanced(&self, client: Handle, assigned: bool, partitions: &List) {
         let of = |(topic, p): (&str, i32)| (topic == self.name && p >= 0).then(|| self.topic.partition(p as u32));
         let ours: Vec<_> = partitions.iter().filter_map(of).collect();
+        // A client that knows that it lost all claims nothing.
+        let is_lost = !assigned && client.assignment_lost();
+        if !is_lost && !self.seat.heard(client.group_metadata().member()) {
+            let done = if assigned { client.assign_more(partitions) } else { client.assign_less(partitions) };
+            if let Err(why) = done {
+                tracing::debug!(target: "kafka", "what a member that begins anew is given or loses: {why}");
+            }
+            return;
+        }
         if assigned {
             // Records are read by others: nothing is to be fetched here.
             let mut list = List::new();

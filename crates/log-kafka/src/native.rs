@@ -549,13 +549,19 @@ impl GroupMetadata {
     /// Whether it names a member of a generation. IMPORTANT: a consumer that has just lost its place has metadata like nobody's,
     /// and a broker takes a transaction's positions from nobody.
     pub fn is_of_a_member(&self) -> bool {
+        // SAFETY: live metadata, as it has a member.
+        !self.member().is_empty() && unsafe { rd::rd_kafka_consumer_group_metadata_generation_id(self.0) } >= 0
+    }
+
+    /// What the group calls the member, anew each time it lets it in; empty: it is none.
+    pub fn member(&self) -> &str {
         if self.0.is_null() {
-            return false;
+            return "";
         }
-        // SAFETY: live metadata; its member is a text that ends, or none.
+        // SAFETY: live metadata; its member is a text that ends and lives as long, or none.
         unsafe {
             let member = rd::rd_kafka_consumer_group_metadata_member_id(self.0);
-            rd::rd_kafka_consumer_group_metadata_generation_id(self.0) >= 0 && !member.is_null() && *member != 0
+            if member.is_null() { "" } else { CStr::from_ptr(member).to_str().unwrap_or("") }
         }
     }
 }

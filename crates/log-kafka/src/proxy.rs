@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 pub mod api {
     pub const PRODUCE: i16 = 0;
     pub const FETCH: i16 = 1;
+    pub const JOIN_GROUP: i16 = 11;
     pub const INIT_PRODUCER_ID: i16 = 22;
     pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
     pub const END_TXN: i16 = 26;

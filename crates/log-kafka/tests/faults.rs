@@ -60,6 +60,21 @@ fn transactions_that_the_broker_aborts() {
     expect_copied(&config, feed, copiers);
 }
 
+/// A member's session ends while it joins: it comes back as another one, and may go on with nothing of what it had.
+#[test]
+fn a_member_that_is_forgotten_while_it_joins() {
+    let cluster = proxied();
+    let config = cluster.fresh(3);
+    let feed = Feed::start(&config);
+    let mut copiers = Copiers::start(&config, 1);
+    copiers.wait_for_all();
+    cluster.proxy(0).hold(api::JOIN_GROUP, "copy-c1-0", config.session_timeout + Duration::from_secs(3));
+    copiers.one_more();
+    std::thread::sleep(config.session_timeout + Duration::from_secs(4));
+    copiers.wait_for_all();
+    expect_copied(&config, feed, copiers);
+}
+
 #[test]
 fn members_that_come_and_go_inside_a_batch() {
     let cluster = Cluster::start(ClusterConfig::default()).expect("a broker");
