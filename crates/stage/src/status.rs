@@ -129,9 +129,13 @@ impl StageStatus {
         self.trouble.lock().expect("no panic while held").clone()
     }
 
-    /// Notes what is committed for a partition.
+    /// Notes what is committed for a partition. It never goes back: a stage reads its positions after [`StageStatus::preset`] has
+    /// stepped over what holds nothing.
     pub(crate) fn show(&self, partition: u32, committed: Committed) {
-        *self.partitions[partition as usize].committed.lock().expect("no panic while held") = committed;
+        let mut shown = self.partitions[partition as usize].committed.lock().expect("no panic while held");
+        if committed.next >= shown.next {
+            *shown = committed;
+        }
     }
 
     /// Notes within how many positions, and how much received time in microseconds, a partition tells duplicates.
@@ -162,5 +166,21 @@ impl StageStatus {
         if !held.as_ref().is_some_and(|t| t.fatal) {
             *held = trouble;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_never_goes_back() {
+        let status = StageStatus::new(1);
+        for (next, lost) in [(470, 450), (20, 0), (471, 450)] {
+            let progress = Progress { lost, ..Progress::default() };
+            status.show(0, Committed { progress, next, finished: 0 });
+            assert_eq!(status.totals().lost, 450);
+        }
+        assert_eq!(status.partitions().map(|c| c.next).collect::<Vec<_>>(), [471]);
     }
 }
