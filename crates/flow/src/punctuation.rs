@@ -14,6 +14,8 @@ use event::{Assertion, Control, Micros, Says, TopicId};
 
 /// An output that got nothing from an input for this long is told its watermark. Microseconds.
 const QUIET_US: i64 = 200_000;
+/// What is told then is told of all that were quiet for this long: few commits go to outputs that have nothing else in them.
+const SOON_US: i64 = QUIET_US / 2;
 /// How often the floor of an idle input is told: a second, and once it has been idle for long, a 600th of that, at most a
 /// minute: a session's end need not be known to the second half an hour later, and a night costs no disk.
 const IDLE_EVERY_US: i64 = 1_000_000;
@@ -166,23 +168,25 @@ impl Punctuation {
 
     /// Something has to be said now that there is a commit, or that time has passed: what it is, by output. Of `mine`
     /// only, the inputs whose owner asks.
-    pub fn due(&mut self, mine: impl Iterator<Item = u32>, now: Micros) -> Controls {
+    pub fn due(&mut self, mine: impl Iterator<Item = u32> + Clone, now: Micros) -> Controls {
         let mut controls = Controls::new();
         // As long as nobody ever had a record, nobody waits for a watermark. Of what others have nothing is known here.
         if self.inputs.iter().all(|i| i.watermark == Micros::MIN && !i.released) {
             return controls;
         }
+        let is_due = |told: &Told, says: Says, after: i64| {
+            let quiet = told.says.is_none() || !matches!(says, Says::Watermark(_));
+            told.says != Some(says) && (quiet || now.0.saturating_sub(told.at.0) >= after)
+        };
+        let mut inputs = mine.clone().map(|p| &self.inputs[p as usize]);
+        if !inputs.any(|i| i.outputs.iter().any(|told| is_due(told, i.says, QUIET_US))) {
+            return controls;
+        }
         for partition in mine {
             let input = &mut self.inputs[partition as usize];
-            for (output, told) in (0..).zip(&mut input.outputs) {
-                let news = told.says != Some(input.says);
-                let quiet = told.says.is_none()
-                    || !matches!(input.says, Says::Watermark(_))
-                    || now.0.saturating_sub(told.at.0) >= QUIET_US;
-                if news && quiet {
-                    *told = Told { at: now, says: Some(input.says) };
-                    controls.entry(output).or_default().push(Assertion { partition, says: input.says });
-                }
+            for (output, told) in (0..).zip(&mut input.outputs).filter(|(_, told)| is_due(told, input.says, SOON_US)) {
+                *told = Told { at: now, says: Some(input.says) };
+                controls.entry(output).or_default().push(Assertion { partition, says: input.says });
             }
         }
         controls
@@ -263,6 +267,28 @@ mod tests {
         let woken = p.wake([1].into_iter(), Micros(9 * S));
         assert_eq!(says(&woken, 0), [(1, Says::Watermark(Micros::MIN))]);
         assert_eq!(says(&woken, 1), [(1, Says::Watermark(Micros::MIN))]);
+    }
+
+    #[test]
+    fn outputs_with_nothing_else_are_told_together() {
+        let mut p = Punctuation::new(RAW, 2, 4, 5 * S);
+        let (mut told_at, mut last) = (BTreeMap::<i64, usize>::new(), BTreeMap::new());
+        for ms in (0..3_000).step_by(20) {
+            let now = Micros(ms * 1000);
+            // Each input's records go to one output; the second begins later.
+            for input in 0..=u32::from(ms >= 90) {
+                p.wrote(input, input, now);
+                p.reached(input, now);
+            }
+            for (output, of) in p.due(0..2, now) {
+                *told_at.entry(ms).or_default() += 1;
+                for a in of {
+                    let before = last.insert((a.partition, output), ms).unwrap_or(ms - 200);
+                    assert!(ms < 400 || ms - before <= 200, "input {} in output {output}: {before}, {ms}", a.partition);
+                }
+            }
+        }
+        assert!(told_at.len() <= 3_000 / 200 + 3, "{told_at:?}");
     }
 
     #[test]
