@@ -118,11 +118,26 @@ impl KafkaConfig {
         config
     }
 
-    /// A producer whose records are each stored once, in order.
-    pub(crate) fn producer(&self, id: &str) -> ClientConfig {
+    /// A producer of doors: its records are each stored once, in order.
+    pub(crate) fn door(&self, id: &str) -> ClientConfig {
+        let mut config = self.producer(id);
+        // Beyond this a sender has an answer; whether the record is stored is not known then.
+        config.set("message.timeout.ms", "30000");
+        // What comes within it goes in one request for each partition: on a busy topic a request costs a broker more than what
+        // is in it.
+        self.linger(&mut config, (self.commit_age / 2).as_millis().clamp(1, 10));
+        config
+    }
+
+    fn linger(&self, config: &mut ClientConfig, ms: u128) {
+        if !self.properties.contains_key("linger.ms") {
+            config.set("linger.ms", ms.to_string());
+        }
+    }
+
+    fn producer(&self, id: &str) -> ClientConfig {
         let mut config = self.client(id);
         config.set("enable.idempotence", "true").set("acks", "all");
-        config.set("linger.ms", "0");
         config.set("queue.buffering.max.kbytes", "262144").set("queue.buffering.max.messages", "500000");
         config.set("message.max.bytes", "10485760");
         config
@@ -132,6 +147,8 @@ impl KafkaConfig {
     pub(crate) fn transactional(&self, id: &str) -> ClientConfig {
         let mut config = self.producer(id);
         config.set("transactional.id", id);
+        // All of a commit is handed in at once; without this the first record of each partition goes in a request of its own.
+        self.linger(&mut config, 1);
         // The next transaction may find the one before not ended yet by a few milliseconds. (The default is to wait for 100.)
         config.set("retry.backoff.ms", "10");
         config.set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string());

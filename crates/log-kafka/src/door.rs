@@ -64,12 +64,7 @@ impl Drop for Door {
 }
 
 fn make(shared: &Shared) -> Result<Producer, String> {
-    let mut client = shared.config.producer(&shared.config.member("door", 0));
-    // Beyond this a sender has an answer; whether the record is stored is not known then.
-    client.set("message.timeout.ms", "30000");
-    // What comes within it goes in one request for each partition.
-    client.set("linger.ms", "5");
-    Producer::new(&shared.config, &client)
+    Producer::new(&shared.config, &shared.config.door(&shared.config.member("door", 0)))
 }
 
 fn poll(producer: &Mutex<Arc<Producer>>, stop: &AtomicBool, shared: &Weak<Shared>) {
