@@ -48,7 +48,7 @@ impl Default for KafkaConfig {
             role: "ouzel".to_owned(),
             slot: "0".to_owned(),
             static_members: true,
-            commit_age: Duration::from_millis(20),
+            commit_age: Duration::from_millis(15),
             session_timeout: Duration::from_secs(6),
             transaction_timeout: Duration::from_secs(5),
             patience: None,

@@ -328,7 +328,7 @@ pub static KEYS: &[Key] = &[
     key(
         "kafka.commit_age",
         Duration { min_ms: 1, max_ms: 10 * SECOND },
-        Is("\"20ms\""),
+        Is("\"15ms\""),
         "\"50ms\"",
         &["commit_interval", "linger"],
         "How old a transaction gets before it is committed. Readers see what it holds after that; each costs the brokers a few writes.",

@@ -28,7 +28,7 @@ use place::Place;
 
 const PARTS: [&str; 4] = ["latency", "max", "curve", "failover"];
 /// The default of `kafka.commit_age`.
-const COMMIT_AGE_MS: u64 = 20;
+const COMMIT_AGE_MS: u64 = 15;
 const CURVE_MS: [u64; 5] = [5, 10, 20, 50, 100];
 /// At which commit intervals both programs are measured: the peer's default when it is exactly once, and one for low latency.
 const PEER_MS: [u64; 2] = [100, 10];
