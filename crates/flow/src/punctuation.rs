@@ -275,8 +275,9 @@ mod tests {
         let (mut told_at, mut last) = (BTreeMap::<i64, usize>::new(), BTreeMap::new());
         for ms in (0..3_000).step_by(20) {
             let now = Micros(ms * 1000);
-            // Each input's records go to one output; the second begins later.
-            for input in 0..=u32::from(ms >= 90) {
+            // Each input's records go to one output; those of the second went to all for a while.
+            (0..4).filter(|_| ms <= 100).for_each(|output| p.wrote(1, output, now));
+            for input in 0..2 {
                 p.wrote(input, input, now);
                 p.reached(input, now);
             }
